@@ -18,6 +18,10 @@
 #define CONFIG_SERVER_NAME_MAX 64
 /* NVS slots: 0..9 all work (protocol fact 7). */
 #define CONFIG_SLOT_AUTO (-1)
+/* Most entries of each kind; generous, so that a runaway generated file is refused early. */
+#define CONFIG_DEVICES_MAX 32
+#define CONFIG_TUNNELS_MAX 256
+#define CONFIG_MATERIAL_MAX 256
 #define CONFIG_SLOT_MAX 9
 
 /* Where in which file an entry stands; @file belongs to the config. */
@@ -81,6 +85,8 @@ struct config_tunnel {
 
 struct config {
 	char *path;        /* the file it came from */
+	char **files;      /* the files it includes, for struct config_where */
+	size_t n_files;
 	char *runtime_dir; /* absolute */
 	char *state_dir;   /* absolute */
 	struct config_device *devices;
@@ -100,5 +106,11 @@ struct config {
  * the config file.
  */
 int config_load(struct config **ret, const char *path, struct problems *problems);
+/*
+ * Another folder than the file's; @dir is taken relative to the working directory. Returns 0, -EINVAL
+ * after a complaint (a socket's path would be too long), or -ENOMEM; the config is unchanged then.
+ */
+int config_set_runtime_dir(struct config *config, const char *dir, struct problems *problems);
+int config_set_state_dir(struct config *config, const char *dir, struct problems *problems);
 /* NULL is allowed; returns NULL. */
 struct config *config_free(struct config *config);

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT */
+/* What single values of the configuration must look like. */
+#include "config/syntax.h"
+
+#include <arpa/inet.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config/config.h"
+
+#define LETTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+#define DIGITS "0123456789"
+#define HEX_DIGITS DIGITS "ABCDEFabcdef"
+
+#define DNS_LABEL_MAX 63
+
+const char *syntax_name(const char *value)
+{
+	size_t len = strlen(value);
+
+	/* Not of `.` or `-` at the start: no hidden file, no option, no `..`. */
+	if (len == 0 || len > CONFIG_NAME_MAX || strspn(value, LETTERS DIGITS "_.-") != len ||
+	    value[0] == '.' || value[0] == '-')
+		return "1 to 48 characters of A-Z a-z 0-9 _ . -, the first no . or -";
+	return NULL;
+}
+
+static bool syntax_is_address(const char *value)
+{
+	unsigned char address[sizeof(struct in6_addr)];
+
+	return inet_pton(AF_INET, value, address) == 1 || inet_pton(AF_INET6, value, address) == 1;
+}
+
+const char *syntax_host(const char *value)
+{
+	static const char expected[] = "a host name or an IP address";
+	size_t len = strlen(value), label;
+	const char *p = value;
+
+	if (syntax_is_address(value))
+		return NULL;
+	if (len > CONFIG_HOST_MAX)
+		return "a host name of at most 253 bytes";
+	for (const char *c = value; *c; c++)
+		if ((unsigned char)*c >= 0x80)
+			return "a host name in ASCII (an international one in its xn-- form)";
+	if (strspn(value, LETTERS DIGITS "_.-") != len)
+		return expected;
+	if (len > 0 && value[len - 1] == '.')
+		return "a host name without a dot at its end";
+	for (;; p += label + 1) {
+		label = strcspn(p, ".");
+		if (label == 0 || label > DNS_LABEL_MAX || p[0] == '-' || p[label - 1] == '-')
+			return expected;
+		if (p[label] == '\0')
+			break;
+	}
+	/* No top-level domain is a number: this is an address with a mistake in it. */
+	if (strspn(p, DIGITS) == label)
+		return expected;
+	return NULL;
+}
+
+const char *syntax_server_name(const char *value)
+{
+	if (strlen(value) > CONFIG_SERVER_NAME_MAX)
+		return "a name of at most 64 bytes, as the chip takes no longer one";
+	return syntax_host(value);
+}
+
+static bool syntax_is_usb(const char *p)
+{
+	for (int i = 0; i < 2; i++) {
+		if (strspn(p, HEX_DIGITS) != 4)
+			return false;
+		p += 4;
+		if (i == 0 && *p++ != ':')
+			return false;
+	}
+	if (*p == '\0')
+		return true;
+	return p[0] == ':' && p[1] != '\0';
+}
+
+static bool syntax_is_tcp(const char *p)
+{
+	char host[CONFIG_HOST_MAX + 1];
+	const char *colon = strrchr(p, ':');
+	size_t len;
+	char *end;
+	long port;
+
+	if (!colon || strspn(colon + 1, DIGITS) != strlen(colon + 1) || strlen(colon + 1) > 5)
+		return false;
+	port = strtol(colon + 1, &end, 10);
+	if (end == colon + 1 || port < 1 || port > 65535)
+		return false;
+	len = colon - p;
+	if (len >= 2 && p[0] == '[' && p[len - 1] == ']') {
+		unsigned char address[sizeof(struct in6_addr)];
+
+		if (len - 2 >= sizeof(host))
+			return false;
+		memcpy(host, p + 1, len - 2);
+		host[len - 2] = '\0';
+		return inet_pton(AF_INET6, host, address) == 1;
+	}
+	if (len >= sizeof(host))
+		return false;
+	memcpy(host, p, len);
+	host[len] = '\0';
+	return !strchr(host, ':') && !syntax_host(host);
+}
+
+const char *syntax_port(const char *value)
+{
+	static const char expected[] =
+		"/dev/..., usb:VID:PID[:SERIAL], unix:/PATH or tcp:HOST:PORT";
+
+	for (const char *c = value; *c; c++)
+		if ((unsigned char)*c < 0x20 || *c == 0x7f)
+			return expected;
+	if (strlen(value) >= PATH_MAX)
+		return expected;
+	if (strncmp(value, "usb:", 4) == 0)
+		return syntax_is_usb(value + 4) ? NULL :
+						  "usb:VID:PID[:SERIAL] with 4 hexadecimal digits "
+						  "each, as in usb:10c4:ea60";
+	if (strncmp(value, "tcp:", 4) == 0)
+		return syntax_is_tcp(value + 4) ? NULL :
+						  "tcp:HOST:PORT, as in tcp:127.0.0.1:3333";
+	if (strncmp(value, "unix:", 5) == 0) {
+		/* sun_path with its NUL */
+		if (value[5] != '/' || strlen(value + 5) > 107)
+			return "unix: and an absolute path of at most 107 bytes";
+		return NULL;
+	}
+	if (value[0] != '/' || value[1] == '\0')
+		return expected;
+	return NULL;
+}
+
+const char *syntax_ssid(const char *value)
+{
+	size_t len = strlen(value);
+
+	if (len == 0 || len > 32 || strcspn(value, "\r\n") != len)
+		return "1 to 32 bytes without line ends";
+	return NULL;
+}
+
+const char *syntax_path(const char *value)
+{
+	if (value[0] == '\0')
+		return "a path";
+	if (strlen(value) >= PATH_MAX)
+		return "a path of less than 4096 bytes";
+	return NULL;
+}
