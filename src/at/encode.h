@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Typed command -> the bytes of its line. Quoting and escaping live here only: in a string `,`, `"`
+ * and `\` get a backslash (capture 20); CR, LF and NUL cannot be expressed and are refused, so no
+ * string from a person, a file or the bus can become a second command.
+ */
+#pragma once
+
+#include <stddef.h>
+
+/* Longest line that the firmware takes, with its CRLF (capture 01). */
+#define AT_LINE_MAX 256
+
+struct at_line {
+	char text[AT_LINE_MAX + 1]; /* NUL-terminated */
+	size_t len;
+	int error;   /* first error: -EINVAL (a byte that cannot be expressed) or -E2BIG */
+	int args;
+};
+
+/* Starts a command: @name is "AT+CIPMUX" and the like. */
+void at_line_begin(struct at_line *line, const char *name);
+/* One more argument; the first one puts the '='. */
+void at_line_int(struct at_line *line, long value);
+void at_line_string(struct at_line *line, const char *value);
+/* Ends the line. Returns 0, or what was wrong; then the line is empty. */
+int at_line_end(struct at_line *line);
+/* A command without arguments, or with the query form's '?', in one step; @name is ours. */
+void at_line_plain(struct at_line *line, const char *name);
+/* Overwrites what the line held. */
+void at_line_wipe(struct at_line *line);

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT */
+/* Reply lines of commands -> typed values. */
+#include "at/reply.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "at/report.h"
+#include "at/scan.h"
+
+bool at_reply_version(const char *text, size_t len, struct at_version *ret)
+{
+	struct at_scan s = at_scan_at(text, len, 0);
+	struct at_version v = { 0 };
+	const char *open, *dash, *end;
+	size_t n;
+
+	if (!at_scan_literal(&s, "AT version:"))
+		return false;
+	if (sscanf(text + s.pos, "%3d.%3d.%3d", &v.major, &v.minor, &v.patch) != 3 || v.major < 0 ||
+	    v.minor < 0 || v.patch < 0)
+		return false;
+	open = strchr(text + s.pos, '(');
+	n = open ? (size_t)(open - (text + s.pos)) : strlen(text + s.pos);
+	if (n >= sizeof(v.core))
+		return false;
+	memcpy(v.core, text + s.pos, n);
+	/* "(<hash> - <CHIP> - <date>)" */
+	dash = open ? strstr(open, " - ") : NULL;
+	end = dash ? strstr(dash + 3, " - ") : NULL;
+	if (end && (size_t)(end - (dash + 3)) < sizeof(v.chip))
+		memcpy(v.chip, dash + 3, (size_t)(end - (dash + 3)));
+	*ret = v;
+	return true;
+}
+
+bool at_reply_bin_version(const char *text, size_t len, char *version, size_t size)
+{
+	struct at_scan s = at_scan_at(text, len, 0);
+
+	if (!at_scan_literal(&s, "Bin version:") || len - s.pos >= size)
+		return false;
+	memcpy(version, text + s.pos, len - s.pos + 1);
+	return true;
+}
+
+bool at_reply_cmd(const char *text, size_t len, char name[AT_NAME_MAX])
+{
+	struct at_scan s = at_scan_at(text, len, 0);
+	long index;
+
+	return at_scan_literal(&s, "+CMD:") && at_scan_number(&s, &index) && at_scan_char(&s, ',') &&
+	       at_scan_string(&s, name, AT_NAME_MAX);
+}
+
+bool at_reply_mac(const char *text, size_t len, char mac[AT_MAC_MAX + 1])
+{
+	struct at_scan s = at_scan_at(text, len, 0);
+
+	return at_scan_literal(&s, "+CIPSTAMAC:") && at_scan_string(&s, mac, AT_MAC_MAX + 1) &&
+	       strlen(mac) == AT_MAC_MAX && at_scan_end(&s);
+}
+
+bool at_reply_cwstate(const char *text, size_t len, int *state, char ssid[AT_SSID_MAX + 1])
+{
+	struct at_scan s = at_scan_at(text, len, 0);
+	long number;
+
+	if (!at_scan_literal(&s, "+CWSTATE:") || !at_scan_number(&s, &number) || number > 4)
+		return false;
+	*state = (int)number;
+	/* The SSID stands unescaped between the first quote and the last one. */
+	ssid[0] = '\0';
+	if (!at_scan_char(&s, ',') || !at_scan_char(&s, '"') || text[len - 1] != '"' ||
+	    len - 1 < s.pos || len - 1 - s.pos > AT_SSID_MAX)
+		return true;
+	memcpy(ssid, text + s.pos, len - 1 - s.pos);
+	ssid[len - 1 - s.pos] = '\0';
+	return true;
+}
+
+bool at_reply_mfg_entry(const char *text, size_t len, char key[AT_NVS_NAME_MAX + 1], int *type)
+{
+	struct at_scan s = at_scan_at(text, len, 0);
+	size_t ns_len;
+	long number;
+
+	if (!at_scan_literal(&s, "+SYSMFG:") || !at_scan_quoted(&s, &ns_len) ||
+	    !at_scan_char(&s, ',') || !at_scan_string(&s, key, AT_NVS_NAME_MAX + 1) ||
+	    !at_scan_char(&s, ',') || !at_scan_number(&s, &number) || !at_scan_end(&s) ||
+	    number < 1 || number > 8)
+		return false;
+	*type = (int)number;
+	return true;
+}
+
+bool at_reply_number(const char *text, size_t len, const char *prefix, long *ret)
+{
+	struct at_scan s = at_scan_at(text, len, 0);
+
+	return at_scan_literal(&s, prefix) && at_scan_number(&s, ret) && at_scan_end(&s);
+}
+
+bool at_reply_link(const char *text, size_t len, const char *prefix, int *link)
+{
+	struct at_scan s = at_scan_at(text, len, 0);
+	long number;
+
+	if (!at_scan_literal(&s, prefix) || !at_scan_number(&s, &number) || number >= AT_LINKS)
+		return false;
+	*link = (int)number;
+	return true;
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/* Reply lines of commands -> typed values. Each returns false for a line that is not as expected. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define AT_VERSION_MAX 64
+#define AT_NAME_MAX 32    /* of a command */
+#define AT_NVS_NAME_MAX 15 /* namespace or key; 16 is ERROR (capture 12) */
+#define AT_MAC_MAX 17
+#define AT_SSID_MAX 32
+
+struct at_version {
+	char core[AT_VERSION_MAX]; /* "3.5.0.0-dev" */
+	char chip[AT_VERSION_MAX]; /* "ESP32"; may be empty */
+	int major, minor, patch;
+};
+
+/* "AT version:3.5.0.0-dev(s-33af283 - ESP32 - Mar 13 2025 10:44:34)" */
+bool at_reply_version(const char *text, size_t len, struct at_version *ret);
+/* "Bin version:v4.1.0.0-dev(WROOM-32)" */
+bool at_reply_bin_version(const char *text, size_t len, char *version, size_t size);
+/* `+CMD:5,"AT+CMD",0,1,0,0` */
+bool at_reply_cmd(const char *text, size_t len, char name[AT_NAME_MAX]);
+/* `+CIPSTAMAC:"24:0a:c4:12:34:56"` */
+bool at_reply_mac(const char *text, size_t len, char mac[AT_MAC_MAX + 1]);
+/* `+CWSTATE:2,"ssid"`: 0 nothing tried, 1 connected without address, 2 connected, 3 connecting,
+ * 4 disconnected */
+bool at_reply_cwstate(const char *text, size_t len, int *state, char ssid[AT_SSID_MAX + 1]);
+/* `+SYSMFG:"ns","key",8`: an entry of a listing */
+bool at_reply_mfg_entry(const char *text, size_t len, char key[AT_NVS_NAME_MAX + 1], int *type);
+/* `<prefix><number>`, as "+CWMODE:2", "+CWJAP:3" or "+SYSTIMESTAMP:1700000000" */
+bool at_reply_number(const char *text, size_t len, const char *prefix, long *ret);
+/* `+CIPSSLCALPN:<link>,...` and its like: the link */
+bool at_reply_link(const char *text, size_t len, const char *prefix, int *link);

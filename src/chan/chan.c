@@ -1,0 +1,424 @@
+/* SPDX-License-Identifier: MIT */
+/* The command channel of one chip. */
+#include "chan/chan.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "util/log.h"
+
+/*
+ * "busy p..." means that the chip still works on something that we do not know of and has thrown our
+ * line away (capture 02, 20). It is written again after a pause that grows from the first to the
+ * second figure, for as long as the longest thing that the chip may be doing can take: a CWJAP that
+ * fails takes 16 s (capture 20), a CIPSTART up to 60 s.
+ */
+#define CHAN_BUSY_PAUSE (100 * TIMERS_MS)
+#define CHAN_BUSY_PAUSE_MAX (1 * TIMERS_S)
+#define CHAN_BUSY_TRIES 75
+
+/* What the chip's output FIFO holds stands in front of every answer (8192 bytes, field of the UART
+ * driver), and a block of that size may be on its way to it. */
+#define CHAN_LINE_BYTES (2 * 8192 + AT_LINE_MAX)
+
+static void chan_kick(struct chan *chan);
+
+const char *chan_result_text(enum chan_result result)
+{
+	switch (result) {
+	case CHAN_OK:
+		return "OK";
+	case CHAN_E_ERROR:
+		return "ERROR";
+	case CHAN_E_DOUBT:
+		return "send in doubt";
+	case CHAN_E_TIMEOUT:
+		return "no answer";
+	case CHAN_E_RESET:
+		return "chip reset or lost";
+	}
+	return "?";
+}
+
+static void chan_arm(struct chan *chan, uint64_t timeout)
+{
+	timer_arm(&chan->timer, timeout + CHAN_LINE_BYTES * chan->byte_time / 1000);
+}
+
+static void chan_write_head(struct chan *chan)
+{
+	struct chan_cmd *cmd = chan->current;
+
+	log_debug("%s: > %.*s", chan->name, cmd->secret ? 12 : (int)cmd->line.len - 2,
+		  cmd->line.text);
+	cmd->phase = CHAN_PHASE_HEAD;
+	chan->commands++;
+	chan_arm(chan, cmd->timeout);
+	chan->ops->write(chan->userdata, cmd->line.text, cmd->line.len);
+}
+
+static void chan_kick(struct chan *chan)
+{
+	struct list *node;
+
+	if (chan->current || chan->deaf)
+		return;
+	node = list_first(&chan->lanes[CHAN_CONTROL]);
+	if (!node)
+		node = list_first(&chan->lanes[CHAN_DATA]);
+	if (!node)
+		return;
+	list_remove(node);
+	chan->current = container_of(node, struct chan_cmd, node);
+	chan_write_head(chan);
+}
+
+static void cmd_finish(struct chan_cmd *cmd, enum chan_result result)
+{
+	cmd->phase = CHAN_PHASE_IDLE;
+	if (cmd->secret)
+		at_line_wipe(&cmd->line);
+	cmd->done(cmd, result);
+}
+
+static void chan_done(struct chan *chan, enum chan_result result)
+{
+	struct chan_cmd *cmd = chan->current;
+	unsigned int epoch = chan->epoch;
+
+	timer_cancel(&chan->timer);
+	chan->current = NULL;
+	if (result == CHAN_OK && cmd->doubt)
+		result = CHAN_E_DOUBT;
+	cmd_finish(cmd, result);
+	if (epoch == chan->epoch)
+		chan_kick(chan);
+}
+
+static void chan_trouble(struct chan *chan, const char *what)
+{
+	if (chan->deaf || chan->syncing)
+		return;
+	chan->deaf = true;
+	timer_cancel(&chan->timer);
+	chan->ops->trouble(chan->userdata, what);
+}
+
+static void chan_on_timer(struct timer *timer)
+{
+	struct chan *chan = container_of(timer, struct chan, timer);
+	struct chan_cmd *cmd = chan->current;
+
+	if (cmd->phase == CHAN_PHASE_BUSY) {
+		chan_write_head(chan);
+		return;
+	}
+	log_debug("%s: no answer to %.*s", chan->name, cmd->secret ? 12 : (int)cmd->line.len - 2,
+		  cmd->line.text);
+	/* Deaf first, so that done() cannot start the next command. */
+	chan->deaf = !chan->syncing;
+	chan_done(chan, CHAN_E_TIMEOUT);
+	if (chan->deaf)
+		chan->ops->trouble(chan->userdata, "no answer to a command");
+}
+
+static void chan_on_busy(struct chan *chan)
+{
+	struct chan_cmd *cmd = chan->current;
+	uint64_t pause;
+
+	switch (cmd->phase) {
+	case CHAN_PHASE_HEAD:
+		if (++cmd->busy > CHAN_BUSY_TRIES) {
+			chan_trouble(chan, "busy for too long");
+			return; /* while syncing, the command's time-out ends it */
+		}
+		pause = CHAN_BUSY_PAUSE * cmd->busy;
+		cmd->phase = CHAN_PHASE_BUSY;
+		timer_arm(&chan->timer, pause < CHAN_BUSY_PAUSE_MAX ? pause : CHAN_BUSY_PAUSE_MAX);
+		return;
+	case CHAN_PHASE_BUSY:
+		return;
+	case CHAN_PHASE_PROMPT:
+	case CHAN_PHASE_PAYLOAD:
+	case CHAN_PHASE_VERDICT:
+		/* The chip got more than it asked for (captures 11, 30): a byte came twice. */
+		cmd->doubt = true;
+		return;
+	case CHAN_PHASE_IDLE:
+	case CHAN_PHASE_QUEUED:
+		return;
+	}
+}
+
+static void chan_on_ok(struct chan *chan)
+{
+	struct chan_cmd *cmd = chan->current;
+
+	if (cmd->phase == CHAN_PHASE_HEAD || cmd->phase == CHAN_PHASE_BUSY) {
+		if (cmd->kind == CHAN_PLAIN) {
+			chan_done(chan, CHAN_OK);
+			return;
+		}
+		cmd->phase = CHAN_PHASE_PROMPT;
+		chan_arm(chan, cmd->timeout);
+		return;
+	}
+	if (cmd->phase == CHAN_PHASE_PAYLOAD && cmd->kind == CHAN_BLOCK) {
+		chan_done(chan, CHAN_OK);
+		return;
+	}
+	chan_trouble(chan, "OK at the wrong time");
+}
+
+static void chan_on_prompt(struct chan *chan)
+{
+	struct chan_cmd *cmd = chan->current;
+
+	if (!cmd || cmd->phase != CHAN_PHASE_PROMPT) {
+		chan_trouble(chan, "a prompt that was not asked for");
+		return;
+	}
+	cmd->phase = CHAN_PHASE_PAYLOAD;
+	chan_arm(chan, cmd->timeout);
+	log_debug("%s: > [%zu bytes]", chan->name, cmd->payload_len);
+	chan->ops->write(chan->userdata, cmd->payload, cmd->payload_len);
+}
+
+/* A verdict on a payload; the first one counts. */
+static void chan_on_verdict(struct chan *chan, enum chan_result result)
+{
+	struct chan_cmd *cmd = chan->current;
+
+	if (cmd->kind != CHAN_SEND || cmd->phase < CHAN_PHASE_PROMPT) {
+		chan_trouble(chan, "a send verdict that was not asked for");
+		return;
+	}
+	if (cmd->phase != CHAN_PHASE_VERDICT)
+		cmd->doubt = true;
+	chan_done(chan, result == CHAN_OK && cmd->doubt ? CHAN_E_DOUBT : result);
+}
+
+static void chan_on_final(struct chan *chan, const struct at_report *report)
+{
+	struct chan_cmd *cmd = chan->current;
+
+	if (!cmd) {
+		chan_trouble(chan, "a result without a command");
+		return;
+	}
+	switch (report->type) {
+	case AT_REPORT_OK:
+		chan_on_ok(chan);
+		return;
+	case AT_REPORT_ERROR:
+		/* ERROR after the payload: some of it may be on its way. */
+		chan_done(chan, cmd->phase < CHAN_PHASE_PROMPT ? CHAN_E_ERROR : CHAN_E_DOUBT);
+		return;
+	case AT_REPORT_SEND_OK:
+		chan_on_verdict(chan, CHAN_OK);
+		return;
+	case AT_REPORT_SEND_FAIL:
+	case AT_REPORT_SEND_CANCELED:
+		chan_on_verdict(chan, CHAN_E_DOUBT);
+		return;
+	case AT_REPORT_RECV:
+		if (cmd->kind != CHAN_SEND || cmd->phase != CHAN_PHASE_PAYLOAD) {
+			chan_trouble(chan, "a receipt that was not asked for");
+			return;
+		}
+		if ((size_t)report->value != cmd->payload_len)
+			cmd->doubt = true;
+		cmd->phase = CHAN_PHASE_VERDICT;
+		chan_arm(chan, cmd->timeout);
+		return;
+	case AT_REPORT_BUSY:
+		chan_on_busy(chan);
+		return;
+	default:
+		return;
+	}
+}
+
+static bool report_is_final(enum at_report_type type)
+{
+	return type >= AT_REPORT_OK && type <= AT_REPORT_BUSY;
+}
+
+/*
+ * Each of these has an empty line in front. Where it is missing, a block before it has swallowed it,
+ * because it had lost two of its own bytes. OK is let off behind reply lines (protocol fact 24).
+ */
+static bool report_needs_blank(const struct chan *chan, enum at_report_type type)
+{
+	switch (type) {
+	case AT_REPORT_OK:
+		return !chan->current || !chan->current->lines;
+	case AT_REPORT_SEND_OK:
+	case AT_REPORT_SEND_FAIL:
+	case AT_REPORT_BUSY:
+	case AT_REPORT_IPD:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static void chan_on_line(struct chan *chan, const struct at_token *token)
+{
+	struct at_report report = at_report_parse(token->text, token->text_len);
+	struct chan_cmd *cmd = chan->current;
+
+	log_debug("%s: < %.*s", chan->name, cmd && cmd->secret ? 8 : (int)token->text_len,
+		  token->text);
+	if (!token->blank && report_needs_blank(chan, report.type)) {
+		chan_trouble(chan, "a line without its line end in front");
+		return;
+	}
+	if (report_is_final(report.type)) {
+		chan_on_final(chan, &report);
+		return;
+	}
+	if (report.type == AT_REPORT_NONE && cmd) {
+		cmd->lines = true;
+		if (cmd->on_line)
+			cmd->on_line(cmd, token->text, token->text_len);
+		return;
+	}
+	if (report.type != AT_REPORT_NONE)
+		chan->ops->report(chan->userdata, &report);
+}
+
+/* BLOCK, DATA and END */
+static void chan_on_block(struct chan *chan, const struct at_token *token)
+{
+	struct chan_cmd *cmd = chan->current;
+
+	if (token->block.type == AT_BLOCK_IPD) {
+		if (token->type == AT_TOKEN_BLOCK) {
+			log_debug("%s: < %s[%zu bytes]", chan->name, token->text, token->block.len);
+			if (!token->blank || token->block.link < 0)
+				chan_trouble(chan, "a block without its line end in front");
+			return;
+		}
+		chan->ops->ipd(chan->userdata, token->block.link, token->data, token->len);
+		return;
+	}
+	if (!cmd || !cmd->on_data) {
+		chan_trouble(chan, "a block that was not asked for");
+		return;
+	}
+	cmd->lines = true;
+	if (token->type == AT_TOKEN_DATA)
+		cmd->on_data(cmd, &token->block, token->data, token->len);
+	else if (token->type == AT_TOKEN_END)
+		cmd->on_data(cmd, &token->block, NULL, 0);
+}
+
+static void chan_on_token(struct chan *chan, const struct at_token *token)
+{
+	switch (token->type) {
+	case AT_TOKEN_NONE:
+		return;
+	case AT_TOKEN_LINE:
+		chan_on_line(chan, token);
+		return;
+	case AT_TOKEN_PROMPT:
+		chan_on_prompt(chan);
+		return;
+	case AT_TOKEN_BLOCK:
+	case AT_TOKEN_DATA:
+	case AT_TOKEN_END:
+		chan_on_block(chan, token);
+		return;
+	case AT_TOKEN_BAD:
+		chan_trouble(chan, at_bad_text(token->bad));
+		return;
+	}
+}
+
+void chan_feed(struct chan *chan, const uint8_t *data, size_t len)
+{
+	unsigned int epoch = chan->epoch;
+	struct at_token token;
+
+	/* After chan_reset() the rest belongs to a past that nobody believes any more. */
+	while (!chan->deaf && epoch == chan->epoch) {
+		size_t n = at_lexer_next(&chan->lexer, data, len, &token);
+
+		data += n;
+		len -= n;
+		if (token.type == AT_TOKEN_NONE)
+			return;
+		chan_on_token(chan, &token);
+	}
+}
+
+void chan_submit(struct chan *chan, enum chan_lane lane, struct chan_cmd *cmd)
+{
+	assert(cmd->phase == CHAN_PHASE_IDLE && cmd->line.len > 0);
+	cmd->phase = CHAN_PHASE_QUEUED;
+	cmd->doubt = false;
+	cmd->lines = false;
+	cmd->busy = 0;
+	list_append(&chan->lanes[lane], &cmd->node);
+	chan_kick(chan);
+}
+
+void chan_reset(struct chan *chan)
+{
+	struct chan_cmd *current = chan->current;
+	struct list ending;
+	struct list *node;
+
+	/* What done() submits from here on belongs to the time after the reset. */
+	list_init(&ending);
+	for (size_t lane = 0; lane < 2; lane++)
+		while ((node = list_first(&chan->lanes[lane]))) {
+			list_remove(node);
+			list_append(&ending, node);
+		}
+	timer_cancel(&chan->timer);
+	at_lexer_reset(&chan->lexer);
+	chan->current = NULL;
+	chan->epoch++;
+	chan->deaf = true; /* until all are told */
+	if (current)
+		cmd_finish(current, CHAN_E_RESET);
+	while ((node = list_first(&ending))) {
+		list_remove(node);
+		cmd_finish(container_of(node, struct chan_cmd, node), CHAN_E_RESET);
+	}
+	chan->deaf = false;
+	chan_kick(chan);
+}
+
+void chan_set_syncing(struct chan *chan, bool syncing)
+{
+	chan->syncing = syncing;
+}
+
+void chan_set_baud(struct chan *chan, unsigned int baud)
+{
+	chan->byte_time = 10000000000ull / baud; /* start, 8 data and stop bit */
+}
+
+int chan_init(struct chan *chan, const char *name, struct timers *timers,
+	      const struct chan_ops *ops, void *userdata)
+{
+	*chan = (struct chan){ .name = name, .ops = ops, .userdata = userdata };
+	at_lexer_reset(&chan->lexer);
+	list_init(&chan->lanes[CHAN_CONTROL]);
+	list_init(&chan->lanes[CHAN_DATA]);
+	chan_set_baud(chan, 115200);
+	return timer_init(&chan->timer, timers, chan_on_timer);
+}
+
+void chan_deinit(struct chan *chan)
+{
+	if (!chan->ops)
+		return;
+	chan_reset(chan);
+	timer_deinit(&chan->timer);
+	chan->ops = NULL;
+}

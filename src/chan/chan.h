@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The command channel of one chip: a queue of AT commands, strictly one in flight, and what the chip
+ * says in return, sorted into that command's answer and reports. Touches no fd and no clock: bytes
+ * come in by chan_feed(), go out by ops->write(), and time is that of its timers.
+ *
+ * Invariants:
+ * - a payload is written only after the chip's prompt, whole, by one call of write();
+ * - `done` runs exactly once for each submitted command, never inside chan_submit();
+ * - a final result, a prompt or a block that nobody asked for, and a command without an answer mean
+ *   that chip and host no longer agree: ops->trouble() is told once, and nothing is sent and nothing
+ *   is believed any more until chan_reset().
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "at/encode.h"
+#include "at/lexer.h"
+#include "at/report.h"
+#include "util/list.h"
+#include "util/timers.h"
+
+/* How a command ended. */
+enum chan_result {
+	CHAN_OK,
+	CHAN_E_ERROR,     /* the chip said ERROR, nothing was done */
+	CHAN_E_DOUBT,     /* a payload was sent and it is not sure what became of it */
+	CHAN_E_TIMEOUT,   /* no answer; trouble() follows */
+	CHAN_E_RESET,     /* chan_reset(): the chip was reset, lost or given up */
+};
+
+enum chan_kind {
+	CHAN_PLAIN, /* line -> OK */
+	CHAN_BLOCK, /* line -> OK, prompt, payload -> OK (SYSMFG; capture 11) */
+	CHAN_SEND,  /* line -> OK, prompt, payload -> Recv n bytes, SEND OK (CIPSEND; capture 31) */
+};
+
+enum chan_lane {
+	CHAN_CONTROL, /* goes first */
+	CHAN_DATA,
+};
+
+enum chan_phase {
+	CHAN_PHASE_IDLE,
+	CHAN_PHASE_QUEUED,
+	CHAN_PHASE_HEAD,    /* the line was written */
+	CHAN_PHASE_BUSY,    /* "busy p...": waiting to write the line again */
+	CHAN_PHASE_PROMPT,  /* OK was read, the prompt is due */
+	CHAN_PHASE_PAYLOAD, /* the payload was written */
+	CHAN_PHASE_VERDICT, /* "Recv n bytes" was read, SEND OK is due */
+};
+
+/* Embedded in its owner, who keeps it and the payload until done(). Zero it, then fill it in. */
+struct chan_cmd {
+	struct at_line line;
+	enum chan_kind kind;
+	bool secret; /* the line is not shown in logs */
+	const void *payload;
+	size_t payload_len;
+	uint64_t timeout; /* µs for each answer; what the line itself takes comes on top */
+	/* Both may be NULL. Reply lines other than final results and known reports; a blob's bytes. */
+	void (*on_line)(struct chan_cmd *cmd, const char *text, size_t len);
+	void (*on_data)(struct chan_cmd *cmd, const struct at_block *block, const uint8_t *data,
+			size_t len);
+	void (*done)(struct chan_cmd *cmd, enum chan_result result);
+	/* the channel's own */
+	struct list node;
+	enum chan_phase phase;
+	bool doubt;
+	bool lines; /* a reply line or block was read */
+	unsigned int busy;
+};
+
+struct chan_ops {
+	/* Queues bytes for the chip. A failure is reported by its owner by another way. */
+	void (*write)(void *userdata, const void *data, size_t len);
+	/* A report that came by itself, or among a reply. May call chan_reset(). */
+	void (*report)(void *userdata, const struct at_report *report);
+	/*
+	 * Active receive: bytes of an +IPD block as they come (@data NULL: the block is complete and
+	 * its frame was right; only then may they be believed).
+	 */
+	void (*ipd)(void *userdata, int link, const uint8_t *data, size_t len);
+	/* See above; @what in words. Should end in chan_reset(), now or later. */
+	void (*trouble)(void *userdata, const char *what);
+};
+
+struct chan {
+	const char *name; /* weak; for the log */
+	const struct chan_ops *ops;
+	void *userdata;
+	struct at_lexer lexer;
+	struct list lanes[2];
+	struct chan_cmd *current; /* weak */
+	struct timer timer;
+	uint64_t byte_time; /* ns that a byte takes on the line */
+	unsigned int epoch; /* of chan_reset() */
+	bool deaf;          /* after trouble, until chan_reset() */
+	bool syncing;       /* see chan_set_syncing() */
+	uint64_t commands;  /* lines written */
+};
+
+/* @name and @ops must outlive it. Returns 0 or -ENOMEM. */
+int chan_init(struct chan *chan, const char *name, struct timers *timers,
+	      const struct chan_ops *ops, void *userdata);
+/* Ends what is queued with CHAN_E_RESET. */
+void chan_deinit(struct chan *chan);
+/* The line's rate in bits per second, for time-outs. */
+void chan_set_baud(struct chan *chan, unsigned int baud);
+/* @cmd->line has been ended without error. */
+void chan_submit(struct chan *chan, enum chan_lane lane, struct chan_cmd *cmd);
+/* Bytes from the chip. */
+void chan_feed(struct chan *chan, const uint8_t *data, size_t len);
+/*
+ * Ends the command in flight and all that wait with CHAN_E_RESET, and forgets what was half read.
+ * From then on commands are sent again.
+ */
+void chan_reset(struct chan *chan);
+/*
+ * While the chip is being looked for, what it says may be anything: then no line, block or silence is
+ * trouble, and an unanswered command just ends with CHAN_E_TIMEOUT.
+ */
+void chan_set_syncing(struct chan *chan, bool syncing);
+
+const char *chan_result_text(enum chan_result result);

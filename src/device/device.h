@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One chip: from an open port to five usable links, again after every reset, and what is known of
+ * it. Pure: bytes come in by device_feed(), go out by ops->write(); time is that of its timers.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <time.h>
+
+#include "at/reply.h"
+#include "cert/material.h"
+#include "chan/chan.h"
+#include "config/config.h"
+#include "device/link.h"
+#include "device/slots.h"
+#include "util/list.h"
+#include "util/timers.h"
+
+enum device_state {
+	DEVICE_ABSENT,       /* no port */
+	DEVICE_PROBING,      /* looking for a chip that answers */
+	DEVICE_IDENTIFYING,  /* version, commands, MAC */
+	DEVICE_CONFIGURING,  /* into a known state */
+	DEVICE_PROVISIONING, /* certificates and keys */
+	DEVICE_JOINING,      /* Wi-Fi */
+	DEVICE_CLOCK,
+	DEVICE_READY,        /* links can be opened */
+	DEVICE_FAILED,       /* waiting to try again */
+};
+
+/* What the firmware can do, by AT+CMD?, never by its version. */
+enum device_feature {
+	DEVICE_HAS_SYSMFG = 1 << 0,
+	DEVICE_HAS_SYSTIMESTAMP = 1 << 1,
+	DEVICE_HAS_CIPSSLCCONF = 1 << 2,
+	DEVICE_HAS_CIPSSLCSNI = 1 << 3,
+	DEVICE_HAS_CIPSSLCCN = 1 << 4,
+	DEVICE_HAS_CIPRECVTYPE = 1 << 5,
+	DEVICE_HAS_CIPRECVMODE = 1 << 6,
+	DEVICE_HAS_CIPDOMAIN = 1 << 7,
+};
+
+struct device_ops {
+	void (*write)(void *userdata, const void *data, size_t len);
+	time_t (*wallclock)(void *userdata); /* the host's clock */
+	uint64_t (*random)(void *userdata);
+};
+
+struct device;
+
+/* An observer; embedded in its owner, who removes it before he goes away. */
+struct device_watch {
+	struct list node;
+	/* The state has changed from @old. May be NULL. */
+	void (*state)(struct device_watch *watch, struct device *dev, enum device_state old);
+	/* A link may be opened now, where none could a moment ago. May be NULL. */
+	void (*room)(struct device_watch *watch, struct device *dev);
+};
+
+struct device {
+	const struct config *config;        /* weak */
+	const struct config_device *settings; /* weak, into config */
+	const struct material *material;    /* weak */
+	const struct device_ops *ops;
+	void *userdata;
+	struct timers *timers; /* weak */
+	struct chan chan;
+	struct list watches;
+
+	enum device_state state;
+	struct timer timer; /* of the state */
+	/* The command of the running step machine, and what is called when it has ended. */
+	struct chan_cmd cmd;
+	void (*step)(struct device *dev, enum chan_result result);
+	int step_no;
+	unsigned int attempt;
+	unsigned int failures; /* in a row, for the back-off */
+	char error[256];       /* the last one; "" for none */
+
+	/* what is known of the chip */
+	struct at_version version;
+	char firmware[AT_VERSION_MAX]; /* the "Bin version" */
+	char mac[AT_MAC_MAX + 1];
+	unsigned int features; /* enum device_feature */
+	bool fresh;    /* nobody but us has spoken to it since it said `ready` */
+	long cwmode;
+	int cwstate;
+	int cwjap_code;
+	char ssid[AT_SSID_MAX + 1];
+	bool gave_up_reset; /* it was reset once in this bring-up already */
+
+	/* probing */
+	char nonce[32];
+	bool nonce_seen;
+
+	/* provisioning */
+	struct slots slots;
+	struct provision *provision; /* owned; NULL when not provisioning */
+	uint64_t flash_writes;
+
+	struct link links[AT_LINKS];
+	bool recv_global;          /* only AT+CIPRECVMODE: the receive type is one for all */
+	bool recv_passive;         /* what it is set to */
+	struct chan_cmd recv_cmd;
+	unsigned int settled_links; /* stale ALPN or PSK found on these (bit mask) */
+};
+
+/*
+ * @settings is one of @config's devices; all pointers must outlive the device. Returns 0 or
+ * -ENOMEM. A new device is DEVICE_ABSENT.
+ */
+int device_new(struct device **ret, const struct config *config,
+	       const struct config_device *settings, const struct material *material,
+	       struct timers *timers, const struct device_ops *ops, void *userdata);
+/* Ends all links. NULL is allowed; returns NULL. */
+struct device *device_free(struct device *dev);
+
+/* The port is open and @baud is set; the chip is looked for. */
+void device_port_up(struct device *dev, unsigned int baud);
+/* The port is gone: all links end. @why is for people. */
+void device_port_down(struct device *dev, const char *why);
+/* Bytes from the chip. */
+void device_feed(struct device *dev, const uint8_t *data, size_t len);
+
+void device_watch(struct device *dev, struct device_watch *watch);
+void device_unwatch(struct device_watch *watch);
+
+/* A link for link_open(), or NULL if none is free now or a handshake is under way. */
+struct link *device_free_link(struct device *dev);
+/* Where the authority or identity is on this chip; -1 if it is not. */
+int device_authority_slot(const struct device *dev, const struct config_authority *authority);
+int device_identity_slot(const struct device *dev, const struct config_identity *identity);
+
+const char *device_state_name(enum device_state state);

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT */
+/* What the files of device/ share and nobody else needs. */
+#pragma once
+
+#include "device/device.h"
+
+/* What a command that touches neither flash nor network may take. */
+#define DEVICE_TIMEOUT (3 * TIMERS_S)
+/* Flash: writes take 0.1..0.8 s, erasing 0.4..1 s on the recorded chip (protocol fact 12). */
+#define DEVICE_TIMEOUT_FLASH (15 * TIMERS_S)
+/* From a reset to `ready`: 1..3 s (field notes), the recorded chip takes up to 8 s (capture 20). */
+#define DEVICE_TIMEOUT_BOOT (15 * TIMERS_S)
+
+/* The only writer of dev->state; also starts what the state is there for. */
+void device_enter_state(struct device *dev, enum device_state state);
+
+/* The bring-up cannot go on: says why (once, while the reason stays the same) and tries again later. */
+__attribute__((format(printf, 2, 3))) void device_fail(struct device *dev, const char *format, ...);
+/* Chip and host no longer agree: all links end, the chip is looked for again. */
+void device_recover(struct device *dev, const char *why);
+/* Resets the chip by command and waits for `ready`. */
+void device_restart_chip(struct device *dev, const char *why);
+
+/*
+ * Runs the command in dev->cmd.line (made and ended by the caller); then @step is called, unless the
+ * chip was reset or lost meanwhile. @on_line may be NULL.
+ */
+void device_run(struct device *dev, uint64_t timeout,
+		void (*on_line)(struct chan_cmd *cmd, const char *text, size_t len),
+		void (*step)(struct device *dev, enum chan_result result));
+/* The same for a command without arguments. */
+void device_run_plain(struct device *dev, const char *command, uint64_t timeout,
+		      void (*on_line)(struct chan_cmd *cmd, const char *text, size_t len),
+		      void (*step)(struct device *dev, enum chan_result result));
+/* dev->timer with @fn as its end. */
+void device_wait(struct device *dev, uint64_t delay, void (*fn)(struct timer *timer));
+
+void device_notify_room(struct device *dev);
+
+static inline struct device *device_of_cmd(struct chan_cmd *cmd)
+{
+	return container_of(cmd, struct device, cmd);
+}
+
+static inline struct device *device_of_timer(struct timer *timer)
+{
+	return container_of(timer, struct device, timer);
+}
+
+/* The step machines; each ends in device_enter_state() or device_fail(). */
+void probe_start(struct device *dev);
+void probe_report(struct device *dev, const struct at_report *report);
+void identify_start(struct device *dev);
+void configure_start(struct device *dev);
+void provision_start(struct device *dev);
+void provision_stop(struct device *dev);
+void join_start(struct device *dev);
+void join_report(struct device *dev, const struct at_report *report);
+void clock_start(struct device *dev);
+
+/* link.c, called by the device */
+int link_init(struct link *link, struct device *dev, int id);
+void link_deinit(struct link *link);
+void link_reset(struct link *link);
+void link_report_connect(struct link *link);
+void link_report_closed(struct link *link);
+/* @data NULL: the block was right. */
+void link_ipd(struct link *link, const uint8_t *data, size_t len);
+void device_receive_update(struct device *dev);

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One of the chip's five link numbers. It is opened for one user, serves him, and is free again only
+ * when the chip has closed it; it knows no client and no tunnel.
+ *
+ * Before every connect the trust settings are made anew, since the firmware forgets SNI, CN, ALPN and
+ * PSK each time an established link closes (capture 44); any ERROR among them, or a CLOSED of this
+ * link before CIPSTART's OK, voids the attempt.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "chan/chan.h"
+#include "util/timers.h"
+
+struct device;
+struct link;
+
+/* Largest block of AT+CIPSEND (capture 31). */
+#define LINK_BLOCK_MAX 8192
+
+enum link_state {
+	LINK_FREE,
+	LINK_SETTING,    /* trust settings are being made */
+	LINK_CONNECTING, /* CIPSTART is under way */
+	LINK_OPEN,
+	LINK_CLOSING,    /* the user is gone, the chip is not yet done */
+};
+
+/* CIPSSLCCONF's authentication modes (capture 40). */
+enum link_auth {
+	LINK_AUTH_NONE = 0,   /* nothing is verified */
+	LINK_AUTH_CLIENT = 1, /* our certificate is shown, nothing is verified */
+	LINK_AUTH_SERVER = 2, /* the server is verified */
+	LINK_AUTH_MUTUAL = 3,
+};
+
+/* Where to, and whom to trust. The strings must live until opened() or closed(). */
+struct link_target {
+	const char *host;
+	unsigned int port;
+	const char *server_name; /* SNI, and in the verifying modes the name that is checked */
+	enum link_auth auth;
+	int pki; /* slot of certificate and key, in the modes that show one */
+	int ca;  /* slot of the CA, in the modes that verify */
+};
+
+/* Why a link has ended. */
+enum link_end {
+	LINK_END_PEER,     /* the server has closed it: all that it sent was delivered */
+	LINK_END_SETTINGS, /* the chip refused a trust setting */
+	LINK_END_REFUSED,  /* CIPSTART said ERROR */
+	LINK_END_VOID,     /* closed before it was open */
+	LINK_END_SEND,     /* a send failed or is in doubt */
+	LINK_END_FLOW,     /* the chip refused to change the receive type */
+	LINK_END_RESET,    /* the chip was reset or lost */
+};
+
+struct link_ops {
+	void (*opened)(void *user);
+	/* Received bytes; only when data_end() follows are they sure to be right. */
+	void (*data)(void *user, const uint8_t *data, size_t len);
+	void (*data_end)(void *user);
+	/* All that link_tx_submit() was given has gone; link_tx_buffer() has room again. */
+	void (*sent)(void *user);
+	/* The last call, once: the user is forgotten. Not called after link_close(). */
+	void (*closed)(void *user, enum link_end end);
+};
+
+struct link {
+	struct device *dev; /* weak */
+	int id;
+	enum link_state state;
+	const struct link_ops *ops; /* NULL without a user */
+	void *user;
+	struct link_target target;
+	int step;
+	struct chan_cmd cmd; /* settings, connect, send, close */
+	bool running;        /* cmd is submitted */
+	bool connected;      /* the chip has said CONNECT */
+	bool closed;         /* the chip has said CLOSED */
+	bool close_sent;
+	struct timer timer;  /* waits for a late CLOSED */
+	/* CIPSSLCCONF as this link has it since the last `ready`; -1: not known */
+	int conf_auth, conf_pki, conf_ca;
+	uint8_t *tx; /* LINK_BLOCK_MAX bytes while the link is in use */
+	size_t tx_len;
+	size_t tx_off;
+	size_t tx_block; /* in flight */
+	/* receive type: as wanted, and as the chip has it */
+	bool want_passive;
+	bool passive;
+	struct chan_cmd recv_cmd;
+	bool recv_running;
+};
+
+/*
+ * Opens a link that device_free_link() gave. Returns 0 (then opened() or closed() follows), -ENOMEM,
+ * or -EINVAL / -E2BIG for a host or name that no command can carry.
+ */
+int link_open(struct link *link, const struct link_target *target, const struct link_ops *ops,
+	      void *user);
+/* The user goes away; the link closes by itself. */
+void link_close(struct link *link);
+/* Room for *size bytes to send, or NULL while what was given before is under way. */
+uint8_t *link_tx_buffer(struct link *link, size_t *size);
+/* Sends the first @len bytes of link_tx_buffer(), 1..*size. */
+void link_tx_submit(struct link *link, size_t len);
+/* Asks the chip to keep received data back, or to go on. What is on its way still comes. */
+void link_hold(struct link *link, bool hold);
+
+const char *link_end_text(enum link_end end);
+
+/*
+ * The longest start of @data that may be one block. A block never has three `+` in a row: where the
+ * chip's UART happens to cut it so that they stand alone, they would cancel the send, and the rest
+ * of the client's bytes would be read as a command (captures 54, 63).
+ */
+size_t link_block_len(const uint8_t *data, size_t len);
