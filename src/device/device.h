@@ -47,6 +47,8 @@ struct device_ops {
 	void (*write)(void *userdata, const void *data, size_t len);
 	time_t (*wallclock)(void *userdata); /* the host's clock */
 	uint64_t (*random)(void *userdata);
+	/* The configured Wi-Fi password, with NUL. Returns 0 or -errno. */
+	int (*wifi_password)(void *userdata, char *buf, size_t size);
 };
 
 struct device;
@@ -89,8 +91,11 @@ struct device {
 	long cwmode;
 	int cwstate;
 	int cwjap_code;
+	bool wifi_lost;    /* it was there and went away */
+	bool refreshing;   /* DEVICE_CLOCK from DEVICE_READY */
 	char ssid[AT_SSID_MAX + 1];
-	bool gave_up_reset; /* it was reset once in this bring-up already */
+	bool restarted;     /* it was reset once in this bring-up already */
+	unsigned int stale; /* links with an ALPN or PSK of somebody else (bit mask) */
 
 	/* probing */
 	char nonce[32];
@@ -99,13 +104,14 @@ struct device {
 	/* provisioning */
 	struct slots slots;
 	struct provision *provision; /* owned; NULL when not provisioning */
+	int *authority_slot; /* for each of the config's, or -1 */
+	int *identity_slot;
 	uint64_t flash_writes;
 
 	struct link links[AT_LINKS];
-	bool recv_global;          /* only AT+CIPRECVMODE: the receive type is one for all */
+	struct chan_cmd recv_cmd;  /* AT+CIPRECVMODE, where the receive type is one for all links */
+	bool recv_running;
 	bool recv_passive;         /* what it is set to */
-	struct chan_cmd recv_cmd;
-	unsigned int settled_links; /* stale ALPN or PSK found on these (bit mask) */
 };
 
 /*

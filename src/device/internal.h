@@ -11,6 +11,9 @@
 /* From a reset to `ready`: 1..3 s (field notes), the recorded chip takes up to 8 s (capture 20). */
 #define DEVICE_TIMEOUT_BOOT (15 * TIMERS_S)
 
+/* AT+CWSTATE?: joined, with an address */
+#define DEVICE_CWSTATE_CONNECTED 2
+
 /* The only writer of dev->state; also starts what the state is there for. */
 void device_enter_state(struct device *dev, enum device_state state);
 
@@ -49,7 +52,6 @@ static inline struct device *device_of_timer(struct timer *timer)
 
 /* The step machines; each ends in device_enter_state() or device_fail(). */
 void probe_start(struct device *dev);
-void probe_report(struct device *dev, const struct at_report *report);
 void identify_start(struct device *dev);
 void configure_start(struct device *dev);
 void provision_start(struct device *dev);

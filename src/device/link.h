@@ -82,7 +82,6 @@ struct link {
 	bool running;        /* cmd is submitted */
 	bool connected;      /* the chip has said CONNECT */
 	bool closed;         /* the chip has said CLOSED */
-	bool close_sent;
 	struct timer timer;  /* waits for a late CLOSED */
 	/* CIPSSLCCONF as this link has it since the last `ready`; -1: not known */
 	int conf_auth, conf_pki, conf_ca;

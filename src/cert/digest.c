@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+/* SHA-256 of bytes that come in pieces. */
+#include "cert/digest.h"
+
+#include <errno.h>
+#include <openssl/evp.h>
+#include <stdlib.h>
+
+struct cert_digest {
+	EVP_MD_CTX *ctx;
+};
+
+int cert_digest_new(struct cert_digest **ret)
+{
+	struct cert_digest *digest = calloc(1, sizeof(*digest));
+
+	if (!digest)
+		return -ENOMEM;
+	digest->ctx = EVP_MD_CTX_new();
+	if (!digest->ctx) {
+		free(digest);
+		return -ENOMEM;
+	}
+	*ret = digest;
+	return 0;
+}
+
+struct cert_digest *cert_digest_free(struct cert_digest *digest)
+{
+	if (!digest)
+		return NULL;
+	EVP_MD_CTX_free(digest->ctx);
+	free(digest);
+	return NULL;
+}
+
+int cert_digest_reset(struct cert_digest *digest)
+{
+	return EVP_DigestInit_ex(digest->ctx, EVP_sha256(), NULL) == 1 ? 0 : -EIO;
+}
+
+int cert_digest_update(struct cert_digest *digest, const void *data, size_t len)
+{
+	return EVP_DigestUpdate(digest->ctx, data, len) == 1 ? 0 : -EIO;
+}
+
+int cert_digest_final(struct cert_digest *digest, uint8_t out[CERT_DIGEST_SIZE])
+{
+	return EVP_DigestFinal_ex(digest->ctx, out, NULL) == 1 ? 0 : -EIO;
+}

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: MIT */
+/* The states of a device: the only writer of dev->state, and how to leave trouble behind. */
+#include "device/device.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "device/internal.h"
+#include "util/log.h"
+
+/* Between two attempts at a chip that cannot be brought up: doubled from the first to the second. */
+#define DEVICE_RETRY (1 * TIMERS_S)
+#define DEVICE_RETRY_MAX (15 * TIMERS_S)
+/* The chip's clock drifts by seconds a day; certificates do not mind, but not for weeks. */
+#define DEVICE_CLOCK_REFRESH (24 * 3600 * TIMERS_S)
+
+const char *device_state_name(enum device_state state)
+{
+	switch (state) {
+	case DEVICE_ABSENT:
+		return "absent";
+	case DEVICE_PROBING:
+		return "probing";
+	case DEVICE_IDENTIFYING:
+		return "identifying";
+	case DEVICE_CONFIGURING:
+		return "configuring";
+	case DEVICE_PROVISIONING:
+		return "provisioning";
+	case DEVICE_JOINING:
+		return "joining";
+	case DEVICE_CLOCK:
+		return "setting-clock";
+	case DEVICE_READY:
+		return "ready";
+	case DEVICE_FAILED:
+		return "failed";
+	}
+	return "?";
+}
+
+static void clock_is_due(struct timer *timer)
+{
+	struct device *dev = device_of_timer(timer);
+
+	dev->refreshing = true;
+	device_enter_state(dev, DEVICE_CLOCK);
+}
+
+static void device_became_ready(struct device *dev)
+{
+	/* Wi-Fi may have gone while the clock was set. */
+	if (dev->wifi_lost && dev->cwstate != DEVICE_CWSTATE_CONNECTED) {
+		device_enter_state(dev, DEVICE_JOINING);
+		return;
+	}
+	dev->failures = 0;
+	dev->restarted = false;
+	dev->wifi_lost = false;
+	dev->error[0] = '\0';
+	if (!dev->refreshing)
+		log_notice("%s: ready", dev->settings->name);
+	dev->refreshing = false;
+	device_wait(dev, DEVICE_CLOCK_REFRESH, clock_is_due);
+	device_notify_room(dev);
+}
+
+static void retry_is_due(struct timer *timer)
+{
+	device_enter_state(device_of_timer(timer), DEVICE_PROBING);
+}
+
+static void device_wait_to_retry(struct device *dev)
+{
+	unsigned int shift = dev->failures < 5 ? dev->failures : 5;
+	uint64_t delay = DEVICE_RETRY << shift;
+
+	dev->failures++;
+	device_wait(dev, delay < DEVICE_RETRY_MAX ? delay : DEVICE_RETRY_MAX, retry_is_due);
+}
+
+/* No link and no command of the time before survives. */
+static void device_drop_all(struct device *dev)
+{
+	provision_stop(dev);
+	chan_reset(&dev->chan);
+	for (int i = 0; i < AT_LINKS; i++)
+		link_reset(&dev->links[i]);
+}
+
+void device_enter_state(struct device *dev, enum device_state state)
+{
+	enum device_state old = dev->state;
+
+	log_debug("%s: %s -> %s", dev->settings->name, device_state_name(old),
+		  device_state_name(state));
+	dev->state = state;
+	timer_cancel(&dev->timer);
+	chan_set_syncing(&dev->chan, state == DEVICE_PROBING || state == DEVICE_FAILED);
+	if (state == DEVICE_ABSENT || state == DEVICE_PROBING || state == DEVICE_FAILED)
+		device_drop_all(dev);
+	if (state != old)
+		list_for_each_safe(node, &dev->watches) {
+			struct device_watch *watch = container_of(node, struct device_watch, node);
+
+			if (watch->state)
+				watch->state(watch, dev, old);
+		}
+	switch (state) {
+	case DEVICE_ABSENT:
+		return;
+	case DEVICE_PROBING:
+		probe_start(dev);
+		return;
+	case DEVICE_IDENTIFYING:
+		identify_start(dev);
+		return;
+	case DEVICE_CONFIGURING:
+		configure_start(dev);
+		return;
+	case DEVICE_PROVISIONING:
+		provision_start(dev);
+		return;
+	case DEVICE_JOINING:
+		join_start(dev);
+		return;
+	case DEVICE_CLOCK:
+		clock_start(dev);
+		return;
+	case DEVICE_READY:
+		device_became_ready(dev);
+		return;
+	case DEVICE_FAILED:
+		device_wait_to_retry(dev);
+		return;
+	}
+}
+
+void device_fail(struct device *dev, const char *format, ...)
+{
+	char text[sizeof(dev->error)];
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(text, sizeof(text), format, ap);
+	va_end(ap);
+	if (strcmp(text, dev->error) != 0)
+		log_error("%s: %s; trying again until it works", dev->settings->name, text);
+	memcpy(dev->error, text, sizeof(text));
+	device_enter_state(dev, DEVICE_FAILED);
+}
+
+void device_recover(struct device *dev, const char *why)
+{
+	if (dev->state == DEVICE_ABSENT)
+		return;
+	log_warning("%s: lost step with the chip (%s), starting over", dev->settings->name, why);
+	device_enter_state(dev, DEVICE_PROBING);
+}
+
+static void restart_failed(struct timer *timer)
+{
+	struct device *dev = device_of_timer(timer);
+
+	device_fail(dev, "the chip did not say `ready` after a reset");
+}
+
+static void restart_done(struct device *dev, enum chan_result result)
+{
+	if (result != CHAN_OK)
+		device_fail(dev, "the chip refuses to reset");
+}
+
+void device_restart_chip(struct device *dev, const char *why)
+{
+	if (dev->restarted) {
+		device_fail(dev, "%s, even after a reset", why);
+		return;
+	}
+	log_notice("%s: %s, resetting the chip", dev->settings->name, why);
+	dev->restarted = true;
+	device_wait(dev, DEVICE_TIMEOUT_BOOT, restart_failed);
+	device_run_plain(dev, "AT+RST", DEVICE_TIMEOUT, NULL, restart_done);
+}

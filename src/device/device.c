@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: MIT */
+/* One chip: construction, what comes from the channel, and running commands. */
+#include "device/device.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "device/internal.h"
+#include "util/log.h"
+
+static void device_cmd_done(struct chan_cmd *cmd, enum chan_result result)
+{
+	struct device *dev = device_of_cmd(cmd);
+
+	/* Whoever reset the channel has also decided what comes next. */
+	if (result == CHAN_E_RESET)
+		return;
+	dev->step(dev, result);
+}
+
+void device_run(struct device *dev, uint64_t timeout,
+		void (*on_line)(struct chan_cmd *cmd, const char *text, size_t len),
+		void (*step)(struct device *dev, enum chan_result result))
+{
+	dev->cmd.timeout = timeout;
+	dev->cmd.on_line = on_line;
+	dev->cmd.done = device_cmd_done;
+	dev->step = step;
+	chan_submit(&dev->chan, CHAN_CONTROL, &dev->cmd);
+}
+
+void device_run_plain(struct device *dev, const char *command, uint64_t timeout,
+		      void (*on_line)(struct chan_cmd *cmd, const char *text, size_t len),
+		      void (*step)(struct device *dev, enum chan_result result))
+{
+	dev->cmd.kind = CHAN_PLAIN;
+	dev->cmd.secret = false;
+	dev->cmd.on_data = NULL;
+	at_line_plain(&dev->cmd.line, command);
+	device_run(dev, timeout, on_line, step);
+}
+
+void device_wait(struct device *dev, uint64_t delay, void (*fn)(struct timer *timer))
+{
+	dev->timer.fn = fn;
+	timer_arm(&dev->timer, delay);
+}
+
+static void device_report_ready(struct device *dev)
+{
+	dev->fresh = true;
+	if (dev->state == DEVICE_ABSENT)
+		return;
+	if (dev->state != DEVICE_PROBING)
+		log_notice("%s: the chip has restarted, setting it up again", dev->settings->name);
+	device_enter_state(dev, DEVICE_PROBING);
+}
+
+static void device_on_report(void *userdata, const struct at_report *report)
+{
+	struct device *dev = userdata;
+
+	switch (report->type) {
+	case AT_REPORT_READY:
+		device_report_ready(dev);
+		return;
+	case AT_REPORT_CONNECT:
+	case AT_REPORT_CLOSED:
+		if (dev->state != DEVICE_READY || report->link < 0)
+			return;
+		if (report->type == AT_REPORT_CONNECT)
+			link_report_connect(&dev->links[report->link]);
+		else
+			link_report_closed(&dev->links[report->link]);
+		return;
+	case AT_REPORT_WIFI_CONNECTED:
+	case AT_REPORT_WIFI_GOT_IP:
+	case AT_REPORT_WIFI_DISCONNECT:
+		join_report(dev, report);
+		return;
+	default:
+		/* IPD: passive receive is left by switching back to active, never by reading. */
+		return;
+	}
+}
+
+static void device_on_ipd(void *userdata, int link, const uint8_t *data, size_t len)
+{
+	struct device *dev = userdata;
+
+	if (dev->state == DEVICE_READY)
+		link_ipd(&dev->links[link], data, len);
+}
+
+static void device_on_trouble(void *userdata, const char *what)
+{
+	device_recover(userdata, what);
+}
+
+static void device_on_write(void *userdata, const void *data, size_t len)
+{
+	struct device *dev = userdata;
+
+	dev->ops->write(dev->userdata, data, len);
+}
+
+static const struct chan_ops device_chan_ops = {
+	.write = device_on_write,
+	.report = device_on_report,
+	.ipd = device_on_ipd,
+	.trouble = device_on_trouble,
+};
+
+void device_port_up(struct device *dev, unsigned int baud)
+{
+	chan_set_baud(&dev->chan, baud);
+	dev->fresh = false;
+	dev->failures = 0;
+	device_enter_state(dev, DEVICE_PROBING);
+}
+
+void device_port_down(struct device *dev, const char *why)
+{
+	if (dev->state == DEVICE_ABSENT)
+		return;
+	log_warning("%s: %s", dev->settings->name, why);
+	device_enter_state(dev, DEVICE_ABSENT);
+}
+
+void device_feed(struct device *dev, const uint8_t *data, size_t len)
+{
+	if (dev->state != DEVICE_ABSENT)
+		chan_feed(&dev->chan, data, len);
+}
+
+void device_watch(struct device *dev, struct device_watch *watch)
+{
+	list_append(&dev->watches, &watch->node);
+}
+
+void device_unwatch(struct device_watch *watch)
+{
+	list_remove(&watch->node);
+}
+
+void device_notify_room(struct device *dev)
+{
+	if (dev->state != DEVICE_READY)
+		return;
+	list_for_each_safe(node, &dev->watches) {
+		struct device_watch *watch = container_of(node, struct device_watch, node);
+
+		if (watch->room)
+			watch->room(watch, dev);
+	}
+}
+
+struct link *device_free_link(struct device *dev)
+{
+	struct link *found = NULL;
+
+	if (dev->state != DEVICE_READY)
+		return NULL;
+	for (int i = 0; i < AT_LINKS; i++) {
+		enum link_state state = dev->links[i].state;
+
+		/* A handshake blocks the channel: the next one would only wait in it. */
+		if (state == LINK_SETTING || state == LINK_CONNECTING)
+			return NULL;
+		if (state == LINK_FREE && !found)
+			found = &dev->links[i];
+	}
+	return found;
+}
+
+int device_authority_slot(const struct device *dev, const struct config_authority *authority)
+{
+	return dev->authority_slot[authority - dev->config->authorities];
+}
+
+int device_identity_slot(const struct device *dev, const struct config_identity *identity)
+{
+	return dev->identity_slot[identity - dev->config->identities];
+}
+
+int device_new(struct device **ret, const struct config *config,
+	       const struct config_device *settings, const struct material *material,
+	       struct timers *timers, const struct device_ops *ops, void *userdata)
+{
+	struct device *dev;
+	int r;
+
+	dev = calloc(1, sizeof(*dev));
+	if (!dev)
+		return -ENOMEM;
+	dev->config = config;
+	dev->settings = settings;
+	dev->material = material;
+	dev->ops = ops;
+	dev->userdata = userdata;
+	dev->timers = timers;
+	list_init(&dev->watches);
+	dev->authority_slot = calloc(config->n_authorities + 1, sizeof(int));
+	dev->identity_slot = calloc(config->n_identities + 1, sizeof(int));
+	r = timer_init(&dev->timer, timers, NULL);
+	if (!dev->authority_slot || !dev->identity_slot)
+		r = -ENOMEM;
+	if (r == 0)
+		r = chan_init(&dev->chan, settings->name, timers, &device_chan_ops, dev);
+	for (int i = 0; i < AT_LINKS && r == 0; i++)
+		r = link_init(&dev->links[i], dev, i);
+	if (r < 0) {
+		device_free(dev);
+		return r;
+	}
+	*ret = dev;
+	return 0;
+}
+
+struct device *device_free(struct device *dev)
+{
+	if (!dev)
+		return NULL;
+	/* Nobody is told of what ends from here on. */
+	list_for_each_safe(node, &dev->watches)
+		list_remove(node);
+	provision_stop(dev);
+	dev->state = DEVICE_ABSENT;
+	if (dev->chan.ops)
+		chan_deinit(&dev->chan);
+	for (int i = 0; i < AT_LINKS; i++)
+		link_deinit(&dev->links[i]);
+	timer_deinit(&dev->timer);
+	free(dev->authority_slot);
+	free(dev->identity_slot);
+	free(dev);
+	return NULL;
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/* The chip's clock, without which it cannot judge a certificate; it starts at 1970 (protocol fact 5). */
+#include <time.h>
+
+#include "device/internal.h"
+
+/*
+ * 2026-01-01: the host's clock cannot be before the time this was written. A host without a battery
+ * clock starts there or at 1970, and its chip would accept what has expired.
+ */
+#define CLOCK_EARLIEST 1767225600
+
+static void clock_set(struct device *dev, enum chan_result result)
+{
+	if (result == CHAN_E_TIMEOUT)
+		return; /* trouble follows */
+	if (result != CHAN_OK) {
+		device_fail(dev, "the chip refuses to set its clock");
+		return;
+	}
+	device_enter_state(dev, DEVICE_READY);
+}
+
+void clock_start(struct device *dev)
+{
+	time_t now = dev->ops->wallclock(dev->userdata);
+
+	if (now < CLOCK_EARLIEST) {
+		device_fail(dev, "the host's own clock is not set, certificates cannot be judged");
+		return;
+	}
+	dev->cmd.kind = CHAN_PLAIN;
+	dev->cmd.secret = false;
+	dev->cmd.on_data = NULL;
+	at_line_begin(&dev->cmd.line, "AT+SYSTIMESTAMP");
+	at_line_int(&dev->cmd.line, (long)now);
+	at_line_end(&dev->cmd.line);
+	device_run(dev, DEVICE_TIMEOUT, NULL, clock_set);
+}

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT */
+/* Into a known state, whatever the chip was used for before; nothing is saved to its flash. */
+#include <stdio.h>
+#include <string.h>
+
+#include "device/internal.h"
+
+/* What an ERROR means. */
+enum configure_error {
+	CONFIGURE_IGNORE, /* it was so already */
+	CONFIGURE_RESET,  /* something stands in the way that a reset removes */
+};
+
+static const struct {
+	const char *command;
+	unsigned int features; /* only with one of these; 0: always */
+	unsigned int without;  /* only without this */
+	enum configure_error error;
+} configure_commands[] = {
+	/* First: from here on nothing is saved by side effect. */
+	{ "AT+SYSSTORE=0", 0, 0, CONFIGURE_RESET },
+	{ "AT+CIPSERVER=0,1", 0, 0, CONFIGURE_IGNORE },
+	/* Refused while a link is open in the other mode or passthrough is on (captures 31, 51). */
+	{ "AT+CIPMUX=1", 0, 0, CONFIGURE_RESET },
+	{ "AT+CIPCLOSE=5", 0, 0, CONFIGURE_IGNORE },
+	{ "AT+CIPDINFO=0", 0, 0, CONFIGURE_RESET },
+	{ "AT+CIPRECVTYPE=5,0", DEVICE_HAS_CIPRECVTYPE, 0, CONFIGURE_RESET },
+	{ "AT+CIPRECVMODE=0", DEVICE_HAS_CIPRECVMODE, DEVICE_HAS_CIPRECVTYPE, CONFIGURE_RESET },
+};
+
+#define N_COMMANDS (sizeof(configure_commands) / sizeof(*configure_commands))
+
+static void configure_run(struct device *dev);
+
+/* ---- what another program may have left for the next connection (protocol fact 4) ---- */
+
+static void configure_stale_alpn(struct device *dev, enum chan_result result);
+
+static void configure_stale_line(struct chan_cmd *cmd, const char *text, size_t len)
+{
+	static const char *const prefixes[] = {
+		"+CIPSSLCALPN:", "+CIPSSLCPSK:", "+CIPSSLCPSKHEX:",
+	};
+	int link;
+
+	for (size_t i = 0; i < sizeof(prefixes) / sizeof(*prefixes); i++)
+		if (at_reply_link(text, len, prefixes[i], &link))
+			device_of_cmd(cmd)->stale |= 1u << link;
+}
+
+/* A link with a stale ALPN or PSK: a reset is the one way to be rid of it that is sure. */
+static void configure_stale_psk(struct device *dev, enum chan_result result)
+{
+	if (dev->stale) {
+		device_restart_chip(dev, "another program has left TLS settings on the chip");
+		return;
+	}
+	device_enter_state(dev, DEVICE_PROVISIONING);
+}
+
+static void configure_stale_alpn(struct device *dev, enum chan_result result)
+{
+	at_line_plain(&dev->cmd.line, "AT+CIPSSLCPSK?");
+	/* The answer would show the key. */
+	dev->cmd.secret = true;
+	device_run(dev, DEVICE_TIMEOUT, configure_stale_line, configure_stale_psk);
+}
+
+/* ---- station mode ---- */
+
+static void configure_finish(struct device *dev)
+{
+	dev->stale = 0;
+	/* After `ready` there is nothing that could be left over (protocol fact 22). */
+	if (dev->fresh) {
+		device_enter_state(dev, DEVICE_PROVISIONING);
+		return;
+	}
+	device_run_plain(dev, "AT+CIPSSLCALPN?", DEVICE_TIMEOUT, configure_stale_line,
+			 configure_stale_alpn);
+}
+
+static void configure_mode_set(struct device *dev, enum chan_result result)
+{
+	if (result != CHAN_OK) {
+		device_restart_chip(dev, "the chip refuses station mode");
+		return;
+	}
+	configure_finish(dev);
+}
+
+static void configure_mode_line(struct chan_cmd *cmd, const char *text, size_t len)
+{
+	at_reply_number(text, len, "+CWMODE:", &device_of_cmd(cmd)->cwmode);
+}
+
+static void configure_mode(struct device *dev, enum chan_result result)
+{
+	if (result == CHAN_OK && dev->cwmode == 1) {
+		configure_finish(dev);
+		return;
+	}
+	/* The factory's is 2, an access point of its own (protocol fact 29). */
+	device_run_plain(dev, "AT+CWMODE=1", DEVICE_TIMEOUT_FLASH, NULL, configure_mode_set);
+}
+
+/* ---- the table ---- */
+
+static void configure_next(struct device *dev, enum chan_result result)
+{
+	size_t i = (size_t)dev->step_no;
+	char why[64];
+
+	if (result != CHAN_OK && configure_commands[i].error == CONFIGURE_RESET) {
+		snprintf(why, sizeof(why), "the chip refuses %s", configure_commands[i].command);
+		device_restart_chip(dev, why);
+		return;
+	}
+	dev->step_no++;
+	configure_run(dev);
+}
+
+static void configure_run(struct device *dev)
+{
+	for (; dev->step_no < (int)N_COMMANDS; dev->step_no++) {
+		size_t i = (size_t)dev->step_no;
+		unsigned int features = configure_commands[i].features;
+
+		if ((features == 0 || (dev->features & features)) &&
+		    !(dev->features & configure_commands[i].without)) {
+			device_run_plain(dev, configure_commands[i].command, DEVICE_TIMEOUT, NULL,
+					 configure_next);
+			return;
+		}
+	}
+	dev->cwmode = 0;
+	device_run_plain(dev, "AT+CWMODE?", DEVICE_TIMEOUT, configure_mode_line, configure_mode);
+}
+
+void configure_start(struct device *dev)
+{
+	dev->step_no = 0;
+	configure_run(dev);
+}
