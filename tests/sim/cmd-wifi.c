@@ -1,0 +1,649 @@
+/* SPDX-License-Identifier: MIT */
+/* Wi-Fi: modes, scan, join with its failures, automatic join, addresses, DNS servers. */
+#include "cmds.h"
+
+#include <stdio.h>
+
+#define STA_IP "10.0.2.15"
+#define STA_GATEWAY "10.0.2.2"
+#define STA_NETMASK "255.255.255.0"
+#define STA_DNS "10.0.2.3"
+
+enum {
+	JOIN_TIMEOUT = 1,
+	JOIN_WRONG_PASSWORD,
+	JOIN_NO_AP,
+	JOIN_FAILED,
+};
+
+/* lwIP's servers before DHCP or CIPDNS names others (capture 04). */
+static const char *const default_dns[3] = { "208.67.222.222", "114.114.114.114", "8.8.8.8" };
+
+static bool keep(struct sim_core *c)
+{
+	return !c->no_store;
+}
+
+static void save(struct sim_core *c, const char *key, const void *data, size_t len)
+{
+	nvs_save(&c->nvs, key, data, len);
+	c->dirty = true;
+}
+
+static void save_text(struct sim_core *c, const char *key, const char *text)
+{
+	save(c, key, text, strlen(text) + 1);
+}
+
+static unsigned saved_num(struct sim_core *c, const char *key, unsigned otherwise)
+{
+	const unsigned *v = nvs_saved(&c->nvs, key, NULL);
+
+	return v ? *v : otherwise;
+}
+
+static void set_text(char *to, size_t size, const char *from)
+{
+	snprintf(to, size, "%s", from ? from : "");
+}
+
+bool wifi_is_up(const struct sim_core *c)
+{
+	return c->wifi == WIFI_UP;
+}
+
+static int find_ap(struct sim_core *c, const char *ssid)
+{
+	for (int i = 0; i < c->cfg.n_ap; i++)
+		if (!strcmp(c->cfg.ap[i].ssid, ssid))
+			return i;
+	return -1;
+}
+
+/* 0 if joining would succeed, else the code of +CWJAP. */
+static int try_ap(struct sim_core *c, const char *ssid, const char *psk)
+{
+	int i = find_ap(c, ssid);
+
+	if (i < 0)
+		return JOIN_NO_AP;
+	/* A password for an open network, and one that no WPA2 password can be (capture 20). */
+	if (!c->cfg.ap[i].psk[0])
+		return psk[0] ? JOIN_FAILED : 0;
+	if (strlen(psk) < 8)
+		return JOIN_FAILED;
+	return strcmp(c->cfg.ap[i].psk, psk) ? JOIN_WRONG_PASSWORD : 0;
+}
+
+static void begin_join(struct sim_core *c, unsigned assoc_ms)
+{
+	c->wifi_fail = try_ap(c, c->wifi_ssid, c->wifi_psk);
+	c->wifi_ap = find_ap(c, c->wifi_ssid);
+	c->wifi = WIFI_JOINING;
+	c->wifi_retry_at = SIM_NEVER;
+	c->wifi_step = 1;
+	c->wifi_at = ms_after(c, c->wifi_fail ? c->cfg.times.join_fail : assoc_ms);
+}
+
+static void dhcp_dns(struct sim_core *c, bool joined)
+{
+	if (c->dns_manual)
+		return;
+	for (int i = 0; i < 3; i++)
+		set_text(c->dns[i], sizeof(c->dns[i]), default_dns[i]);
+	if (joined)
+		set_text(c->dns[0], sizeof(c->dns[0]), STA_DNS);
+}
+
+void wifi_boot(struct sim_core *c)
+{
+	const char *ssid = nvs_saved(&c->nvs, "ssid", NULL);
+	const char *dns = nvs_saved(&c->nvs, "dns0", NULL);
+
+	c->mode = saved_num(c, "mode", 2);
+	c->autoconn = saved_num(c, "autoconn", 1);
+	c->wifi = WIFI_NONE;
+	c->wifi_by_cmd = false;
+	c->wifi_at = c->wifi_retry_at = SIM_NEVER;
+	set_text(c->wifi_ssid, sizeof(c->wifi_ssid), ssid);
+	set_text(c->wifi_psk, sizeof(c->wifi_psk), nvs_saved(&c->nvs, "psk", NULL));
+	set_text(c->hostname, sizeof(c->hostname), nvs_saved(&c->nvs, "hostname", NULL));
+	if (!c->hostname[0])
+		set_text(c->hostname, sizeof(c->hostname), "espressif");
+	set_text(c->country, sizeof(c->country), "CN");
+	c->dhcp = saved_num(c, "dhcp", 3);
+	memset(c->reconn_cfg, 0, sizeof(c->reconn_cfg));
+	memset(c->cwconfig, 0, sizeof(c->cwconfig));
+	c->ip_static = false;
+	c->dns_manual = false;
+	dhcp_dns(c, false);
+	if (dns) {
+		/* The slots that are not saved keep lwIP's fallback (capture 55). */
+		c->dns_manual = true;
+		set_text(c->dns[0], sizeof(c->dns[0]), dns);
+		set_text(c->dns[1], sizeof(c->dns[1]), nvs_saved(&c->nvs, "dns1", NULL));
+		dns = nvs_saved(&c->nvs, "dns2", NULL);
+		if (dns)
+			set_text(c->dns[2], sizeof(c->dns[2]), dns);
+	}
+	/* It may well be associated before it says "ready" (capture 20). */
+	if ((c->mode & 1) && c->autoconn && ssid)
+		begin_join(c, c->cfg.times.boot - c->cfg.times.boot / 8);
+}
+
+void wifi_leave(struct sim_core *c, bool say)
+{
+	bool was = c->wifi == WIFI_UP || c->wifi == WIFI_ASSOCIATED;
+
+	if (was && say)
+		sim_sayf(c, "WIFI DISCONNECT\r\n");
+	if (c->wifi != WIFI_NONE)
+		c->wifi = WIFI_DOWN;
+	c->wifi_at = c->wifi_retry_at = SIM_NEVER;
+	if (was) {
+		ip_close_all(c, say);
+		dhcp_dns(c, false);
+	}
+}
+
+static void join_step(struct sim_core *c)
+{
+	bool by_cmd = c->wifi_by_cmd;
+
+	if (c->wifi_fail) {
+		c->wifi = WIFI_DOWN;
+		c->wifi_by_cmd = false;
+		if (by_cmd) {
+			sim_sayf(c, "+CWJAP:%d\r\n", c->wifi_fail);
+			sim_done(c, RES_ERROR);
+		}
+		return;
+	}
+	if (c->wifi_step == 1) {
+		c->wifi = WIFI_ASSOCIATED;
+		c->wifi_step = 2;
+		sim_sayf(c, "WIFI CONNECTED\r\n");
+		c->wifi_at = ms_after(c, c->cfg.times.join / 3);
+		return;
+	}
+	c->wifi = WIFI_UP;
+	c->wifi_by_cmd = false;
+	dhcp_dns(c, true);
+	sim_sayf(c, "WIFI GOT IP\r\n");
+	if (by_cmd)
+		sim_done(c, RES_OK);
+	if (c->sntp_on)
+		c->sntp_at = c->now;
+}
+
+void wifi_tick(struct sim_core *c)
+{
+	if (c->wifi_at <= c->now) {
+		c->wifi_at = SIM_NEVER;
+		join_step(c);
+	}
+	if (c->wifi_retry_at <= c->now) {
+		c->wifi_retry_at = SIM_NEVER;
+		if ((c->mode & 1) && c->wifi == WIFI_DOWN)
+			begin_join(c, c->cfg.times.join * 2 / 3);
+	}
+}
+
+uint64_t wifi_next(const struct sim_core *c)
+{
+	return c->wifi_at < c->wifi_retry_at ? c->wifi_at : c->wifi_retry_at;
+}
+
+/* ---- commands ---- */
+
+HANDLER(cwinit_query)
+{
+	sim_sayf(c, "+CWINIT:1\r\n");
+	return RES_OK;
+}
+
+HANDLER(cwinit_set)
+{
+	long long on;
+
+	return call->n == 1 && !arg_range(c, call, 0, 0, 1, &on) ? RES_OK : RES_ERROR;
+}
+
+HANDLER(cwmode_query)
+{
+	sim_sayf(c, "+CWMODE:%u\r\n", c->mode);
+	return RES_OK;
+}
+
+HANDLER(cwmode_set)
+{
+	long long mode, autoconn;
+	unsigned v;
+
+	if (call->n > 2 || arg_num(c, call, 0, &mode) < 0 ||
+	    (arg_given(call, 1) && arg_range(c, call, 1, 0, 1, &autoconn) < 0))
+		return RES_ERROR;
+	if (mode < 0 || mode > 3) {
+		c->err_code = 0x01070001;	/* capture 02 */
+		return RES_ERROR;
+	}
+	if (!(mode & 1)) {
+		wifi_leave(c, true);
+		c->wifi = WIFI_NONE;
+	}
+	v = mode;
+	if (v == c->mode)
+		return RES_OK;
+	c->mode = v;
+	if ((v & 1) && c->wifi == WIFI_NONE && c->autoconn && c->wifi_ssid[0])
+		begin_join(c, c->cfg.times.join * 2 / 3);
+	if (!keep(c))
+		return RES_OK;
+	save(c, "mode", &v, sizeof(v));
+	return sim_flash_done(c, RES_OK);
+}
+
+HANDLER(cwstate_query)
+{
+	sim_sayf(c, "+CWSTATE:%d,\"%s\"\r\n", c->wifi, c->wifi == WIFI_NONE ? "" : c->wifi_ssid);
+	return RES_OK;
+}
+
+static void say_bssid(struct sim_core *c, int ap)
+{
+	sim_sayf(c, "\"10:01:00:c4:0a:%02x\"", 0x51 + ap);
+}
+
+HANDLER(cwjap_query)
+{
+	if (c->wifi != WIFI_UP && c->wifi != WIFI_ASSOCIATED)
+		return RES_OK;
+	sim_sayf(c, "+CWJAP:\"%s\",", c->wifi_ssid);
+	say_bssid(c, c->wifi_ap);
+	sim_sayf(c, ",%d,%d,0,1,3,0,1\r\n", c->cfg.ap[c->wifi_ap].channel, -24);
+	return RES_OK;
+}
+
+static enum result join(struct sim_core *c)
+{
+	wifi_leave(c, true);
+	c->wifi_by_cmd = true;
+	begin_join(c, c->cfg.times.join * 2 / 3);
+	return RES_PENDING;
+}
+
+HANDLER(cwjap_set)
+{
+	const char *ssid, *psk = "";
+
+	if (call->n > 9 || arg_str(c, call, 0, &ssid) < 0 || strlen(ssid) > 32 || !ssid[0] ||
+	    (arg_given(call, 1) && (arg_str(c, call, 1, &psk) < 0 || strlen(psk) > 64))) {
+		c->err_code = 0;	/* capture 02 */
+		return RES_ERROR;
+	}
+	if (!(c->mode & 1))
+		return RES_ERROR;
+	wifi_leave(c, true);
+	set_text(c->wifi_ssid, sizeof(c->wifi_ssid), ssid);
+	set_text(c->wifi_psk, sizeof(c->wifi_psk), psk);
+	if (keep(c)) {
+		save_text(c, "ssid", ssid);
+		save_text(c, "psk", psk);
+	}
+	return join(c);
+}
+
+HANDLER(cwjap_exec)
+{
+	if (!(c->mode & 1) || !c->wifi_ssid[0])
+		return RES_ERROR;
+	return join(c);
+}
+
+HANDLER(cwqap_exec)
+{
+	if (!(c->mode & 1))
+		return RES_ERROR;
+	wifi_leave(c, true);
+	return RES_OK;
+}
+
+HANDLER(cwlapopt_set)
+{
+	long long sort, mask;
+
+	if (call->n < 2 || call->n > 4 || arg_range(c, call, 0, 0, 1, &sort) < 0 ||
+	    arg_range(c, call, 1, 0, 4095, &mask) < 0)
+		return RES_ERROR;
+	c->cwlap_sort = sort;
+	c->cwlap_mask = mask;
+	return RES_OK;
+}
+
+static enum result scan(struct sim_core *c, const char *ssid)
+{
+	if (!(c->mode & 1))
+		return RES_ERROR;
+	set_text(c->scan_ssid, sizeof(c->scan_ssid), ssid);
+	c->scan_at = ms_after(c, c->cfg.times.scan);
+	return RES_PENDING;
+}
+
+HANDLER(cwlap_exec)
+{
+	return scan(c, "");
+}
+
+HANDLER(cwlap_set)
+{
+	const char *ssid = "";
+
+	if (call->n > 7 || (arg_given(call, 0) && arg_str(c, call, 0, &ssid) < 0))
+		return RES_ERROR;
+	return scan(c, ssid);
+}
+
+void wifi_scan_done(struct sim_core *c)
+{
+	for (int i = 0; i < c->cfg.n_ap; i++) {
+		const struct sim_ap *ap = &c->cfg.ap[i];
+		bool open = !ap->psk[0];
+		const char *comma = "";
+
+		if (c->scan_ssid[0] && strcmp(ap->ssid, c->scan_ssid))
+			continue;
+		sim_sayf(c, "+CWLAP:(");
+		for (int bit = 0; bit < 11; bit++) {
+			if (!(c->cwlap_mask & 1 << bit))
+				continue;
+			sim_sayf(c, "%s", comma);
+			comma = ",";
+			switch (bit) {
+			case 0:
+				sim_sayf(c, "%d", open ? 0 : 3);
+				break;
+			case 1:
+				sim_sayf(c, "\"%s\"", ap->ssid);
+				break;
+			case 2:
+				sim_sayf(c, "%d", -27 - 6 * i);
+				break;
+			case 3:
+				say_bssid(c, i);
+				break;
+			case 4:
+				sim_sayf(c, "%d", ap->channel);
+				break;
+			case 5:
+			case 6:
+				sim_sayf(c, "-1");
+				break;
+			case 7:
+			case 8:
+				sim_sayf(c, "%d", open ? 0 : 4);
+				break;
+			case 9:
+				sim_sayf(c, "3");
+				break;
+			default:
+				sim_sayf(c, "0");
+				break;
+			}
+		}
+		sim_sayf(c, ")\r\n");
+	}
+	sim_done(c, RES_OK);
+}
+
+HANDLER(cwautoconn_query)
+{
+	sim_sayf(c, "+CWAUTOCONN:%d\r\n", c->autoconn);
+	return RES_OK_BARE;
+}
+
+HANDLER(cwautoconn_set)
+{
+	long long on;
+	unsigned v;
+
+	if (call->n != 1 || arg_range(c, call, 0, 0, 1, &on) < 0)
+		return RES_ERROR;
+	v = c->autoconn = on;
+	save(c, "autoconn", &v, sizeof(v));	/* whatever SYSSTORE says */
+	return sim_flash_done(c, RES_OK);
+}
+
+HANDLER(cwreconncfg_query)
+{
+	sim_sayf(c, "+CWRECONNCFG:%u,%u\r\n", c->reconn_cfg[0], c->reconn_cfg[1]);
+	return RES_OK;
+}
+
+HANDLER(cwreconncfg_set)
+{
+	long long a, b;
+
+	if (call->n != 2 || arg_range(c, call, 0, 0, 7200, &a) < 0 || arg_range(c, call, 1, 0, 1000, &b) < 0)
+		return RES_ERROR;
+	c->reconn_cfg[0] = a;
+	c->reconn_cfg[1] = b;
+	return RES_OK;
+}
+
+HANDLER(cwconfig_query)
+{
+	sim_sayf(c, "+CWCONFIG:%u,%u,%u\r\n", c->cwconfig[0], c->cwconfig[1], c->cwconfig[2]);
+	return RES_OK;
+}
+
+HANDLER(cwconfig_set)
+{
+	long long v;
+
+	if (!call->n || call->n > 3)
+		return RES_ERROR;
+	for (int i = 0; i < call->n; i++) {
+		if (arg_range(c, call, i, 0, 65535, &v) < 0)
+			return RES_ERROR;
+		c->cwconfig[i] = v;
+	}
+	return RES_OK;
+}
+
+HANDLER(cwhostname_query)
+{
+	sim_sayf(c, "+CWHOSTNAME:%s\r\n", c->hostname);
+	return RES_OK;
+}
+
+HANDLER(cwhostname_set)
+{
+	const char *name;
+
+	if (call->n != 1 || arg_str(c, call, 0, &name) < 0 || strlen(name) > 32 || !name[0])
+		return RES_ERROR;
+	set_text(c->hostname, sizeof(c->hostname), name);
+	if (keep(c))
+		save_text(c, "hostname", name);
+	return RES_OK;
+}
+
+HANDLER(cwcountry_query)
+{
+	sim_sayf(c, "+CWCOUNTRY:1,\"%s\",1,13\r\n", c->country);
+	return RES_OK;
+}
+
+HANDLER(cwcountry_set)
+{
+	const char *code;
+	long long v;
+
+	if (call->n != 4 || arg_range(c, call, 0, 0, 1, &v) < 0 || arg_str(c, call, 1, &code) < 0 || strlen(code) != 2)
+		return RES_ERROR;
+	set_text(c->country, sizeof(c->country), code);
+	return RES_OK;
+}
+
+HANDLER(cwdhcp_query)
+{
+	sim_sayf(c, "+CWDHCP:%u\r\n", c->dhcp);
+	return RES_OK_BARE;
+}
+
+HANDLER(cwdhcp_set)
+{
+	long long on, which;
+
+	if (call->n != 2 || arg_range(c, call, 0, 0, 1, &on) < 0 || arg_range(c, call, 1, 1, 3, &which) < 0)
+		return RES_ERROR;
+	c->dhcp = on ? c->dhcp | which : c->dhcp & ~which;
+	if (keep(c))
+		save(c, "dhcp", &c->dhcp, sizeof(c->dhcp));
+	return sim_flash_done(c, RES_OK);
+}
+
+/* ---- addresses ---- */
+
+static const char *sta(const struct sim_core *c, const char *own, const char *dhcp)
+{
+	if (!wifi_is_up(c))
+		return "0.0.0.0";
+	return c->ip_static ? own : dhcp;
+}
+
+static void say_mac(struct sim_core *c, bool ap)
+{
+	const uint8_t *m = c->cfg.mac;
+
+	sim_sayf(c, "\"%02x:%02x:%02x:%02x:%02x:%02x\"\r\n", m[0], m[1], m[2], m[3], m[4], (uint8_t)(m[5] + ap));
+}
+
+HANDLER(cipsta_query)
+{
+	sim_sayf(c, "+CIPSTA:ip:\"%s\"\r\n", sta(c, c->ip, STA_IP));
+	sim_sayf(c, "+CIPSTA:gateway:\"%s\"\r\n", sta(c, c->gateway, STA_GATEWAY));
+	sim_sayf(c, "+CIPSTA:netmask:\"%s\"\r\n", sta(c, c->netmask, STA_NETMASK));
+	return RES_OK;
+}
+
+HANDLER(cipsta_set)
+{
+	const char *ip, *gateway = STA_GATEWAY, *netmask = STA_NETMASK;
+
+	if (call->n > 3 || arg_str(c, call, 0, &ip) < 0 || strlen(ip) > 15 ||
+	    (arg_given(call, 1) && (arg_str(c, call, 1, &gateway) < 0 || strlen(gateway) > 15)) ||
+	    (arg_given(call, 2) && (arg_str(c, call, 2, &netmask) < 0 || strlen(netmask) > 15)))
+		return RES_ERROR;
+	c->ip_static = true;
+	set_text(c->ip, sizeof(c->ip), ip);
+	set_text(c->gateway, sizeof(c->gateway), gateway);
+	set_text(c->netmask, sizeof(c->netmask), netmask);
+	return RES_OK;
+}
+
+HANDLER(cipap_query)
+{
+	sim_sayf(c, "+CIPAP:ip:\"192.168.4.1\"\r\n+CIPAP:gateway:\"192.168.4.1\"\r\n+CIPAP:netmask:\"255.255.255.0\"\r\n");
+	return RES_OK;
+}
+
+HANDLER(cipap_set)
+{
+	const char *ip;
+
+	return (c->mode & 2) && !arg_str(c, call, 0, &ip) ? RES_OK : RES_ERROR;
+}
+
+HANDLER(cipstamac_query)
+{
+	sim_sayf(c, "+CIPSTAMAC:");
+	say_mac(c, false);
+	return RES_OK;
+}
+
+HANDLER(cipstamac_set)
+{
+	const char *text;
+	unsigned m[6];
+	char end;
+
+	if (call->n != 1 || arg_str(c, call, 0, &text) < 0 ||
+	    sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%c", m, m + 1, m + 2, m + 3, m + 4, m + 5, &end) != 6 || (m[0] & 1))
+		return RES_ERROR;
+	for (int i = 0; i < 6; i++)
+		c->cfg.mac[i] = m[i];
+	return RES_OK;
+}
+
+HANDLER(cipapmac_query)
+{
+	sim_sayf(c, "+CIPAPMAC:");
+	say_mac(c, true);
+	return RES_OK;
+}
+
+HANDLER(cipapmac_set)
+{
+	return RES_ERROR;
+}
+
+HANDLER(cifsr_exec)
+{
+	if (c->mode & 2) {
+		sim_sayf(c, "+CIFSR:APIP,\"192.168.4.1\"\r\n+CIFSR:APMAC,");
+		say_mac(c, true);
+	}
+	if (c->mode & 1) {
+		sim_sayf(c, "+CIFSR:STAIP,\"%s\"\r\n+CIFSR:STAMAC,", sta(c, c->ip, STA_IP));
+		say_mac(c, false);
+	}
+	return RES_OK;
+}
+
+HANDLER(cipv6_query)
+{
+	sim_sayf(c, "+CIPV6:0\r\n");
+	return RES_OK;
+}
+
+HANDLER(cipv6_set)
+{
+	long long on;
+
+	return call->n == 1 && !arg_range(c, call, 0, 0, 1, &on) && !on ? RES_OK : RES_ERROR;
+}
+
+HANDLER(cipdns_query)
+{
+	sim_sayf(c, "+CIPDNS:%d", c->dns_manual);
+	for (int i = 0; i < 3; i++)
+		if (c->dns[i][0])
+			sim_sayf(c, ",\"%s\"", c->dns[i]);
+	sim_sayf(c, "\r\n");
+	return RES_OK;
+}
+
+HANDLER(cipdns_set)
+{
+	static const char *const key[3] = { "dns0", "dns1", "dns2" };
+	const char *server[3] = { 0 };
+	long long on;
+
+	if (call->n > 4 || arg_range(c, call, 0, 0, 1, &on) < 0)
+		return RES_ERROR;
+	for (int i = 1; i < call->n; i++)
+		if (arg_str(c, call, i, &server[i - 1]) < 0 || strlen(server[i - 1]) > 47)
+			return RES_ERROR;
+	if (on && !server[0])
+		server[0] = default_dns[0];
+	c->dns_manual = on;
+	dhcp_dns(c, wifi_is_up(c));
+	for (int i = 0; i < 3; i++) {
+		if (on)
+			set_text(c->dns[i], sizeof(c->dns[i]), server[i]);
+		if (keep(c))
+			save(c, key[i], server[i], on && server[i] ? strlen(server[i]) + 1 : 0);
+	}
+	return keep(c) ? sim_flash_done(c, RES_OK) : RES_OK;
+}

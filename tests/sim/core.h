@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The simulated chip: AT command parser, links, NVS, Wi-Fi and clock, without any fd.
+ *
+ * The core is pure: bytes, network events and time go in, bytes come out. It never reads a clock: every entry takes
+ * `now` (microseconds, monotonic), and sim_core_next() says when it wants to be ticked. Everything behind the chip's
+ * antenna is reached through struct sim_core_ops; a call there never calls back into the core.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define SIM_LINKS 5
+#define SIM_MAX_AP 16
+#define SIM_NAME_MAX 64		/* SNI, CN and host name (capture 40: 64 characters pass, 65 do not) */
+#define SIM_ALPN_MAX 5
+#define SIM_CIPHER_MAX 16
+#define SIM_NEVER UINT64_MAX
+
+struct sim_core;
+
+enum sim_type {
+	SIM_TCP,
+	SIM_UDP,
+	SIM_SSL,
+};
+
+struct sim_blob {
+	const uint8_t *data;	/* NULL: none */
+	size_t len;
+};
+
+/* What the chip wants of one TLS connection; valid during the call that gets it. */
+struct sim_tls {
+	bool verify;			/* chain, validity and, if name is set, the name */
+	struct sim_blob ca, cert, key;
+	const char *name;		/* sent as SNI and checked: one value (capture 60); NULL: neither */
+	const char *alpn[SIM_ALPN_MAX];
+	int n_alpn;
+	const char *psk_hint;		/* identity; NULL: no PSK */
+	struct sim_blob psk;
+	uint16_t ciphers[SIM_CIPHER_MAX];
+	int n_ciphers;			/* 0: all */
+	int64_t time;			/* the chip's clock, against which validity is checked */
+};
+
+struct sim_open {
+	enum sim_type type;
+	const char *ip;
+	uint16_t port;
+	uint16_t local_port;		/* UDP; 0: any */
+	const struct sim_tls *tls;	/* for SIM_SSL */
+};
+
+/*
+ * All calls may be NULL but those that the commands used need: a fuzz or unit test gives what it wants.
+ * open, resolve and sntp return 0 (an event follows) or -errno (failed at once).
+ */
+struct sim_core_ops {
+	int (*open)(void *ud, int link, const struct sim_open *o);
+	/* Bytes taken (0: wait for sim_core_on_writable), or -errno. */
+	ssize_t (*send)(void *ud, int link, const void *data, size_t len);
+	/* Bytes got, 0 if there is nothing now, -EPIPE when the peer has closed, or another -errno. */
+	ssize_t (*recv)(void *ud, int link, void *data, size_t len);
+	/* Tells whether the core wants sim_core_on_readable(); a link with want false must not be polled. */
+	void (*want_read)(void *ud, int link, bool want);
+	void (*close)(void *ud, int link);
+	/* Two look-ups at most are under way: token 0 for a command, 1 for SNTP. */
+	int (*resolve)(void *ud, int token, const char *name, const char *server);
+	void (*resolve_cancel)(void *ud, int token);
+	/* UDP: where the following sends go. */
+	int (*udp_peer)(void *ud, int link, const char *ip, uint16_t port);
+	int (*sntp)(void *ud, const char *server_ip);
+	int (*ping)(void *ud, const char *ip);
+	/* tls NULL: plain TCP; else cert, key and (if clients must show one) ca with verify set. */
+	int (*listen)(void *ud, uint16_t port, const struct sim_tls *tls);
+	void (*unlisten)(void *ud);
+	/* The flash has changed: keep what sim_core_flash() gives, atomically. */
+	void (*flash)(void *ud);
+	/* The UART's rate and flow control change after what has been said so far (flow: 1 RTS, 2 CTS). */
+	void (*uart)(void *ud, unsigned baud, unsigned flow);
+};
+
+struct sim_ap {
+	char ssid[33];
+	char psk[65];		/* empty: open */
+	int channel;
+};
+
+/* Times in milliseconds. The defaults are those of a chip in a hurry; sim_times_real() gives the recorded ones. */
+struct sim_times {
+	unsigned boot;			/* power-up to "ready" */
+	unsigned join;			/* CWJAP to GOT IP */
+	unsigned join_fail;		/* CWJAP to its failure */
+	unsigned scan;
+	unsigned flash;			/* one NVS write or read */
+	unsigned latency;		/* between command and answer, and a block's last byte and "Recv" */
+	unsigned handshake;		/* added to a TLS connect */
+	unsigned connect_timeout;	/* unless CIPSTART names one */
+	unsigned dns_timeout;
+};
+
+struct sim_factory_item {
+	const char *ns, *key;
+	uint8_t type;
+	const uint8_t *data;
+	uint32_t len;
+};
+
+struct sim_config {
+	const char *firmware;		/* NULL: the default profile */
+	struct sim_ap ap[SIM_MAX_AP];
+	int n_ap;
+	uint8_t mac[6];
+	struct sim_times times;
+	size_t tx_buffer;		/* bytes that may wait for the host before the network is no longer read */
+	unsigned heap;			/* bytes; 0: the profile's */
+	const struct sim_factory_item *factory;
+	int n_factory;
+};
+
+void sim_config_init(struct sim_config *cfg);
+void sim_times_fast(struct sim_times *t);
+void sim_times_real(struct sim_times *t);
+
+/* image: what sim_core_flash() once gave, or NULL for a new flash. -EBADMSG if it is not that, -EINVAL for a profile. */
+int sim_core_new(struct sim_core **ret, const struct sim_config *cfg, const struct sim_core_ops *ops, void *ud,
+		 const uint8_t *image, size_t len, uint64_t now);
+struct sim_core *sim_core_free(struct sim_core *c);
+const char *sim_core_firmwares(void);
+
+/* One chunk, that is what one read of the UART returned: where a chunk begins and ends matters (capture 54, 63). */
+void sim_core_input(struct sim_core *c, uint64_t now, const uint8_t *data, size_t len);
+/* False while the chip does not read its UART, because its output or a send is stuck. */
+bool sim_core_can_take(const struct sim_core *c);
+void sim_core_tick(struct sim_core *c, uint64_t now);
+uint64_t sim_core_next(const struct sim_core *c);
+
+/* What the chip has said and the host has not taken yet. */
+const uint8_t *sim_core_output(const struct sim_core *c, size_t *len);
+void sim_core_output_taken(struct sim_core *c, uint64_t now, size_t len);
+
+/* Network events. err is 0 or -errno. */
+void sim_core_on_open(struct sim_core *c, uint64_t now, int link, int err, uint16_t local_port);
+void sim_core_on_readable(struct sim_core *c, uint64_t now, int link);
+void sim_core_on_writable(struct sim_core *c, uint64_t now, int link);
+/* An inbound client: returns its link, or -errno when it is to be dropped. */
+int sim_core_on_accept(struct sim_core *c, uint64_t now, const char *ip, uint16_t port, uint16_t local_port);
+/* Whether one more would be taken (asked before a TLS handshake is begun). */
+bool sim_core_may_accept(const struct sim_core *c);
+void sim_core_on_resolved(struct sim_core *c, uint64_t now, int token, int err, const char *ip);
+void sim_core_on_sntp(struct sim_core *c, uint64_t now, int err, int64_t seconds);
+void sim_core_on_ping(struct sim_core *c, uint64_t now, int err, unsigned ms);
+
+/* What happens to a chip: used by faults. */
+void sim_core_reset(struct sim_core *c, uint64_t now, bool boot_rom_text);
+void sim_core_wifi_drop(struct sim_core *c, uint64_t now, bool come_back);
+void sim_core_link_reset(struct sim_core *c, uint64_t now, int link);
+
+/* The flash image; the bytes stay valid until the next call into the core. */
+const uint8_t *sim_core_flash(struct sim_core *c, size_t *len);
+int64_t sim_core_clock(const struct sim_core *c, uint64_t now);
