@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: MIT */
+/* Opening a line. */
+#include <errno.h>
+#include <fcntl.h>
+#include <libserialport.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/un.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "port/internal.h"
+#include "util/cleanup.h"
+
+/* Unix98 pseudo-terminal slaves (Documentation/admin-guide/devices.txt of the kernel). */
+#define PTS_MAJOR_FIRST 136
+#define PTS_MAJOR_LAST 143
+
+__attribute__((format(printf, 3, 4))) static void explain(char *why, size_t size,
+							  const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(why, size, format, ap);
+	va_end(ap);
+}
+
+/* ---- a serial port ---- */
+
+static int sp_errno(enum sp_return r)
+{
+	if (r == SP_ERR_MEM)
+		return -ENOMEM;
+	if (r == SP_ERR_FAIL && sp_last_error_code() > 0)
+		return -sp_last_error_code();
+	return r == SP_ERR_SUPP ? -ENOTSUP : -EIO;
+}
+
+static int sp_setup(struct sp_port *sp, unsigned int baud)
+{
+	struct sp_port_config *config;
+	enum sp_return r;
+
+	r = sp_new_config(&config);
+	if (r != SP_OK)
+		return sp_errno(r);
+	sp_set_config_baudrate(config, (int)baud);
+	sp_set_config_bits(config, 8);
+	sp_set_config_parity(config, SP_PARITY_NONE);
+	sp_set_config_stopbits(config, 1);
+	sp_set_config_flowcontrol(config, SP_FLOWCONTROL_NONE);
+	/*
+	 * On boards with the auto-reset circuit DTR and RTS drive GPIO0 and EN: both asserted, or
+	 * both not, leaves the chip alone (esptool#1157). RTS asserted also lets a chip with CTS
+	 * talk.
+	 */
+	sp_set_config_dtr(config, SP_DTR_ON);
+	sp_set_config_rts(config, SP_RTS_ON);
+	r = sp_set_config(sp, config);
+	sp_free_config(config);
+	return r == SP_OK ? 0 : sp_errno(r);
+}
+
+/* Closing must not drop DTR, which resets the chip, nor may others open the port meanwhile. */
+static int tty_claim(int fd)
+{
+	struct termios tio;
+
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+		return -errno;
+	if (ioctl(fd, TIOCEXCL) < 0)
+		return -errno;
+	if (tcgetattr(fd, &tio) < 0)
+		return -errno;
+	tio.c_cflag &= ~(tcflag_t)HUPCL;
+	return tcsetattr(fd, TCSANOW, &tio) < 0 ? -errno : 0;
+}
+
+static int open_serial(struct port_line *line, struct sp_port *sp, unsigned int baud, char *why,
+		       size_t why_size)
+{
+	struct port_line opened = { .fd = -1, .sp = sp };
+	enum sp_return ret;
+	int r;
+
+	ret = sp_open(sp, SP_MODE_READ_WRITE);
+	if (ret != SP_OK) {
+		r = sp_errno(ret);
+		explain(why, why_size, "cannot open %s: %s", sp_get_port_name(sp), strerror(-r));
+		sp_free_port(sp);
+		return r;
+	}
+	r = sp_setup(sp, baud);
+	if (r == 0 && sp_get_port_handle(sp, &opened.fd) != SP_OK)
+		r = -EIO;
+	if (r == 0) {
+		/* libserialport leaves the fd blocking. */
+		if (fcntl(opened.fd, F_SETFL, O_NONBLOCK) < 0)
+			r = -errno;
+	}
+	if (r == 0)
+		r = tty_claim(opened.fd);
+	if (r < 0) {
+		explain(why, why_size, "cannot set up %s at %u baud: %s", sp_get_port_name(sp),
+			baud, strerror(-r));
+		sp_close(sp);
+		sp_free_port(sp);
+		return r;
+	}
+	*line = opened;
+	return 0;
+}
+
+static int open_serial_path(struct port_line *line, const char *path, unsigned int baud, char *why,
+			    size_t why_size)
+{
+	struct sp_port *sp;
+	enum sp_return ret;
+
+	ret = sp_get_port_by_name(path, &sp);
+	if (ret != SP_OK) {
+		explain(why, why_size, "%s is not a serial port", path);
+		return sp_errno(ret);
+	}
+	return open_serial(line, sp, baud, why, why_size);
+}
+
+/* "VID:PID[:SERIAL]", numbers in hex */
+static bool usb_matches(struct sp_port *sp, unsigned int vid, unsigned int pid, const char *serial)
+{
+	int v, p;
+	const char *s;
+
+	if (sp_get_port_transport(sp) != SP_TRANSPORT_USB ||
+	    sp_get_port_usb_vid_pid(sp, &v, &p) != SP_OK || (unsigned int)v != vid ||
+	    (unsigned int)p != pid)
+		return false;
+	if (!*serial)
+		return true;
+	s = sp_get_port_usb_serial(sp);
+	return s && strcmp(s, serial) == 0;
+}
+
+static int open_usb(struct port_line *line, const char *id, unsigned int baud, char *why,
+		    size_t why_size)
+{
+	unsigned int vid, pid;
+	const char *serial = "";
+	struct sp_port **list;
+	struct sp_port *found = NULL;
+	int n = 0;
+
+	if (sscanf(id, "%4x:%4x%n", &vid, &pid, &n) != 2 || (id[n] && id[n] != ':')) {
+		explain(why, why_size, "usb:%s is not usb:VID:PID[:SERIAL]", id);
+		return -EINVAL;
+	}
+	if (id[n] == ':')
+		serial = id + n + 1;
+	if (sp_list_ports(&list) != SP_OK) {
+		explain(why, why_size, "cannot list the serial ports");
+		return -EIO;
+	}
+	for (size_t i = 0; list[i] && !found; i++)
+		if (usb_matches(list[i], vid, pid, serial) && sp_copy_port(list[i], &found) != SP_OK)
+			found = NULL;
+	sp_free_port_list(list);
+	if (!found) {
+		explain(why, why_size, "no USB serial port %s is plugged in", id);
+		return -ENOENT;
+	}
+	return open_serial(line, found, baud, why, why_size);
+}
+
+/* ---- a pseudo-terminal: libserialport refuses it, it has no modem lines ---- */
+
+static speed_t pty_speed(unsigned int baud)
+{
+	static const struct {
+		unsigned int baud;
+		speed_t speed;
+	} speeds[] = {
+		{ 9600, B9600 },       { 19200, B19200 },     { 38400, B38400 },
+		{ 57600, B57600 },     { 115200, B115200 },   { 230400, B230400 },
+		{ 460800, B460800 },   { 500000, B500000 },   { 576000, B576000 },
+		{ 921600, B921600 },   { 1000000, B1000000 }, { 1152000, B1152000 },
+		{ 1500000, B1500000 }, { 2000000, B2000000 }, { 2500000, B2500000 },
+		{ 3000000, B3000000 }, { 3500000, B3500000 }, { 4000000, B4000000 },
+	};
+
+	for (size_t i = 0; i < sizeof(speeds) / sizeof(*speeds); i++)
+		if (speeds[i].baud == baud)
+			return speeds[i].speed;
+	return B0;
+}
+
+static int open_pty(struct port_line *line, const char *path, unsigned int baud, char *why,
+		    size_t why_size)
+{
+	_cleanup_close_ int fd = -1;
+	struct termios tio;
+	int r;
+
+	fd = open(path, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0) {
+		r = -errno;
+		explain(why, why_size, "cannot open %s: %s", path, strerror(-r));
+		return r;
+	}
+	if (pty_speed(baud) == B0) {
+		explain(why, why_size, "%s is a pseudo-terminal, which has no rate of %u baud", path,
+			baud);
+		return -EINVAL;
+	}
+	if (tcgetattr(fd, &tio) < 0) {
+		r = -errno;
+	} else {
+		cfmakeraw(&tio);
+		cfsetspeed(&tio, pty_speed(baud));
+		tio.c_cc[VMIN] = 1;
+		tio.c_cc[VTIME] = 0;
+		r = tcsetattr(fd, TCSANOW, &tio) < 0 ? -errno : tty_claim(fd);
+	}
+	if (r < 0) {
+		explain(why, why_size, "cannot set up %s: %s", path,
+			r == -EWOULDBLOCK ? "another program uses it" : strerror(-r));
+		return r;
+	}
+	*line = (struct port_line){ .fd = fd };
+	fd = -1;
+	return 0;
+}
+
+/* ---- sockets ---- */
+
+static int open_unix(struct port_line *line, const char *path, char *why, size_t why_size)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	_cleanup_close_ int fd = -1;
+	int r;
+
+	if (strlen(path) >= sizeof(addr.sun_path)) {
+		explain(why, why_size, "the path %s is too long for a Unix socket", path);
+		return -ENAMETOOLONG;
+	}
+	strcpy(addr.sun_path, path);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0 || connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0) {
+		r = -errno;
+		explain(why, why_size, "cannot connect to %s: %s", path, strerror(-r));
+		return r;
+	}
+	*line = (struct port_line){ .fd = fd };
+	fd = -1;
+	return 0;
+}
+
+/*
+ * Connects without waiting for the answer: a failure shows as an error of the first read or write.
+ * The address must be numeric or in the hosts file; the daemon has one thread, which must not wait
+ * for DNS.
+ */
+static int open_tcp(struct port_line *line, const char *spec, char *why, size_t why_size)
+{
+	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV };
+	struct addrinfo *list = NULL;
+	_cleanup_free_ char *host = strdup(spec);
+	_cleanup_close_ int fd = -1;
+	char *port = host ? strrchr(host, ':') : NULL;
+	int one = 1;
+	int r;
+
+	if (!host)
+		return -ENOMEM;
+	if (!port || port == host) {
+		explain(why, why_size, "tcp:%s is not tcp:HOST:PORT", spec);
+		return -EINVAL;
+	}
+	*port++ = '\0';
+	r = getaddrinfo(host, port, &hints, &list);
+	if (r != 0) {
+		explain(why, why_size, "cannot look up %s: %s", host, gai_strerror(r));
+		return -EHOSTUNREACH;
+	}
+	fd = socket(list->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0 ||
+	    (connect(fd, list->ai_addr, list->ai_addrlen) < 0 && errno != EINPROGRESS))
+		r = -errno;
+	freeaddrinfo(list);
+	if (r < 0) {
+		explain(why, why_size, "cannot connect to %s: %s", spec, strerror(-r));
+		return r;
+	}
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	*line = (struct port_line){ .fd = fd };
+	fd = -1;
+	return 0;
+}
+
+static bool is_pty(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && S_ISCHR(st.st_mode) && major(st.st_rdev) >= PTS_MAJOR_FIRST &&
+	       major(st.st_rdev) <= PTS_MAJOR_LAST;
+}
+
+int port_line_open(struct port_line *line, const char *spec, unsigned int baud, char *why,
+		   size_t why_size)
+{
+	if (strncmp(spec, "unix:", 5) == 0)
+		return open_unix(line, spec + 5, why, why_size);
+	if (strncmp(spec, "tcp:", 4) == 0)
+		return open_tcp(line, spec + 4, why, why_size);
+	if (strncmp(spec, "usb:", 4) == 0)
+		return open_usb(line, spec + 4, baud, why, why_size);
+	if (access(spec, F_OK) < 0) {
+		explain(why, why_size, "there is no %s", spec);
+		return -ENOENT;
+	}
+	if (is_pty(spec))
+		return open_pty(line, spec, baud, why, why_size);
+	return open_serial_path(line, spec, baud, why, why_size);
+}
+
+void port_line_close(struct port_line *line)
+{
+	if (line->sp) {
+		sp_close(line->sp);
+		sp_free_port(line->sp);
+	} else if (line->fd >= 0) {
+		close(line->fd);
+	}
+	*line = (struct port_line){ .fd = -1 };
+}

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: MIT */
+/* The serial line on the event loop. */
+#include "port/port.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "port/internal.h"
+#include "util/clock.h"
+#include "util/list.h"
+#include "util/ring.h"
+
+/* How often a port that is not there is looked for. */
+#define PORT_RETRY (1 * TIMERS_S)
+/* One read. A Linux tty hands out 4 KiB at most, a socket more. */
+#define PORT_READ_SIZE 16384
+/* One block and its command are 8.5 KB; what is over that piles up only before a line that is
+ * dead, and is given up. */
+#define PORT_WRITE_MAX 65536
+
+struct port {
+	const char *spec; /* weak */
+	unsigned int baud;
+	const struct port_ops *ops;
+	void *userdata;
+	struct event_base *base; /* weak */
+	struct timers *timers;   /* weak */
+	struct port_line line;
+	struct event *read_event;
+	struct event *write_event;
+	struct timer retry;
+	struct ring out;
+	int lost; /* -errno of a failed write: the port goes down on the next turn of the loop */
+	char why[256];
+	uint8_t in[PORT_READ_SIZE];
+};
+
+static void port_close(struct port *port)
+{
+	if (port->read_event)
+		event_free(port->read_event);
+	if (port->write_event)
+		event_free(port->write_event);
+	port->read_event = NULL;
+	port->write_event = NULL;
+	ring_deinit(&port->out);
+	port_line_close(&port->line);
+	port->lost = 0;
+}
+
+static void port_down(struct port *port, int error)
+{
+	char why[sizeof(port->why)];
+
+	snprintf(why, sizeof(why), "the port %s is gone: %s", port->spec,
+		 error == 0 ? "closed by its other end" : strerror(-error));
+	port_close(port);
+	port->why[0] = '\0';
+	timer_arm(&port->retry, PORT_RETRY);
+	port->ops->down(port->userdata, why);
+}
+
+static void port_on_read(evutil_socket_t fd, short what, void *userdata)
+{
+	struct port *port = userdata;
+	ssize_t n;
+
+	timers_touch(port->timers);
+	if (port->lost < 0) {
+		port_down(port, port->lost);
+		return;
+	}
+	n = read(fd, port->in, sizeof(port->in));
+	if (n > 0) {
+		port->ops->data(port->userdata, port->in, (size_t)n);
+		return;
+	}
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	port_down(port, n == 0 ? 0 : -errno);
+}
+
+static void port_lose(struct port *port, int error)
+{
+	/* Not from inside port_write(): its caller is in the middle of something. */
+	port->lost = error;
+	event_active(port->read_event, EV_READ, 0);
+}
+
+static void port_flush(struct port *port)
+{
+	struct iovec iov[2];
+	ssize_t n;
+	int count;
+
+	while (port->lost == 0 && (count = ring_peek(&port->out, iov)) > 0) {
+		n = writev(port->line.fd, iov, count);
+		if (n > 0) {
+			ring_drop(&port->out, (size_t)n);
+			continue;
+		}
+		if (n < 0 && errno == EAGAIN) {
+			event_add(port->write_event, NULL);
+			return;
+		}
+		if (n < 0 && errno == EINTR)
+			continue;
+		port_lose(port, n < 0 ? -errno : -EIO);
+	}
+}
+
+static void port_on_write(evutil_socket_t fd, short what, void *userdata)
+{
+	struct port *port = userdata;
+
+	timers_touch(port->timers);
+	port_flush(port);
+}
+
+void port_write(struct port *port, const void *data, size_t len)
+{
+	const uint8_t *bytes = data;
+	ssize_t n = 0;
+
+	if (port->line.fd < 0 || port->lost < 0)
+		return;
+	if (port->out.len == 0) {
+		n = write(port->line.fd, bytes, len);
+		if (n < 0 && errno != EAGAIN && errno != EINTR) {
+			port_lose(port, -errno);
+			return;
+		}
+		if (n < 0)
+			n = 0;
+	}
+	if ((size_t)n == len)
+		return;
+	if (ring_put(&port->out, bytes + n, len - (size_t)n) < 0) {
+		port_lose(port, -ENOBUFS);
+		return;
+	}
+	event_add(port->write_event, NULL);
+}
+
+static void port_try(struct port *port)
+{
+	char why[sizeof(port->why)] = "";
+	int r;
+
+	r = port_line_open(&port->line, port->spec, port->baud, why, sizeof(why));
+	if (r == 0) {
+		port->read_event = event_new(port->base, port->line.fd, EV_READ | EV_PERSIST,
+					     port_on_read, port);
+		port->write_event =
+			event_new(port->base, port->line.fd, EV_WRITE, port_on_write, port);
+		if (!port->read_event || !port->write_event ||
+		    event_add(port->read_event, NULL) < 0) {
+			snprintf(why, sizeof(why), "cannot watch %s", port->spec);
+			port_close(port);
+			r = -ENOMEM;
+		}
+	}
+	if (r == 0) {
+		port->why[0] = '\0';
+		port->ops->up(port->userdata);
+		return;
+	}
+	timer_arm(&port->retry, PORT_RETRY);
+	if (strcmp(port->why, why) != 0) {
+		memcpy(port->why, why, sizeof(why));
+		port->ops->waiting(port->userdata, port->why);
+	}
+}
+
+static void port_on_retry(struct timer *timer)
+{
+	struct port *port = container_of(timer, struct port, retry);
+
+	port_try(port);
+}
+
+int port_new(struct port **ret, struct event_base *base, struct timers *timers, const char *spec,
+	     unsigned int baud, const struct port_ops *ops, void *userdata)
+{
+	struct port *port = calloc(1, sizeof(*port));
+	int r;
+
+	if (!port)
+		return -ENOMEM;
+	port->spec = spec;
+	port->baud = baud;
+	port->ops = ops;
+	port->userdata = userdata;
+	port->base = base;
+	port->timers = timers;
+	port->line = (struct port_line){ .fd = -1 };
+	ring_init(&port->out, PORT_WRITE_MAX);
+	r = timer_init(&port->retry, timers, port_on_retry);
+	if (r < 0) {
+		free(port);
+		return r;
+	}
+	/* Not at once: the caller is not ready for up() before he has *ret. */
+	timer_arm(&port->retry, 0);
+	*ret = port;
+	return 0;
+}
+
+struct port *port_free(struct port *port)
+{
+	if (!port)
+		return NULL;
+	port_close(port);
+	timer_deinit(&port->retry);
+	free(port);
+	return NULL;
+}

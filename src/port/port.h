@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The serial line, in four kinds: a port that libserialport knows (by path, or as
+ * usb:VID:PID[:SERIAL]), a pseudo-terminal, unix:PATH and tcp:HOST:PORT (a raw serial server).
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "util/timers.h"
+
+struct event_base;
+struct port;
+
+struct port_ops {
+	/* The port is open. */
+	void (*up)(void *userdata);
+	/* Bytes have come. */
+	void (*data)(void *userdata, const uint8_t *data, size_t len);
+	/* The port is gone; it is looked for again. @why is for people. */
+	void (*down)(void *userdata, const char *why);
+	/* It cannot be opened; told once while the reason stays the same. */
+	void (*waiting)(void *userdata, const char *why);
+};
+
+/* @spec, @ops and @timers must outlive it. Returns 0 or -ENOMEM; opening starts at once. */
+int port_new(struct port **ret, struct event_base *base, struct timers *timers, const char *spec,
+	     unsigned int baud, const struct port_ops *ops, void *userdata);
+/* NULL is allowed; returns NULL. Calls nothing. */
+struct port *port_free(struct port *port);
+/* Queues bytes; written at once as far as the line takes them, in one system call. */
+void port_write(struct port *port, const void *data, size_t len);
