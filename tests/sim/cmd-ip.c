@@ -501,6 +501,19 @@ void ip_block_done(struct sim_core *c)
 	sim_sayf(c, "\r\nRecv %zu bytes\r\n", c->send_got);
 	c->in = IN_BUSY;
 	c->sending = true;
+	if (c->fault[SIM_FAULT_SEND_FAIL] > 0) {
+		size_t part = c->fault[SIM_FAULT_SEND_FAIL] - 1;
+
+		c->fault[SIM_FAULT_SEND_FAIL] = 0;
+		while (part && !c->send_failed && part <= buf_len(&c->send)) {
+			size_t before = buf_len(&c->send);
+
+			if (give(c, part))
+				break;
+			part -= before - buf_len(&c->send);
+		}
+		c->send_failed = true;
+	}
 	ip_stream(c);
 }
 

@@ -181,7 +181,7 @@ HANDLER(uart_def_query)
 {
 	const unsigned *v = nvs_saved(&c->nvs, "uart", NULL);
 
-	sim_sayf(c, "+UART_DEF:%u,8,1,0,%u\r\n", v ? v[0] : 115200, v ? v[1] : 1);
+	sim_sayf(c, "+UART_DEF:%u,8,1,0,%u\r\n", v ? v[0] : c->cfg.baud, v ? v[1] : 1);
 	return RES_OK;
 }
 

@@ -240,6 +240,13 @@ struct sim_core {
 	uint64_t reset_at;		/* the reset that a command asked for */
 	bool reset_restore;
 	bool ready;
+
+	long fault[SIM_FAULT_COUNT];	/* by enum sim_fault; 0: not armed */
+	bool mute;
+	uint64_t fault_at;		/* the reset that a fault asked for */
+	bool fault_rom;
+	uint64_t late_at;		/* a CLOSED that is late */
+	char late[16];
 };
 
 /* core.c */

@@ -19,7 +19,8 @@ uint64_t ms_after(const struct sim_core *c, unsigned ms)
 
 void sim_say(struct sim_core *c, const void *data, size_t len)
 {
-	buf_add(&c->out, data, len);
+	if (!c->mute)
+		buf_add(&c->out, data, len);
 }
 
 void sim_sayf(struct sim_core *c, const char *fmt, ...)
@@ -50,6 +51,23 @@ static void say_busy(struct sim_core *c)
 	sim_sayf(c, "\r\nbusy p...\r\n");
 }
 
+/* Takes what is armed of a fault that happens once. */
+static long take_fault(struct sim_core *c, enum sim_fault f)
+{
+	long v = c->fault[f];
+
+	c->fault[f] = 0;
+	return v;
+}
+
+static void busy_after(struct sim_core *c)
+{
+	if (!c->fault[SIM_FAULT_BUSY_AFTER])
+		return;
+	c->fault[SIM_FAULT_BUSY_AFTER]--;
+	say_busy(c);
+}
+
 static void idle(struct sim_core *c)
 {
 	c->in = IN_COMMAND;
@@ -64,9 +82,11 @@ void sim_done(struct sim_core *c, enum result res)
 	switch (res) {
 	case RES_OK:
 		sim_sayf(c, "\r\nOK\r\n");
+		busy_after(c);
 		break;
 	case RES_OK_BARE:
 		sim_sayf(c, "OK\r\n");
+		busy_after(c);
 		break;
 	case RES_ERROR:
 		say_error(c);
@@ -79,6 +99,7 @@ void sim_done(struct sim_core *c, enum result res)
 	case RES_SILENT:
 		break;
 	}
+	c->mute = false;
 	if (c->in != IN_OFF && c->in != IN_PASS)
 		idle(c);
 }
@@ -272,8 +293,17 @@ static void run_queued(struct sim_core *c)
 	enum result res;
 
 	c->run_at = SIM_NEVER;
+	if (c->fault[SIM_FAULT_BUSY]) {
+		c->fault[SIM_FAULT_BUSY]--;
+		say_busy(c);
+		idle(c);
+		return;
+	}
+	c->mute = take_fault(c, SIM_FAULT_MUTE);
 	c->in = IN_BUSY;
 	res = run_line(c);
+	if (res == RES_PROMPT)
+		c->mute = false;
 	sim_done(c, res);
 }
 
@@ -295,6 +325,10 @@ void sim_open_prompt(struct sim_core *c, enum prompt prompt, int link, size_t ne
 	c->send_failed = c->send_escape = c->sending = false;
 	buf_clear(&c->send);
 	c->in = IN_DATA;
+	if (take_fault(c, SIM_FAULT_NO_PROMPT)) {
+		sim_sayf(c, "\r\nOK\r\n");
+		return;
+	}
 	/* A raw flash write prompts without an OK before it (capture 14). */
 	sim_sayf(c, prompt == PROMPT_FLASH ? ">" : "\r\nOK\r\n\r\n>");
 }
@@ -376,7 +410,9 @@ static size_t take_line(struct sim_core *c, const uint8_t *data, size_t len)
 			if (c->line_len)
 				c->line_len--;		/* the CR; it may have been cut off an overlong line */
 			c->in = IN_QUEUED;
-			c->run_at = ms_after(c, c->cfg.times.latency);
+			if (c->ops->command)
+				c->ops->command(c->ud, c->line, c->line_len < LINE_MAX_AT ? c->line_len : LINE_MAX_AT);
+			c->run_at = ms_after(c, c->cfg.times.latency + take_fault(c, SIM_FAULT_DELAY));
 			n++;
 			break;
 		}
@@ -477,6 +513,18 @@ static void want(struct sim_core *c, int i, bool on)
 		c->ops->want_read(c->ud, i, on);
 }
 
+static void say_closed(struct sim_core *c, int i)
+{
+	long late = take_fault(c, SIM_FAULT_LATE_CLOSED);
+
+	if (!late) {
+		sim_link_say(c, i, "CLOSED");
+		return;
+	}
+	snprintf(c->late, sizeof(c->late), c->mux ? "%d,CLOSED\r\n" : "CLOSED\r\n", i);
+	c->late_at = ms_after(c, late);
+}
+
 void sim_link_closed(struct sim_core *c, int i, bool say)
 {
 	struct link *l = &c->link[i];
@@ -492,7 +540,7 @@ void sim_link_closed(struct sim_core *c, int i, bool say)
 	if (i == c->send_link)
 		c->send_failed = true;
 	if (say && l->state == LINK_OPEN)
-		sim_link_say(c, i, "CLOSED");
+		say_closed(c, i);
 	l->state = LINK_FREE;
 	l->readable = l->announced = l->peer_closed = l->server = false;
 	buf_clear(&l->rx);
@@ -501,14 +549,18 @@ void sim_link_closed(struct sim_core *c, int i, bool say)
 static void announce(struct sim_core *c, int i)
 {
 	struct link *l = &c->link[i];
+	long len;
 
 	if (l->announced || !buf_len(&l->rx))
 		return;
 	l->announced = true;
+	len = buf_len(&l->rx);
+	if (l->type == SIM_SSL && len + c->fault[SIM_FAULT_TLS_LENGTH] > 0)
+		len += c->fault[SIM_FAULT_TLS_LENGTH];
 	if (c->mux)
-		sim_sayf(c, "\r\n+IPD,%d,%zu\r\n", i, buf_len(&l->rx));
+		sim_sayf(c, "\r\n+IPD,%d,%ld\r\n", i, len);
 	else
-		sim_sayf(c, "\r\n+IPD,%zu\r\n", buf_len(&l->rx));
+		sim_sayf(c, "\r\n+IPD,%ld\r\n", len);
 }
 
 static void emit_ipd(struct sim_core *c, int i, const uint8_t *data, size_t len)
@@ -691,6 +743,8 @@ static void forget(struct sim_core *c)
 	c->cwlap_sort = 0;
 	c->cwlap_mask = 2047;
 	c->heap_min = ~0u;
+	c->mute = false;
+	c->late_at = c->fault_at = SIM_NEVER;
 }
 
 static void boot(struct sim_core *c)
@@ -703,7 +757,7 @@ static void boot(struct sim_core *c)
 	c->ready = false;
 	c->reset_at = SIM_NEVER;
 	uart = nvs_saved(&c->nvs, "uart", NULL);
-	c->uart_baud = uart ? uart[0] : 115200;
+	c->uart_baud = uart ? uart[0] : c->cfg.baud;
 	c->uart_flow = uart ? uart[1] : 1;
 	if (c->ops->uart)
 		c->ops->uart(c->ud, c->uart_baud, c->uart_flow);
@@ -723,14 +777,20 @@ void sim_restart(struct sim_core *c, unsigned after_ms, bool restore)
 	c->reset_at = ms_after(c, after_ms);
 }
 
-void sim_core_reset(struct sim_core *c, uint64_t now, bool boot_rom_text)
+static void sudden_reset(struct sim_core *c, bool boot_rom_text)
 {
-	c->now = now;
 	buf_clear(&c->out);
+	c->mute = false;
 	if (boot_rom_text)
 		sim_sayf(c, "ets Jul 29 2019 12:21:46\r\n\r\nrst:0xc (SW_CPU_RESET),boot:0x13 (SPI_FAST_FLASH_BOOT)\r\n"
 			    "\xff\x86\x1c\xf2\r\nload:0x3fff0030,len:7112\r\nentry 0x400805c4\r\n");
 	boot(c);
+}
+
+void sim_core_reset(struct sim_core *c, uint64_t now, bool boot_rom_text)
+{
+	c->now = now;
+	sudden_reset(c, boot_rom_text);
 	settle(c);
 }
 
@@ -769,6 +829,8 @@ uint64_t sim_core_next(const struct sim_core *c)
 	t = earlier(t, c->conn_wait);
 	t = earlier(t, c->scan_at);
 	t = earlier(t, c->sntp_at);
+	t = earlier(t, c->fault_at);
+	t = earlier(t, c->late_at);
 	t = earlier(t, wifi_next(c));
 	if (c->server_timeout)
 		for (int i = 0; i < SIM_LINKS; i++)
@@ -791,10 +853,16 @@ static void run_due(struct sim_core *c)
 	for (int guard = 0; guard < 64 && c->in != IN_HUNG; guard++) {
 		if (sim_core_next(c) > c->now)
 			break;
+		if (due(c, &c->fault_at)) {
+			sudden_reset(c, c->fault_rom);
+			continue;
+		}
 		if (due(c, &c->reset_at)) {
 			reset_now(c);
 			continue;
 		}
+		if (due(c, &c->late_at))
+			sim_sayf(c, "%s", c->late);
 		if (due(c, &c->boot_at)) {
 			c->ready = true;
 			idle(c);
@@ -832,8 +900,18 @@ static void settle(struct sim_core *c)
 	} while (again);
 	if (c->dirty) {
 		c->dirty = false;
+		/* The supply breaks down while the flash is written: it holds the old or the new value, never half of one. */
+		if (take_fault(c, SIM_FAULT_BROWNOUT_OLD)) {
+			nvs_free(&c->nvs);
+			nvs_load(&c->nvs, buf_data(&c->image), buf_len(&c->image));
+			sudden_reset(c, true);
+			return;
+		}
+		nvs_dump(&c->nvs, &c->image);
 		if (c->ops->flash)
 			c->ops->flash(c->ud);
+		if (take_fault(c, SIM_FAULT_BROWNOUT_NEW))
+			sudden_reset(c, true);
 	}
 }
 
@@ -949,6 +1027,28 @@ void sim_core_on_ping(struct sim_core *c, uint64_t now, int err, unsigned ms)
 	settle(c);
 }
 
+void sim_core_fault(struct sim_core *c, enum sim_fault fault, long value)
+{
+	switch (fault) {
+	case SIM_FAULT_RESET:
+	case SIM_FAULT_RESET_ROM:
+		c->fault_rom = fault == SIM_FAULT_RESET_ROM;
+		c->fault_at = ms_after(c, value);
+		if (c->in == IN_HUNG)
+			c->in = IN_OFF;
+		break;
+	case SIM_FAULT_HANG:
+		c->in = IN_HUNG;
+		break;
+	case SIM_FAULT_HEAP:
+		c->cfg.heap = value;
+		break;
+	default:
+		c->fault[fault] = value;
+		break;
+	}
+}
+
 void sim_core_wifi_drop(struct sim_core *c, uint64_t now, bool come_back)
 {
 	c->now = now;
@@ -975,7 +1075,8 @@ int64_t sim_core_clock(const struct sim_core *c, uint64_t now)
 
 const uint8_t *sim_core_flash(struct sim_core *c, size_t *len)
 {
-	nvs_dump(&c->nvs, &c->image);
+	if (!buf_len(&c->image))
+		nvs_dump(&c->nvs, &c->image);
 	*len = buf_len(&c->image);
 	return buf_data(&c->image);
 }
@@ -1016,6 +1117,7 @@ void sim_config_init(struct sim_config *cfg)
 	memset(cfg, 0, sizeof(*cfg));
 	memcpy(cfg->mac, mac, 6);
 	cfg->tx_buffer = 8192;
+	cfg->baud = 115200;
 	sim_times_fast(&cfg->times);
 }
 
@@ -1063,6 +1165,7 @@ int sim_core_new(struct sim_core **ret, const struct sim_config *cfg, const stru
 		mfg_factory(c);
 		c->dirty = true;
 	}
+	nvs_dump(&c->nvs, &c->image);
 	boot(c);
 	settle(c);
 	*ret = c;

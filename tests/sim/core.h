@@ -80,6 +80,8 @@ struct sim_core_ops {
 	void (*unlisten)(void *ud);
 	/* The flash has changed: keep what sim_core_flash() gives, atomically. */
 	void (*flash)(void *ud);
+	/* A command line is complete and about to run. */
+	void (*command)(void *ud, const char *line, size_t len);
 	/* The UART's rate and flow control change after what has been said so far (flow: 1 RTS, 2 CTS). */
 	void (*uart)(void *ud, unsigned baud, unsigned flow);
 };
@@ -116,6 +118,7 @@ struct sim_config {
 	int n_ap;
 	uint8_t mac[6];
 	struct sim_times times;
+	unsigned baud;			/* of a new flash's UART_DEF */
 	size_t tx_buffer;		/* bytes that may wait for the host before the network is no longer read */
 	unsigned heap;			/* bytes; 0: the profile's */
 	const struct sim_factory_item *factory;
@@ -154,6 +157,27 @@ bool sim_core_may_accept(const struct sim_core *c);
 void sim_core_on_resolved(struct sim_core *c, uint64_t now, int token, int err, const char *ip);
 void sim_core_on_sntp(struct sim_core *c, uint64_t now, int err, int64_t seconds);
 void sim_core_on_ping(struct sim_core *c, uint64_t now, int err, unsigned ms);
+
+/* Misbehaviour, armed until it has happened; may be called from within ops->command. */
+enum sim_fault {
+	SIM_FAULT_DELAY,	/* ms before the next command runs */
+	SIM_FAULT_MUTE,		/* the next command's answer is swallowed */
+	SIM_FAULT_NO_PROMPT,	/* the next prompt lacks its ">" */
+	SIM_FAULT_BUSY,		/* so many commands get "busy p..." though nothing runs */
+	SIM_FAULT_BUSY_AFTER,	/* so many OKs are followed by one */
+	SIM_FAULT_RESET,	/* in so many ms */
+	SIM_FAULT_RESET_ROM,	/* with the boot ROM's text */
+	SIM_FAULT_HANG,		/* for good */
+	SIM_FAULT_BROWNOUT_OLD,	/* reset during the next NVS write, which leaves the old value */
+	SIM_FAULT_BROWNOUT_NEW,	/* or the new one */
+	SIM_FAULT_SEND_FAIL,	/* of the next block so many bytes go out, then SEND FAIL */
+	SIM_FAULT_LATE_CLOSED,	/* the next CLOSED comes so many ms late */
+	SIM_FAULT_TLS_LENGTH,	/* added to the announced lengths of TLS links, until set to 0 */
+	SIM_FAULT_HEAP,		/* bytes of heap from now on: below 30000 no TLS connect succeeds */
+	SIM_FAULT_COUNT,
+};
+
+void sim_core_fault(struct sim_core *c, enum sim_fault fault, long value);
 
 /* What happens to a chip: used by faults. */
 void sim_core_reset(struct sim_core *c, uint64_t now, bool boot_rom_text);

@@ -41,25 +41,34 @@ static EVP_PKEY *make_key(void)
 	return key;
 }
 
+static void add_ext(X509 *x, X509V3_CTX *ctx, int nid, const char *value)
+{
+	X509_EXTENSION *ext = X509V3_EXT_conf_nid(NULL, ctx, nid, value);
+
+	X509_add_ext(x, ext, -1);
+	X509_EXTENSION_free(ext);
+}
+
 static X509 *make_cert(EVP_PKEY *key, const char *org, const char *cn)
 {
 	X509 *x = X509_new();
 	X509_NAME *name = X509_get_subject_name(x);
-	X509_EXTENSION *ext;
 	X509V3_CTX ctx;
 
 	X509_set_version(x, 2);
-	ASN1_INTEGER_set(X509_get_serialNumber(x), serial++);
+	/* Nine bytes, as the firmware's: the PEM is then as long as theirs. */
+	ASN1_INTEGER_set_uint64(X509_get_serialNumber(x), 0xde8b0000000000ull << 8 | serial++);
 	ASN1_TIME_set_string_X509(X509_getm_notBefore(x), "20190621080023Z");
 	ASN1_TIME_set_string_X509(X509_getm_notAfter(x), "20390618080023Z");
+	X509_NAME_add_entry_by_txt(name, "C", MBSTRING_ASC, (const unsigned char *)"XX", -1, -1, 0);
 	X509_NAME_add_entry_by_txt(name, "O", MBSTRING_ASC, (const unsigned char *)org, -1, -1, 0);
 	X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *)cn, -1, -1, 0);
 	X509_set_issuer_name(x, name);
 	X509_set_pubkey(x, key);
 	X509V3_set_ctx(&ctx, x, x, NULL, NULL, 0);
-	ext = X509V3_EXT_conf_nid(NULL, &ctx, NID_basic_constraints, "CA:TRUE");
-	X509_add_ext(x, ext, -1);
-	X509_EXTENSION_free(ext);
+	add_ext(x, &ctx, NID_basic_constraints, "CA:TRUE");
+	add_ext(x, &ctx, NID_key_usage, "digitalSignature,keyCertSign,cRLSign");
+	add_ext(x, &ctx, NID_subject_key_identifier, "hash");
 	X509_sign(x, key, EVP_sha256());
 	return x;
 }
@@ -83,8 +92,8 @@ static void emit_key(const char *name, EVP_PKEY *key)
 int main(void)
 {
 	EVP_PKEY *client = make_key(), *server = make_key();
-	X509 *client_cert = make_cert(client, "espat-sim client", "factory client");
-	X509 *server_cert = make_cert(server, "espat-sim server", "factory server");
+	X509 *client_cert = make_cert(client, "SIM C2", "SIM Root CA C2");
+	X509 *server_cert = make_cert(server, "SIM S2", "SIM Root CA S2");
 
 	printf("/* Made by gen-factory. */\n#pragma once\n\n#include \"core.h\"\n\n");
 	emit_cert("client_cert", client_cert);

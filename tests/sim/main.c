@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* espat-sim: an Espressif chip with ESP-AT firmware, on a pty or a Unix socket. */
 #include "factory.h"
+#include "fault.h"
 #include "net.h"
 #include "port.h"
+#include "uart.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -13,7 +15,9 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #define READ_MAX 16384
@@ -25,8 +29,17 @@ struct sim {
 	struct net *net;
 	struct port *port;
 	struct watch signals;
-	const char *state;
-	bool verbose, stop;
+	struct uart uart;
+	struct faults *faults;
+	struct watch control, client;
+	char line[256];			/* of the control client */
+	size_t line_len;
+	const char *state, *control_path;
+	bool verbose, stop, paced;
+	uint64_t plug_at;
+	bool touched;			/* output has to go through faults or noise */
+	struct buf held;		/* what has left the chip so and the port has not taken */
+	struct buf chunk;		/* unpaced input that a fault splits, or that the chip has not taken */
 };
 
 static const char usage[] =
@@ -46,8 +59,12 @@ static const char usage[] =
 	"  --boot-ms, --join-ms, --join-fail-ms, --scan-ms, --flash-ms, --latency-ms, --handshake-ms,\n"
 	"  --connect-timeout-ms, --dns-timeout-ms N\n"
 	"                        one of them, in milliseconds\n"
+	"  --baud N              pace the line as a UART of that rate; follows UART_CUR (default: unpaced)\n"
 	"  --tx-buffer BYTES     output that may wait before the network is no longer read (8192)\n"
+	"  --rx-buffer BYTES     input that may wait; with --baud it overflows without RTS/CTS (2048)\n"
 	"  --tls-rate BYTES/S    of TLS data, each way\n"
+	"  --faults FILE         script of misbehaviour: see espat-sim(1)\n"
+	"  --control PATH        Unix socket that takes lines of such a script at run time\n"
 	"  -v, --verbose         AT traffic and TLS on stderr\n"
 	"  -h, --help\n";
 
@@ -138,43 +155,261 @@ static void log_bytes(const char *arrow, const uint8_t *data, size_t len)
 
 /* ---- loop ---- */
 
+static bool wants_input(struct sim *s)
+{
+	if (s->paced)
+		return uart_room(&s->uart);
+	return !buf_len(&s->chunk) && sim_core_can_take(s->core);
+}
+
+/* The ends of the wire may differ in rate and flow control; the host's are in its pty. */
+static void look_at_host(struct sim *s)
+{
+	int baud, rtscts;
+
+	if (!s->paced)
+		return;
+	port_termios(s->port, &baud, &rtscts);
+	s->uart.host_baud = baud;
+	s->uart.host_cts = rtscts == 1;
+}
+
 static void flush_out(struct sim *s)
 {
+	static uint8_t out[2 * READ_MAX];
 	const uint8_t *data;
-	size_t len, n;
+	size_t len, n, want, bytes;
 
 	for (;;) {
+		if (buf_len(&s->held)) {
+			n = port_write(s->port, buf_data(&s->held), buf_len(&s->held));
+			buf_eat(&s->held, n);
+			if (buf_len(&s->held))
+				break;
+		}
 		data = sim_core_output(s->core, &len);
-		if (!len)
+		want = s->paced ? uart_out(&s->uart, now_us(), len) : len;
+		if (want > READ_MAX)
+			want = READ_MAX;
+		if (!want)
 			break;
-		n = port_write(s->port, data, len);
+		/*
+		 * The bytes that a fault drops, flips or doubles count as the one that left the chip. What the port does
+		 * not take has not left it, so only one piece at a time goes through the faults.
+		 */
+		if (s->touched) {
+			bytes = faults_wire(s->faults, now_us(), false, data, want, out);
+			if (s->paced && uart_mismatch(&s->uart))
+				uart_garble(&s->uart, out, bytes);
+			if (s->verbose)
+				log_bytes("D>H", out, bytes);
+			n = port_write(s->port, out, bytes);
+			buf_add(&s->held, out + n, bytes - n);
+			n = want;
+		} else {
+			n = port_write(s->port, data, want);
+			if (n && s->verbose)
+				log_bytes("D>H", data, n);
+		}
+		if (s->paced)
+			uart_out_taken(&s->uart, now_us(), n, want, len);
 		if (!n)
 			break;
-		if (s->verbose)
-			log_bytes("D>H", data, n);
 		sim_core_output_taken(s->core, now_us(), n);
 	}
-	port_want(s->port, sim_core_can_take(s->core), len);
+	data = sim_core_output(s->core, &len);
+	port_want(s->port, wants_input(s), (len && !s->paced) || buf_len(&s->held) ||
+		  (s->paced && uart_out(&s->uart, now_us(), len)));
+}
+
+static void give_chunk(struct sim *s, const uint8_t *data, size_t len)
+{
+	if (s->verbose)
+		log_bytes("H>D", data, len);
+	sim_core_input(s->core, now_us(), data, len);
 }
 
 static void take_in(struct sim *s)
 {
-	static uint8_t data[READ_MAX];
+	static uint8_t data[READ_MAX], bent[2 * READ_MAX];
+	const uint8_t *p;
 	size_t n;
 
-	if (!port_readable(s->port) || !sim_core_can_take(s->core))
-		return;
-	n = port_read(s->port, data, sizeof(data));
-	if (!n)
-		return;
-	if (s->verbose)
-		log_bytes("H>D", data, n);
-	sim_core_input(s->core, now_us(), data, n);
+	if (port_readable(s->port) && wants_input(s)) {
+		n = s->paced ? uart_room(&s->uart) : sizeof(data);
+		n = port_read(s->port, data, n < sizeof(data) ? n : sizeof(data));
+		p = data;
+		if (n) {
+			n = faults_wire(s->faults, now_us(), true, data, n, bent);
+			p = bent;
+		}
+		if (s->paced)
+			uart_host_wrote(&s->uart, now_us(), p, n);
+		else
+			buf_add(&s->chunk, p, n);
+	}
+	while (!s->paced && buf_len(&s->chunk) && sim_core_can_take(s->core)) {
+		n = faults_split(s->faults, buf_len(&s->chunk));
+		give_chunk(s, buf_data(&s->chunk), n);
+		buf_eat(&s->chunk, n);
+	}
+	while (s->paced && (n = uart_chunk(&s->uart, now_us(), &p)) && sim_core_can_take(s->core)) {
+		n = faults_split(s->faults, n);
+		give_chunk(s, p, n);
+		uart_chunk_taken(&s->uart, n);
+	}
 }
 
 static uint64_t earlier(uint64_t a, uint64_t b)
 {
 	return a < b ? a : b;
+}
+
+/* ---- faults and their socket ---- */
+
+static void do_plug(void *ud)
+{
+	struct sim *s = ud;
+
+	s->plug_at = SIM_NEVER;
+	port_plug(s->port, true);
+}
+
+static void do_unplug(void *ud, unsigned back_after_ms)
+{
+	struct sim *s = ud;
+
+	port_plug(s->port, false);
+	s->plug_at = back_after_ms ? now_us() + back_after_ms * 1000ull : SIM_NEVER;
+}
+
+static void do_link_reset(void *ud, int link)
+{
+	struct sim *s = ud;
+
+	net_reset_link(s->net, link);
+}
+
+static const struct fault_ops fault_ops = {
+	.unplug = do_unplug,
+	.plug = do_plug,
+	.link_reset = do_link_reset,
+};
+
+static void reply(struct sim *s, const char *text)
+{
+	if (write(s->client.fd, text, strlen(text)) < 0)
+		return;		/* who does not wait for the answer gets none */
+}
+
+static void control_line(struct sim *s, const char *line)
+{
+	const char *why = "";
+	char text[200];
+
+	if (!strcmp(line, "stats")) {
+		uint64_t in, out;
+
+		faults_counts(s->faults, &in, &out);
+		snprintf(text, sizeof(text), "in %llu lost %llu\n", (unsigned long long)in,
+			 (unsigned long long)s->uart.lost);
+	} else if (faults_line(s->faults, now_us(), line, &why) < 0) {
+		snprintf(text, sizeof(text), "error: %s\n", why);
+	} else {
+		s->touched = true;
+		strcpy(text, "ok\n");
+	}
+	reply(s, text);
+}
+
+static void client_gone(struct sim *s)
+{
+	watch_set(s->epfd, &s->client, 0);
+	close(s->client.fd);
+	s->client.fd = -1;
+	watch_set(s->epfd, &s->control, EPOLLIN);
+}
+
+static void client_cb(void *ud, uint32_t events)
+{
+	struct sim *s = ud;
+	char *nl;
+	ssize_t n;
+
+	n = read(s->client.fd, s->line + s->line_len, sizeof(s->line) - 1 - s->line_len);
+	if (n <= 0) {
+		client_gone(s);
+		return;
+	}
+	s->line_len += n;
+	s->line[s->line_len] = 0;
+	while ((nl = strchr(s->line, '\n'))) {
+		*nl = 0;
+		control_line(s, s->line);
+		s->line_len -= nl + 1 - s->line;
+		memmove(s->line, nl + 1, s->line_len + 1);
+	}
+	if (s->line_len == sizeof(s->line) - 1)
+		client_gone(s);
+}
+
+static void control_cb(void *ud, uint32_t events)
+{
+	struct sim *s = ud;
+	int fd = accept4(s->control.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	if (fd < 0)
+		return;
+	/* One at a time; the next waits in the queue. */
+	s->client.fd = fd;
+	s->line_len = 0;
+	watch_set(s->epfd, &s->client, EPOLLIN);
+	watch_set(s->epfd, &s->control, 0);
+}
+
+static int open_control(struct sim *s)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	struct stat st;
+
+	if (!s->control_path)
+		return 0;
+	if (strlen(s->control_path) >= sizeof(a.sun_path))
+		return -ENAMETOOLONG;
+	strcpy(a.sun_path, s->control_path);
+	if (!lstat(s->control_path, &st) && S_ISSOCK(st.st_mode))
+		unlink(s->control_path);
+	s->control.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (s->control.fd < 0 || bind(s->control.fd, (struct sockaddr *)&a, sizeof(a)) < 0 ||
+	    listen(s->control.fd, 4) < 0)
+		return -errno;
+	watch_set(s->epfd, &s->control, EPOLLIN);
+	return 0;
+}
+
+static int read_faults(struct sim *s, const char *path)
+{
+	char line[300];
+	const char *why = "";
+	int number = 0, r = 0;
+	FILE *f;
+
+	if (!path)
+		return 0;
+	s->touched = true;
+	f = fopen(path, "re");
+	if (!f) {
+		say("espat-sim: %s: %s", path, strerror(errno));
+		return -EINVAL;
+	}
+	while (!r && fgets(line, sizeof(line), f)) {
+		number++;
+		r = faults_line(s->faults, now_us(), line, &why);
+	}
+	fclose(f);
+	if (r < 0)
+		say("espat-sim: %s:%d: %s", path, number, why);
+	return r;
 }
 
 static void run(struct sim *s)
@@ -188,9 +423,21 @@ static void run(struct sim *s)
 
 		next = port_run(s->port, now);
 		net_run(s->net, now);
+		faults_tick(s->faults, now);
+		if (s->plug_at <= now)
+			do_plug(s);
 		sim_core_tick(s->core, now);
+		look_at_host(s);
+		take_in(s);
 		flush_out(s);
 		next = earlier(next, earlier(sim_core_next(s->core), net_next(s->net)));
+		next = earlier(next, earlier(faults_next(s->faults), s->plug_at));
+		if (s->paced) {
+			size_t queued;
+
+			sim_core_output(s->core, &queued);
+			next = earlier(next, uart_next(&s->uart, queued));
+		}
 		now = now_us();
 		if (next == SIM_NEVER) {
 			timeout = NULL;
@@ -205,7 +452,6 @@ static void run(struct sim *s)
 			if (w->in)
 				w->cb(w->ud, ev[i].events);
 		}
-		take_in(s);
 	}
 }
 
@@ -219,7 +465,7 @@ static void signal_cb(void *ud, uint32_t events)
 /* The core's network is the net, its flash and UART are ours: one userdata for both. */
 static struct sim *the_sim(void *net);
 
-static struct sim sim = { .signals.fd = -1 };
+static struct sim sim = { .signals.fd = -1, .plug_at = SIM_NEVER };
 
 static struct sim *the_sim(void *net)
 {
@@ -231,12 +477,29 @@ static void op_flash(void *ud)
 	save_flash(the_sim(ud));
 }
 
+static void op_command(void *ud, const char *line, size_t len)
+{
+	struct sim *s = the_sim(ud);
+
+	faults_command(s->faults, now_us(), line, len);
+}
+
+static void op_uart(void *ud, unsigned baud, unsigned flow)
+{
+	struct sim *s = the_sim(ud);
+	size_t queued = 0;
+
+	if (s->core)
+		sim_core_output(s->core, &queued);
+	uart_rate(&s->uart, baud, flow & 1, queued);
+}
+
 /* ---- options ---- */
 
 enum {
 	OPT_TTY = 256, OPT_LISTEN, OPT_STATE, OPT_FIRMWARE, OPT_SSID, OPT_PSK, OPT_MAC, OPT_HOSTS, OPT_ALLOW, OPT_TIMING,
 	OPT_BOOT, OPT_JOIN, OPT_JOIN_FAIL, OPT_SCAN, OPT_FLASH, OPT_LATENCY, OPT_HANDSHAKE, OPT_CONNECT, OPT_DNS,
-	OPT_TX, OPT_TLS_RATE,
+	OPT_TX, OPT_RX, OPT_TLS_RATE, OPT_BAUD, OPT_FAULTS, OPT_CONTROL,
 };
 
 static const struct option options[] = {
@@ -260,7 +523,11 @@ static const struct option options[] = {
 	{ "connect-timeout-ms", 1, NULL, OPT_CONNECT },
 	{ "dns-timeout-ms", 1, NULL, OPT_DNS },
 	{ "tx-buffer", 1, NULL, OPT_TX },
+	{ "rx-buffer", 1, NULL, OPT_RX },
 	{ "tls-rate", 1, NULL, OPT_TLS_RATE },
+	{ "baud", 1, NULL, OPT_BAUD },
+	{ "faults", 1, NULL, OPT_FAULTS },
+	{ "control", 1, NULL, OPT_CONTROL },
 	{ "verbose", 0, NULL, 'v' },
 	{ "help", 0, NULL, 'h' },
 	{ 0 },
@@ -269,7 +536,8 @@ static const struct option options[] = {
 struct args {
 	struct sim_config cfg;
 	struct net_options net;
-	const char *tty, *listen;
+	const char *tty, *listen, *faults;
+	unsigned rx_buffer;
 };
 
 static int bad(const char *option, const char *value, const char *expected)
@@ -390,6 +658,18 @@ static int parse_option(struct sim *s, struct args *a, int opt, const char *name
 		r = number(name, arg, 256, &v);
 		a->cfg.tx_buffer = v;
 		break;
+	case OPT_RX:
+		return number(name, arg, 128, &a->rx_buffer);
+	case OPT_BAUD:
+		r = number(name, arg, 80, &a->cfg.baud);
+		s->paced = true;
+		break;
+	case OPT_FAULTS:
+		a->faults = arg;
+		break;
+	case OPT_CONTROL:
+		s->control_path = arg;
+		break;
 	case OPT_TLS_RATE:
 		return number(name, arg, 1, &a->net.tls_rate);
 	case 'v':
@@ -458,6 +738,17 @@ static int start(struct sim *s, struct args *a, struct sim_core_ops *ops)
 	r = catch_signals(s);
 	if (r < 0)
 		return r;
+	s->control = (struct watch){ .fd = -1, .cb = control_cb, .ud = s };
+	s->client = (struct watch){ .fd = -1, .cb = client_cb, .ud = s };
+	s->faults = faults_new(&s->core, &fault_ops, s);
+	uart_init(&s->uart, a->cfg.baud, a->rx_buffer);
+	/* Noise on the way out, or a fault: the output is handled byte by byte only where that can be. */
+	s->touched = s->paced;
+	r = open_control(s);
+	if (r < 0) {
+		say("espat-sim: %s: %s", s->control_path, strerror(-r));
+		return r;
+	}
 	r = net_new(&s->net, s->epfd, &a->net);
 	if (r < 0)
 		return r;
@@ -476,6 +767,8 @@ static int start(struct sim *s, struct args *a, struct sim_core_ops *ops)
 	}
 	*ops = net_ops;
 	ops->flash = op_flash;
+	ops->command = op_command;
+	ops->uart = op_uart;
 	r = sim_core_new(&s->core, &a->cfg, ops, s->net, image, len, now_us());
 	free(image);
 	if (r == -EBADMSG)
@@ -486,14 +779,14 @@ static int start(struct sim *s, struct args *a, struct sim_core_ops *ops)
 		return r;
 	net_attach(s->net, s->core);
 	save_flash(s);		/* a new flash exists from the start */
-	return 0;
+	return read_faults(s, a->faults);
 }
 
 int main(int argc, char **argv)
 {
 	struct sim_core_ops ops;
 	struct sim *s = &sim;
-	struct args a = { 0 };
+	struct args a = { .rx_buffer = 2048 };
 	int r;
 
 	sim_config_init(&a.cfg);
@@ -511,6 +804,16 @@ int main(int argc, char **argv)
 	s->port = port_free(s->port);
 	net_free(s->net);
 	sim_core_free(s->core);
+	faults_free(s->faults);
+	uart_free(&s->uart);
+	buf_free(&s->held);
+	buf_free(&s->chunk);
+	if (s->control.fd > 0) {
+		close(s->control.fd);
+		unlink(s->control_path);
+	}
+	if (s->client.fd > 0)
+		close(s->client.fd);
 	if (s->signals.fd >= 0)
 		close(s->signals.fd);
 	if (s->epfd > 0)

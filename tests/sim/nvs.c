@@ -208,6 +208,8 @@ void nvs_raw(const struct nvs *n, uint32_t off, uint8_t *out, uint32_t len)
 		if ((b.tail & 4095) == 0) {
 			memset(buf_room(&b, 64), 0xff, 64);
 			memcpy(b.mem + b.tail, head, sizeof(head));
+			memset(b.mem + b.tail + 28, 0, 4);
+			b.mem[b.tail + 28] = b.tail >> 12;	/* where the header's CRC is */
 			memset(b.mem + b.tail + 32, 0xaa, 31);	/* state bitmap: all written */
 			b.tail += 64;
 		}
