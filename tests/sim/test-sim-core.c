@@ -1,0 +1,731 @@
+/* SPDX-License-Identifier: MIT */
+/* The simulated chip's most important rules, on a virtual clock and without any fd. Numbers are those of the recordings. */
+#include "core.h"
+#include "fault.h"
+#include "uart.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <cmocka.h>
+#include <errno.h>
+
+/* A network in which everything succeeds at once: what is sent is kept, what is to be received is put there by the test. */
+struct world {
+	struct sim_core *core;
+	struct sim_config cfg;
+	uint64_t now;
+	struct buf sent[SIM_LINKS], recv[SIM_LINKS];
+	bool open[SIM_LINKS], eof[SIM_LINKS], stuck;
+	char name[SIM_LINKS][80];
+	bool verify[SIM_LINKS];
+	int refuse, flashes;
+	struct buf flash;
+};
+
+static int op_open(void *ud, int link, const struct sim_open *o)
+{
+	struct world *w = ud;
+
+	w->open[link] = true;
+	w->eof[link] = false;
+	buf_clear(&w->sent[link]);
+	buf_clear(&w->recv[link]);
+	snprintf(w->name[link], sizeof(w->name[link]), "%s", o->tls && o->tls->name ? o->tls->name : "");
+	w->verify[link] = o->tls && o->tls->verify;
+	return 0;
+}
+
+static ssize_t op_send(void *ud, int link, const void *data, size_t len)
+{
+	struct world *w = ud;
+
+	if (w->eof[link])
+		return -EPIPE;
+	if (w->stuck)
+		return 0;
+	buf_add(&w->sent[link], data, len);
+	return len;
+}
+
+static ssize_t op_recv(void *ud, int link, void *data, size_t len)
+{
+	struct world *w = ud;
+	size_t n = buf_len(&w->recv[link]);
+
+	if (!n)
+		return w->eof[link] ? -EPIPE : 0;
+	n = n < len ? n : len;
+	memcpy(data, buf_data(&w->recv[link]), n);
+	buf_eat(&w->recv[link], n);
+	return n;
+}
+
+static void op_close(void *ud, int link)
+{
+	struct world *w = ud;
+
+	w->open[link] = false;
+}
+
+static void op_flash(void *ud)
+{
+	struct world *w = ud;
+	size_t len;
+	const uint8_t *p;
+
+	w->flashes++;
+	if (!w->core)
+		return;
+	p = sim_core_flash(w->core, &len);
+	buf_clear(&w->flash);
+	buf_add(&w->flash, p, len);
+}
+
+static const struct sim_core_ops ops = {
+	.open = op_open,
+	.send = op_send,
+	.recv = op_recv,
+	.close = op_close,
+	.flash = op_flash,
+};
+
+static const struct sim_factory_item factory[] = {
+	{ "client_ca", "client_ca.0", 8, (const uint8_t *)"CA0", 3 },
+	{ "client_ca", "client_ca.1", 8, (const uint8_t *)"CA1", 3 },
+	{ "factory_param", "uart_port", 2, (const uint8_t[]){ 1, 0, 0, 0 }, 4 },
+};
+
+/* Lets time pass, event by event. */
+static void pass(struct world *w, unsigned ms)
+{
+	uint64_t end = w->now + ms * 1000ull;
+
+	while (sim_core_next(w->core) <= end) {
+		if (sim_core_next(w->core) > w->now)
+			w->now = sim_core_next(w->core);
+		sim_core_tick(w->core, w->now);
+	}
+	w->now = end;
+}
+
+static char said[70000];
+
+static const char *drain(struct world *w)
+{
+	size_t len, at = 0;
+
+	for (;;) {
+		const uint8_t *p = sim_core_output(w->core, &len);
+
+		if (!len)
+			break;
+		assert_true(at + len < sizeof(said));
+		memcpy(said + at, p, len);
+		at += len;
+		sim_core_output_taken(w->core, w->now, len);
+	}
+	said[at] = 0;
+	return said;
+}
+
+static const char *chunk(struct world *w, const char *text)
+{
+	sim_core_input(w->core, w->now, (const uint8_t *)text, strlen(text));
+	return drain(w);
+}
+
+#define EXPECT(in, out) assert_string_equal(chunk(w, in), out)
+
+static void connect_link(struct world *w, int link)
+{
+	sim_core_on_open(w->core, w->now, link, 0, 50000);
+}
+
+static void arrive(struct world *w, int link, const char *data, size_t len)
+{
+	buf_add(&w->recv[link], data, len);
+	sim_core_on_readable(w->core, w->now, link);
+}
+
+static int setup(void **state)
+{
+	struct world *w = calloc(1, sizeof(*w));
+
+	sim_config_init(&w->cfg);
+	w->cfg.factory = factory;
+	w->cfg.n_factory = 3;
+	strcpy(w->cfg.ap[0].ssid, "lab");
+	strcpy(w->cfg.ap[0].psk, "secret88");
+	w->cfg.ap[0].channel = 6;
+	w->cfg.n_ap = 1;
+	w->now = 5000000;
+	if (sim_core_new(&w->core, &w->cfg, &ops, w, NULL, 0, w->now))
+		return -1;
+	pass(w, 200);
+	drain(w);
+	*state = w;
+	return 0;
+}
+
+static int joined(void **state)
+{
+	struct world *w;
+
+	setup(state);
+	w = *state;
+	chunk(w, "ATE0\r\n");
+	chunk(w, "AT+CWMODE=1\r\n");
+	chunk(w, "AT+CWJAP=\"lab\",\"secret88\"\r\n");
+	pass(w, 200);
+	drain(w);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct world *w = *state;
+
+	sim_core_free(w->core);
+	for (int i = 0; i < SIM_LINKS; i++) {
+		buf_free(&w->sent[i]);
+		buf_free(&w->recv[i]);
+	}
+	buf_free(&w->flash);
+	free(w);
+	return 0;
+}
+
+static void test_lines(void **state)
+{
+	struct world *w = *state;
+
+	EXPECT("AT\r\n", "AT\r\n\r\nOK\r\n");
+	EXPECT("at+cwmode?\r\n", "at+cwmode?\r\n+CWMODE:2\r\n\r\nOK\r\n");
+	EXPECT("AT \r\n", "AT \r\n\r\nERROR\r\n");
+	EXPECT("\r\n", "\r\n\r\nERROR\r\n");
+	EXPECT("AT\n", "AT\n");
+	EXPECT("\r\n", "\r\n\r\nERROR\r\n");
+	EXPECT("AT\r", "AT\r");
+	EXPECT("\n", "\n\r\nOK\r\n");
+	/* 01: the second command of a chunk is not run */
+	EXPECT("AT\r\nAT+GMR\r\n", "AT\r\n\r\nbusy p...\r\n\r\nOK\r\n");
+	EXPECT("AT+CIPMUX=\"1\"\r\n", "AT+CIPMUX=\"1\"\r\n\r\nERROR\r\n");
+	EXPECT("AT+SYSLOG=1\r\n", "AT+SYSLOG=1\r\n\r\nOK\r\n");
+	EXPECT("XYZ\r\n", "XYZ\r\nERR CODE:0x01030000\r\n\r\nERROR\r\n");
+	EXPECT("AT+NOSUCH\r\n", "AT+NOSUCH\r\nERR CODE:0x01090000\r\n\r\nERROR\r\n");
+	EXPECT("ATE0\r\n", "ATE0\r\n\r\nOK\r\n");
+	EXPECT("AT\r\n", "\r\nOK\r\n");
+}
+
+static void test_long_line(void **state)
+{
+	struct world *w = *state;
+	char line[300];
+
+	chunk(w, "ATE0\r\n");
+	/* 256 bytes are a line, and one more is none. */
+	for (int n = 256; n <= 257; n++) {
+		snprintf(line, sizeof(line), "AT+CIPMUX=%0*d\r\n", n - 10, 1);
+		assert_int_equal(strlen(line) - 2, n);
+		EXPECT(line, n == 256 ? "\r\nOK\r\n" : "\r\nERROR\r\n");
+	}
+	EXPECT("AT\r\n", "\r\nOK\r\n");
+}
+
+static void test_mfg(void **state)
+{
+	struct world *w = *state;
+
+	chunk(w, "ATE0\r\n");
+	EXPECT("AT+SYSMFG=1,\"factory_param\",\"uart_port\"\r\n", "+SYSMFG:\"factory_param\",\"uart_port\",2,1,1\r\n\r\nOK\r\n");
+	EXPECT("AT+SYSMFG=2,\"client_ca\",\"x\",8,8191\r\n", "\r\nOK\r\n\r\n>");
+	chunk(w, "+++");	/* 54: data here */
+	for (int i = 0; i < 8188; i++)
+		sim_core_input(w->core, w->now, (const uint8_t *)"y", 1);
+	assert_string_equal(drain(w), "\r\nOK\r\n");
+	EXPECT("AT+SYSMFG=1,\"client_ca\",\"x\",0,5\r\n", "+SYSMFG:\"client_ca\",\"x\",8,5,+++yy\r\n\r\nOK\r\n");
+	EXPECT("AT+SYSMFG=1,\"client_ca\",\"x\",8190,2\r\n", "\r\nERROR\r\n");
+	EXPECT("AT+SYSMFG=2,\"client_ca\",\"x\",8,8192\r\n", "\r\nERROR\r\n");
+	EXPECT("AT+SYSMFG=2,\"client_ca\",\"k234567890123456\",8,3\r\n", "\r\nERROR\r\n");
+	/* 11: too much data */
+	EXPECT("AT+SYSMFG=2,\"client_ca\",\"t\",7,2\r\n", "\r\nOK\r\n\r\n>");
+	EXPECT("JPxx", "\r\nbusy p...\r\n\r\nOK\r\n");
+	/* 12: another type does not replace it */
+	EXPECT("AT+SYSMFG=2,\"client_ca\",\"t\",8,1\r\n", "\r\nOK\r\n\r\n>");
+	EXPECT("Z", "\r\nOK\r\n");
+	EXPECT("AT+SYSMFG=1,\"client_ca\",\"t\"\r\n", "+SYSMFG:\"client_ca\",\"t\",7,2,JP\r\n\r\nOK\r\n");
+	EXPECT("AT+SYSMFG=0,\"client_ca\",\"nokey\"\r\n", "\r\nERROR\r\n");
+	EXPECT("AT+SYSMFG=0,\"nospace\"\r\n", "\r\nOK\r\n");
+	EXPECT("AT+SYSMFG=0,\"client_ca\"\r\n", "\r\nOK\r\n");
+	EXPECT("AT+SYSMFG=1,\"client_ca\"\r\n", "\r\nERROR\r\n");
+}
+
+/* What was written survives the power, and a new chip with the same flash has it. */
+static void test_flash(void **state)
+{
+	struct world *w = *state;
+	struct sim_core *old = w->core;
+
+	chunk(w, "AT+SYSMFG=2,\"client_ca\",\"client_ca.0\",8,4\r\n");
+	chunk(w, "new!");
+	chunk(w, "AT+CWMODE=3\r\n");
+	w->core = NULL;
+	assert_int_equal(sim_core_new(&w->core, &w->cfg, &ops, w, buf_data(&w->flash), buf_len(&w->flash), w->now), 0);
+	sim_core_free(old);
+	pass(w, 200);
+	drain(w);
+	chunk(w, "ATE0\r\n");
+	EXPECT("AT+SYSMFG=1,\"client_ca\",\"client_ca.0\"\r\n", "+SYSMFG:\"client_ca\",\"client_ca.0\",8,4,new!\r\n\r\nOK\r\n");
+	EXPECT("AT+CWMODE?\r\n", "+CWMODE:3\r\n\r\nOK\r\n");
+	/* A damaged one is refused. */
+	w->flash.mem[w->flash.head + 30] ^= 1;
+	assert_int_equal(sim_core_new(&old, &w->cfg, &ops, w, buf_data(&w->flash), buf_len(&w->flash), w->now), -EBADMSG);
+}
+
+static void test_brownout(void **state)
+{
+	struct world *w = *state;
+
+	for (int new = 0; new < 2; new++) {
+		sim_core_fault(w->core, new ? SIM_FAULT_BROWNOUT_NEW : SIM_FAULT_BROWNOUT_OLD, 1);
+		chunk(w, "AT+SYSMFG=2,\"client_ca\",\"client_ca.0\",8,4\r\n");
+		chunk(w, "new!");
+		pass(w, 200);
+		assert_non_null(strstr(drain(w), "\r\nready\r\n"));
+		chunk(w, "ATE0\r\n");
+		EXPECT("AT+SYSMFG=1,\"client_ca\",\"client_ca.0\"\r\n",
+		       new ? "+SYSMFG:\"client_ca\",\"client_ca.0\",8,4,new!\r\n\r\nOK\r\n" :
+			     "+SYSMFG:\"client_ca\",\"client_ca.0\",8,3,CA0\r\n\r\nOK\r\n");
+	}
+}
+
+static void test_send(void **state)
+{
+	struct world *w = *state;
+
+	EXPECT("AT+CIPSTART=\"TCP\",\"10.0.2.2\",7000\r\n", "");
+	EXPECT("AT\r\n", "\r\nbusy p...\r\n");
+	connect_link(w, 0);
+	assert_string_equal(drain(w), "CONNECT\r\n\r\nOK\r\n");
+	EXPECT("AT+CIPSEND=4\r\n", "\r\nOK\r\n\r\n>");
+	/* 30: too much */
+	EXPECT("12345678", "\r\nbusy p...\r\n\r\nRecv 4 bytes\r\n\r\nSEND OK\r\n");
+	assert_memory_equal(buf_data(&w->sent[0]), "1234", 4);
+	EXPECT("AT+CIPSEND=8193\r\n", "\r\nERROR\r\n");
+	EXPECT("AT+CIPSENDEX=20\r\n", "\r\nOK\r\n\r\n>");
+	EXPECT("short\\0", "\r\nRecv 5 bytes\r\n\r\nSEND OK\r\n");
+	/* 62: data without waiting for the prompt is lost */
+	EXPECT("AT+CIPSEND=5\r\nhello", "\r\nbusy p...\r\n\r\nOK\r\n\r\n>");
+	EXPECT("AT\r\nA", "\r\nRecv 5 bytes\r\n\r\nSEND OK\r\n");
+	/* a peer that does not take it keeps the chip busy */
+	w->stuck = true;
+	EXPECT("AT+CIPSEND=2\r\n", "\r\nOK\r\n\r\n>");
+	EXPECT("xy", "\r\nRecv 2 bytes\r\n");
+	EXPECT("AT\r\n", "\r\nbusy p...\r\n");
+	w->stuck = false;
+	sim_core_on_writable(w->core, w->now, 0);
+	assert_string_equal(drain(w), "\r\nSEND OK\r\n");
+	/* 30: the peer closes at the prompt */
+	EXPECT("AT+CIPSEND=3\r\n", "\r\nOK\r\n\r\n>");
+	w->eof[0] = true;
+	sim_core_on_readable(w->core, w->now, 0);
+	assert_string_equal(drain(w), "CLOSED\r\n");
+	EXPECT("abc", "\r\nRecv 3 bytes\r\n\r\nSEND FAIL\r\n");
+}
+
+static void test_plus(void **state)
+{
+	static const struct {
+		const char *cmd, *end;
+	} kinds[] = {
+		{ "AT+CIPSEND=9\r\n", "\r\nSEND Canceled\r\n" },
+		{ "AT+CIPSENDEX=9\r\n", "\r\nSEND Canceled\r\n" },
+		{ "AT+CIPSENDL=9\r\n", "\r\nSEND CANCELLED\r\n" },
+	};
+	struct world *w = *state;
+
+	chunk(w, "AT+CIPSTART=\"TCP\",\"10.0.2.2\",7000\r\n");
+	connect_link(w, 0);
+	drain(w);
+	for (size_t i = 0; i < 3; i++) {
+		EXPECT(kinds[i].cmd, "\r\nOK\r\n\r\n>");
+		EXPECT("abc", "");
+		EXPECT("+++", kinds[i].end);
+		EXPECT("def\r\n", "\r\nERROR\r\n");
+	}
+	/* 63: in one chunk with other bytes, or in two, it is data */
+	EXPECT("AT+CIPSEND=6\r\n", "\r\nOK\r\n\r\n>");
+	EXPECT("abc+++", "\r\nRecv 6 bytes\r\n\r\nSEND OK\r\n");
+	EXPECT("AT+CIPSEND=3\r\n", "\r\nOK\r\n\r\n>");
+	EXPECT("++", "");
+	EXPECT("+", "\r\nRecv 3 bytes\r\n\r\nSEND OK\r\n");
+}
+
+static void test_sendl(void **state)
+{
+	struct world *w = *state;
+
+	chunk(w, "AT+CIPSTART=\"TCP\",\"10.0.2.2\",7000\r\n");
+	connect_link(w, 0);
+	drain(w);
+	EXPECT("AT+CIPSENDLCFG=100,512\r\n", "\r\nOK\r\n");
+	EXPECT("AT+CIPSENDL=250\r\n", "\r\nOK\r\n\r\n>");
+	for (int i = 0; i < 249; i++)
+		sim_core_input(w->core, w->now, (const uint8_t *)"q", 1);
+	assert_string_equal(drain(w), "");
+	EXPECT("q", "+CIPSENDL:100,250\r\n+CIPSENDL:200,250\r\n+CIPSENDL:250,250\r\n\r\nSEND OK\r\n");
+	assert_int_equal(buf_len(&w->sent[0]), 250);
+}
+
+static void test_passive(void **state)
+{
+	struct world *w = *state;
+
+	EXPECT("AT+CIPMUX=1\r\n", "\r\nOK\r\n");
+	EXPECT("AT+CIPRECVTYPE=3,1\r\n", "\r\nOK\r\n");
+	chunk(w, "AT+CIPSTART=3,\"TCP\",\"10.0.2.2\",7000\r\n");
+	connect_link(w, 3);
+	assert_string_equal(drain(w), "3,CONNECT\r\n\r\nOK\r\n");
+	arrive(w, 3, "hello", 5);
+	assert_string_equal(drain(w), "\r\n+IPD,3,5\r\n");
+	/* 32: announced again only after a read; CLOSED waits for the data */
+	arrive(w, 3, "more", 4);
+	w->eof[3] = true;
+	sim_core_on_readable(w->core, w->now, 3);
+	assert_string_equal(drain(w), "");
+	EXPECT("AT+CIPRECVLEN?\r\n", "+CIPRECVLEN:0,0,0,9,0\r\n\r\nOK\r\n");
+	EXPECT("AT+CIPRECVDATA=3,7\r\n", "+CIPRECVDATA:7,hellomo\r\nOK\r\n\r\n+IPD,3,2\r\n");
+	EXPECT("AT+CIPRECVDATA=3,7\r\n", "+CIPRECVDATA:2,re\r\nOK\r\n3,CLOSED\r\n");
+	EXPECT("AT+CIPRECVDATA=3,7\r\n", "\r\nERROR\r\n");
+}
+
+/* Nothing overtakes, and with a full FIFO the network is not read. */
+static void test_back_pressure(void **state)
+{
+	struct world *w = *state;
+	static char data[100000];
+	size_t len, left, total = 0;
+
+	chunk(w, "AT+CIPSTART=\"TCP\",\"10.0.2.2\",7000\r\n");
+	connect_link(w, 0);
+	drain(w);
+	for (size_t i = 0; i < sizeof(data); i++)
+		data[i] = i % 251;
+	arrive(w, 0, data, sizeof(data));
+	sim_core_output(w->core, &len);
+	left = buf_len(&w->recv[0]);
+	assert_in_range(len, 1, 8192);
+	assert_in_range(left, sizeof(data) - 8192, sizeof(data));
+	pass(w, 60000);
+	sim_core_output(w->core, &len);
+	assert_int_equal(buf_len(&w->recv[0]), left);
+	while (total < sizeof(data)) {
+		const char *p = (const char *)sim_core_output(w->core, &len);
+		int n, head;
+
+		assert_int_equal(sscanf(p, "\r\n+IPD,%d:%n", &n, &head), 1);
+		assert_in_range(n, 1, 2920);
+		/* the first ":" ends the head; %n may have skipped white space of the data */
+		head = (const char *)memchr(p, ':', len) + 1 - p;
+		assert_memory_equal(p + head, data + total, n);
+		total += n;
+		sim_core_output_taken(w->core, w->now, head + n + 2);
+	}
+	sim_core_output(w->core, &len);
+	assert_int_equal(len, 0);
+}
+
+static void test_names(void **state)
+{
+	struct world *w = *state;
+
+	chunk(w, "AT+CIPSSLCCONF=2,0,0\r\n");
+	chunk(w, "AT+CIPSSLCCN=\"a.test\"\r\n");
+	chunk(w, "AT+CIPSSLCSNI=\"b.test\"\r\n");
+	chunk(w, "AT+CIPSTART=\"SSL\",\"10.0.2.2\",8443\r\n");
+	assert_true(w->verify[0]);
+	assert_string_equal(w->name[0], "b.test");	/* 60: SNI before CN */
+	/* 44: a failure keeps them, a close does not */
+	sim_core_on_open(w->core, w->now, 0, -EPROTO, 0);
+	assert_string_equal(drain(w), "\r\nERROR\r\n");
+	EXPECT("AT+CIPSSLCSNI?\r\n", "+CIPSSLCSNI:0,b.test\r\n\r\nOK\r\n");
+	chunk(w, "AT+CIPSTART=\"SSL\",\"10.0.2.2\",8443\r\n");
+	connect_link(w, 0);
+	drain(w);
+	EXPECT("AT+CIPCLOSE\r\n", "CLOSED\r\n\r\nOK\r\n");
+	EXPECT("AT+CIPSSLCSNI?\r\n", "\r\nOK\r\n");
+	EXPECT("AT+CIPSSLCCN?\r\n", "\r\nOK\r\n");
+	chunk(w, "AT+CIPSTART=\"SSL\",\"broker.test\",8443\r\n");
+	drain(w);
+	EXPECT("AT+CIPSSLCCONF=2,0,9\r\n", "NO CA FOUND\r\n\r\nOK\r\n");
+	EXPECT("AT+CIPSSLCCONF=2,0\r\n", "\r\nERROR\r\n");
+	EXPECT("AT+CIPSTART=\"SSL\",\"10.0.2.2\",8443\r\n", "\r\nERROR\r\n");
+}
+
+/* Fact 22: what a reset forgets. */
+static void test_reset(void **state)
+{
+	struct world *w = *state;
+	const char *out;
+
+	chunk(w, "AT+SYSTIMESTAMP=1700000000\r\n");
+	chunk(w, "AT+SYSSTORE=0\r\n");
+	chunk(w, "AT+CIPMUX=1\r\n");
+	chunk(w, "AT+CIPSSLCCONF=5,2,0,0\r\n");
+	chunk(w, "AT+CIPSSLCSNI=2,\"x\"\r\n");
+	chunk(w, "AT+CIPSTART=2,\"TCP\",\"10.0.2.2\",7000\r\n");
+	connect_link(w, 2);
+	drain(w);
+	EXPECT("AT+RST\r\n", "\r\nOK\r\n");
+	pass(w, 1000);
+	out = drain(w);
+	assert_non_null(strstr(out, "WIFI DISCONNECT\r\n"));
+	assert_non_null(strstr(out, "\r\nready\r\n"));
+	assert_non_null(strstr(out, "WIFI GOT IP\r\n"));
+	assert_null(strstr(out, "CLOSED"));
+	assert_false(w->open[2]);
+	EXPECT("AT\r\n", "AT\r\n\r\nOK\r\n");
+	chunk(w, "ATE0\r\n");
+	EXPECT("AT+CIPMUX?\r\n", "+CIPMUX:0\r\n\r\nOK\r\n");
+	EXPECT("AT+SYSSTORE?\r\n", "+SYSSTORE:1\r\n\r\nOK\r\n");
+	EXPECT("AT+CIPSSLCCONF?\r\n", "+CIPSSLCCONF:0,0,0,0\r\n\r\nOK\r\n");
+	EXPECT("AT+SYSTIMESTAMP?\r\n", "+SYSTIMESTAMP:1700000001\r\nOK\r\n");
+}
+
+static void test_wifi(void **state)
+{
+	struct world *w = *state;
+
+	chunk(w, "ATE0\r\n");
+	chunk(w, "AT+CWMODE=1\r\n");
+	chunk(w, "AT+CWJAP=\"lab\",\"wrong-pass\"\r\n");
+	EXPECT("AT\r\n", "\r\nbusy p...\r\n");
+	pass(w, 500);
+	assert_string_equal(drain(w), "+CWJAP:2\r\n\r\nERROR\r\n");
+	chunk(w, "AT+CWJAP=\"other\",\"\"\r\n");
+	pass(w, 500);
+	assert_string_equal(drain(w), "+CWJAP:3\r\n\r\nERROR\r\n");
+	chunk(w, "AT+CWJAP=\"lab\",\"secret88\"\r\n");
+	pass(w, 500);
+	assert_string_equal(drain(w), "WIFI CONNECTED\r\nWIFI GOT IP\r\n\r\nOK\r\n");
+	chunk(w, "AT+CIPMUX=1\r\n");
+	chunk(w, "AT+CIPSTART=1,\"TCP\",\"10.0.2.2\",7000\r\n");
+	connect_link(w, 1);
+	drain(w);
+	sim_core_wifi_drop(w->core, w->now, true);
+	assert_string_equal(drain(w), "WIFI DISCONNECT\r\n1,CLOSED\r\n");
+	pass(w, 2000);
+	assert_string_equal(drain(w), "WIFI CONNECTED\r\nWIFI GOT IP\r\n");
+	/* 02: without a network a connect fails after ten seconds */
+	chunk(w, "AT+CWQAP\r\n");
+	EXPECT("AT+CIPSTART=1,\"TCP\",\"10.0.2.2\",7000\r\n", "");
+	pass(w, 9900);
+	assert_string_equal(drain(w), "");
+	EXPECT("AT+RS", "\r\nbusy p...\r\n");
+	pass(w, 200);
+	assert_string_equal(drain(w), "\r\nERROR\r\n");
+}
+
+static void test_profiles(void **state)
+{
+	static const struct {
+		const char *name;
+		bool mode, type, status, persist;
+	} p[] = {
+		{ "3.2", true, false, true, false }, { "3.4", true, true, true, false }, { "4.1", true, true, true, false },
+		{ "4.2", true, true, true, true }, { "5.0", false, true, false, true },
+	};
+	struct world *w = *state;
+
+	for (size_t i = 0; i < sizeof(p) / sizeof(p[0]); i++) {
+		const char *list;
+
+		sim_core_free(w->core);
+		w->core = NULL;
+		w->cfg.firmware = p[i].name;
+		assert_int_equal(sim_core_new(&w->core, &w->cfg, &ops, w, NULL, 0, w->now), 0);
+		pass(w, 200);
+		drain(w);
+		list = chunk(w, "AT+CMD?\r\n");
+		assert_int_equal(!!strstr(list, "\"AT+CIPRECVMODE\""), p[i].mode);
+		assert_int_equal(!!strstr(list, "\"AT+CIPRECVTYPE\""), p[i].type);
+		assert_int_equal(!!strstr(list, "\"AT+CIPSTATUS\""), p[i].status);
+		assert_int_equal(!!strstr(list, "\"AT+CIPCONNPERSIST\""), p[i].persist);
+		chunk(w, "ATE0\r\n");
+		EXPECT("AT+CIPRECVMODE=1\r\n", p[i].mode ? "\r\nOK\r\n" : "\r\nERROR\r\n");
+		EXPECT("AT+SYSMFG=2,\"client_ca\",\"x\",8,8192\r\n", "\r\nERROR\r\n");
+	}
+}
+
+static void test_faults(void **state)
+{
+	struct world *w = *state;
+
+	chunk(w, "AT+CIPSTART=\"TCP\",\"10.0.2.2\",7000\r\n");
+	connect_link(w, 0);
+	drain(w);
+	sim_core_fault(w->core, SIM_FAULT_BUSY, 1);
+	EXPECT("AT\r\n", "\r\nbusy p...\r\n");
+	sim_core_fault(w->core, SIM_FAULT_BUSY_AFTER, 1);
+	EXPECT("AT\r\n", "\r\nOK\r\n\r\nbusy p...\r\n");
+	sim_core_fault(w->core, SIM_FAULT_MUTE, 1);
+	EXPECT("AT\r\n", "");
+	EXPECT("AT\r\n", "\r\nOK\r\n");
+	sim_core_fault(w->core, SIM_FAULT_DELAY, 300);
+	EXPECT("AT\r\n", "");
+	pass(w, 299);
+	assert_string_equal(drain(w), "");
+	pass(w, 2);
+	assert_string_equal(drain(w), "\r\nOK\r\n");
+	sim_core_fault(w->core, SIM_FAULT_NO_PROMPT, 1);
+	EXPECT("AT+CIPSEND=6\r\n", "\r\nOK\r\n");
+	sim_core_fault(w->core, SIM_FAULT_SEND_FAIL, 1 + 2);
+	EXPECT("abcdef", "\r\nRecv 6 bytes\r\n\r\nSEND FAIL\r\n");
+	assert_int_equal(buf_len(&w->sent[0]), 2);
+	sim_core_fault(w->core, SIM_FAULT_LATE_CLOSED, 50);
+	EXPECT("AT+CIPCLOSE\r\n", "\r\nOK\r\n");
+	pass(w, 60);
+	assert_string_equal(drain(w), "CLOSED\r\n");
+	sim_core_fault(w->core, SIM_FAULT_HANG, 1);
+	EXPECT("AT\r\n", "");
+	pass(w, 100000);
+	assert_string_equal(drain(w), "");
+	sim_core_reset(w->core, w->now, true);
+	pass(w, 500);
+	assert_non_null(strstr(drain(w), "rst:0xc"));
+	EXPECT("AT\r\n", "AT\r\n\r\nOK\r\n");
+}
+
+static void test_fault_script(void **state)
+{
+	static const char *const wrong[] = { "cmd", "cmd AT", "cmd AT fly", "drop", "drop up", "drop in x", "at x hang",
+					     "in 5", "busy 1 2", "send-fail 9000", "nonsense" };
+	struct world *w = *state;
+	struct fault_ops none = { 0 };
+	struct faults *f = faults_new(&w->core, &none, NULL);
+	uint8_t out[64];
+	const char *why;
+
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+		assert_int_equal(faults_line(f, w->now, wrong[i], &why), -EINVAL);
+	assert_int_equal(faults_line(f, w->now, "# nothing", &why), 0);
+	assert_int_equal(faults_line(f, w->now, "in 3 drop in 2", &why), 0);
+	assert_int_equal(faults_wire(f, w->now, true, (const uint8_t *)"abcdefg", 7, out), 5);
+	assert_memory_equal(out, "abcfg", 5);
+	assert_int_equal(faults_line(f, w->now, "double out 1", &why), 0);
+	assert_int_equal(faults_wire(f, w->now, false, (const uint8_t *)"xy", 2, out), 3);
+	assert_memory_equal(out, "xxy", 3);
+	assert_int_equal(faults_line(f, w->now, "cmd AT+GMR 2 mute", &why), 0);
+	faults_command(f, w->now, "AT+GMR", 6);
+	EXPECT("AT\r\n", "\r\nOK\r\n");
+	faults_command(f, w->now, "at+gmr", 6);
+	EXPECT("AT\r\n", "");
+	faults_free(f);
+}
+
+/* ---- the line ---- */
+
+static void test_uart_rate(void **state)
+{
+	struct uart u;
+	const uint8_t *p;
+	uint64_t now = 1000000, end;
+	uint8_t data[4000] = { 0 };
+	size_t n, got = 0;
+
+	uart_init(&u, 115200, 2048);
+	uart_host_wrote(&u, now, data, 100);
+	/* A partly filled FIFO comes two byte-times after its last byte: 102 byte-times of 86.8 us. */
+	assert_int_equal(uart_chunk(&u, now + 8853, &p), 0);
+	assert_int_equal(uart_chunk(&u, now + 8856, &p), 100);
+	uart_chunk_taken(&u, 100);
+	now = 2000000;
+	uart_host_wrote(&u, now, data, sizeof(data));
+	for (end = now; got < sizeof(data); end = uart_next(&u, 0)) {
+		n = uart_chunk(&u, end, &p);
+		assert_true(n == 0 || n == 120 || got + n == sizeof(data));
+		uart_chunk_taken(&u, n);
+		got += n;
+		if (got == sizeof(data))
+			break;
+	}
+	/* 4000 bytes and the idle time: never faster than nominal, at most 0.5 % slower. */
+	assert_in_range(end - now, 4000ull * 10000000 / 115200, 4002ull * 10000000 / 115200 * 1005 / 1000);
+	uart_free(&u);
+}
+
+static void test_uart_overflow(void **state)
+{
+	uint8_t data[4000] = { 0 };
+	const uint8_t *p;
+	struct uart u;
+	size_t got = 0, n;
+
+	for (int flow = 0; flow < 2; flow++) {
+		uint64_t now = 1000000;
+
+		uart_init(&u, 115200, 2048);
+		u.chip_rts = u.host_cts = flow;
+		uart_host_wrote(&u, now, data, sizeof(data));
+		/* The chip does not look for a second. */
+		n = uart_chunk(&u, now + 1000000, &p);
+		assert_in_range(n, 2040, 2048);
+		assert_int_equal(u.lost > 0, !flow);
+		got = 0;
+		for (int i = 0; i < 100; i++) {
+			n = uart_chunk(&u, now + 1000000 + i * 100000, &p);
+			uart_chunk_taken(&u, n);
+			got += n;
+		}
+		assert_int_equal(got + u.lost, sizeof(data));
+		uart_free(&u);
+	}
+}
+
+static void test_uart_mismatch(void **state)
+{
+	const uint8_t *p;
+	struct uart u;
+
+	uart_init(&u, 115200, 2048);
+	uart_rate(&u, 921600, false, 6);
+	assert_false(uart_mismatch(&u));		/* the OK still goes out at the old rate */
+	assert_int_equal(uart_out(&u, 1000000, 6), 0);
+	assert_int_equal(uart_out(&u, 1001000, 6), 6);
+	uart_out_taken(&u, 1001000, 6, 6, 6);
+	u.host_baud = 115200;
+	assert_true(uart_mismatch(&u));
+	uart_host_wrote(&u, 2000000, (const uint8_t *)"AT\r\n", 4);
+	assert_int_equal(uart_chunk(&u, 3000000, &p), 4);
+	assert_memory_not_equal(p, "AT\r\n", 4);
+	uart_free(&u);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_lines, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_long_line, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_mfg, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_flash, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_brownout, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_send, joined, teardown),
+		cmocka_unit_test_setup_teardown(test_plus, joined, teardown),
+		cmocka_unit_test_setup_teardown(test_sendl, joined, teardown),
+		cmocka_unit_test_setup_teardown(test_passive, joined, teardown),
+		cmocka_unit_test_setup_teardown(test_back_pressure, joined, teardown),
+		cmocka_unit_test_setup_teardown(test_names, joined, teardown),
+		cmocka_unit_test_setup_teardown(test_reset, joined, teardown),
+		cmocka_unit_test_setup_teardown(test_wifi, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_profiles, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_faults, joined, teardown),
+		cmocka_unit_test_setup_teardown(test_fault_script, joined, teardown),
+		cmocka_unit_test(test_uart_rate),
+		cmocka_unit_test(test_uart_overflow),
+		cmocka_unit_test(test_uart_mismatch),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
