@@ -48,7 +48,8 @@ void at_line_string(struct at_line *line, const char *value)
 	line_put(line, "\"", 1);
 	for (const char *c = value; *c; c++) {
 		if (*c == '\r' || *c == '\n') {
-			line->error = -EINVAL;
+			if (!line->error)
+				line->error = -EINVAL;
 			return;
 		}
 		if (*c == ',' || *c == '"' || *c == '\\')

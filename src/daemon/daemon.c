@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: MIT */
+/* Builds, wires and frees everything; owns the loop. */
+#include "daemon/daemon.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include "device/device.h"
+#include "port/port.h"
+#include "tunnel/pool.h"
+#include "tunnel/tunnel.h"
+#include "util/cleanup.h"
+#include "util/clock.h"
+#include "util/log.h"
+
+/* A chip and its line. */
+struct unit {
+	const struct config_device *config; /* weak */
+	struct daemon *daemon;              /* weak */
+	struct device *dev;
+	struct port *port;
+};
+
+struct daemon {
+	struct config *config;
+	struct material *material;
+	struct event_base *base;
+	struct event *timer_event;
+	struct event *signals[2];
+	struct timers timers;
+	struct pool pool;
+	bool pool_ready;
+	struct unit *units;
+	size_t n_units;
+	struct tunnel **tunnels;
+	size_t n_tunnels;
+	int lock_fd;
+	bool stop;
+};
+
+/* ---- chip and line ---- */
+
+static void unit_write(void *userdata, const void *data, size_t len)
+{
+	struct unit *unit = userdata;
+
+	port_write(unit->port, data, len);
+}
+
+static time_t unit_wallclock(void *userdata)
+{
+	return time(NULL);
+}
+
+static uint64_t unit_random(void *userdata)
+{
+	uint64_t value;
+
+	/* Up to 256 bytes are never cut short once the pool is initialised (getrandom(2)). */
+	while (getrandom(&value, sizeof(value), 0) != sizeof(value))
+		;
+	return value;
+}
+
+/* The first line of the file, without its end. */
+static int unit_wifi_password(void *userdata, char *buf, size_t size)
+{
+	struct unit *unit = userdata;
+	_cleanup_close_ int fd = -1;
+	ssize_t n;
+
+	fd = open(unit->config->wifi.password_file, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	if (fd < 0)
+		return -errno;
+	n = read(fd, buf, size);
+	if (n < 0)
+		return -errno;
+	for (ssize_t i = 0; i < n; i++)
+		if (buf[i] == '\n' || buf[i] == '\r')
+			n = i;
+	if ((size_t)n == size)
+		return -E2BIG;
+	buf[n] = '\0';
+	return memchr(buf, '\0', (size_t)n) ? -EINVAL : 0;
+}
+
+static const struct device_ops unit_device_ops = {
+	.write = unit_write,
+	.wallclock = unit_wallclock,
+	.random = unit_random,
+	.wifi_password = unit_wifi_password,
+};
+
+static void unit_up(void *userdata)
+{
+	struct unit *unit = userdata;
+
+	log_info("%s: opened %s at %u baud", unit->config->name, unit->config->port,
+		 unit->config->baud);
+	device_port_up(unit->dev, unit->config->baud);
+}
+
+static void unit_data(void *userdata, const uint8_t *data, size_t len)
+{
+	struct unit *unit = userdata;
+
+	device_feed(unit->dev, data, len);
+}
+
+static void unit_down(void *userdata, const char *why)
+{
+	struct unit *unit = userdata;
+
+	device_port_down(unit->dev, why);
+}
+
+static void unit_waiting(void *userdata, const char *why)
+{
+	struct unit *unit = userdata;
+
+	log_warning("%s: %s; waiting for it", unit->config->name, why);
+}
+
+static const struct port_ops unit_port_ops = {
+	.up = unit_up,
+	.data = unit_data,
+	.down = unit_down,
+	.waiting = unit_waiting,
+};
+
+static int unit_start(struct daemon *daemon, struct unit *unit,
+		      const struct config_device *config)
+{
+	int r;
+
+	unit->config = config;
+	unit->daemon = daemon;
+	r = device_new(&unit->dev, daemon->config, config, daemon->material, &daemon->timers,
+		       &unit_device_ops, unit);
+	if (r < 0)
+		return r;
+	r = port_new(&unit->port, daemon->base, &daemon->timers, config->port, config->baud,
+		     &unit_port_ops, unit);
+	if (r < 0)
+		return r;
+	return pool_add_device(&daemon->pool, unit->dev);
+}
+
+/* ---- construction ---- */
+
+static int daemon_make_dir(const char *path)
+{
+	if (mkdir(path, 0755) < 0 && errno != EEXIST) {
+		int r = -errno;
+
+		log_error("cannot make %s: %s", path, strerror(-r));
+		return r;
+	}
+	return 0;
+}
+
+/* One daemon to a runtime directory: two would take each other's sockets. */
+static int daemon_lock(struct daemon *daemon)
+{
+	_cleanup_free_ char *path = NULL;
+	int r;
+
+	r = daemon_make_dir(daemon->config->runtime_dir);
+	if (r < 0)
+		return r;
+	if (asprintf(&path, "%s/espatd.lock", daemon->config->runtime_dir) < 0) {
+		path = NULL;
+		return -ENOMEM;
+	}
+	daemon->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (daemon->lock_fd < 0) {
+		r = -errno;
+		log_error("cannot open %s: %s", path, strerror(-r));
+		return r;
+	}
+	if (flock(daemon->lock_fd, LOCK_EX | LOCK_NB) < 0) {
+		r = -errno;
+		log_error("another espatd uses %s", daemon->config->runtime_dir);
+		return r;
+	}
+	return 0;
+}
+
+static void daemon_on_signal(evutil_socket_t sig, short what, void *userdata)
+{
+	struct daemon *daemon = userdata;
+
+	log_notice("%s, stopping", sig == SIGTERM ? "SIGTERM" : "SIGINT");
+	daemon->stop = true;
+}
+
+/* Only there to end the wait; the timers run after every turn. */
+static void daemon_on_timer(evutil_socket_t fd, short what, void *userdata)
+{
+}
+
+static int daemon_setup_loop(struct daemon *daemon)
+{
+	static const int signals[2] = { SIGTERM, SIGINT };
+
+	daemon->base = event_base_new();
+	if (!daemon->base)
+		return -ENOMEM;
+	daemon->timer_event = evtimer_new(daemon->base, daemon_on_timer, NULL);
+	if (!daemon->timer_event)
+		return -ENOMEM;
+	for (size_t i = 0; i < 2; i++) {
+		daemon->signals[i] =
+			evsignal_new(daemon->base, signals[i], daemon_on_signal, daemon);
+		if (!daemon->signals[i] || evsignal_add(daemon->signals[i], NULL) < 0)
+			return -ENOMEM;
+	}
+	timers_touch(&daemon->timers);
+	pool_init(&daemon->pool, daemon->base, &daemon->timers);
+	daemon->pool_ready = true;
+	return 0;
+}
+
+static struct device *daemon_device(struct daemon *daemon, const struct config_device *config)
+{
+	return daemon->units[config - daemon->config->devices].dev;
+}
+
+static int daemon_setup_objects(struct daemon *daemon)
+{
+	const struct config *config = daemon->config;
+	int r;
+
+	daemon->units = calloc(config->n_devices + 1, sizeof(*daemon->units));
+	daemon->tunnels = calloc(config->n_tunnels + 1, sizeof(*daemon->tunnels));
+	if (!daemon->units || !daemon->tunnels)
+		return -ENOMEM;
+	for (size_t i = 0; i < config->n_devices; i++) {
+		daemon->n_units++;
+		r = unit_start(daemon, &daemon->units[i], &config->devices[i]);
+		if (r < 0)
+			return r;
+	}
+	for (size_t i = 0; i < config->n_tunnels; i++) {
+		r = tunnel_new(&daemon->tunnels[i], &config->tunnels[i], config->runtime_dir,
+			       &daemon->pool, daemon_device(daemon, config->tunnels[i].device));
+		if (r < 0)
+			return r;
+		daemon->n_tunnels++;
+	}
+	return 0;
+}
+
+int daemon_new(struct daemon **ret, struct config *config, struct material *material)
+{
+	struct daemon *daemon = calloc(1, sizeof(*daemon));
+	int r;
+
+	if (!daemon) {
+		config_free(config);
+		material_free(material);
+		return -ENOMEM;
+	}
+	daemon->config = config;
+	daemon->material = material;
+	daemon->lock_fd = -1;
+	timers_init(&daemon->timers);
+	r = daemon_lock(daemon);
+	if (r == 0)
+		r = daemon_setup_loop(daemon);
+	if (r == 0)
+		r = daemon_setup_objects(daemon);
+	if (r < 0) {
+		if (r == -ENOMEM)
+			log_error("out of memory");
+		daemon_free(daemon);
+		return r;
+	}
+	*ret = daemon;
+	return 0;
+}
+
+struct daemon *daemon_free(struct daemon *daemon)
+{
+	if (!daemon)
+		return NULL;
+	for (size_t i = 0; i < daemon->n_tunnels; i++)
+		tunnel_free(daemon->tunnels[i]);
+	free(daemon->tunnels);
+	if (daemon->pool_ready)
+		pool_deinit(&daemon->pool);
+	for (size_t i = 0; i < daemon->n_units; i++) {
+		device_free(daemon->units[i].dev);
+		port_free(daemon->units[i].port);
+	}
+	free(daemon->units);
+	timers_deinit(&daemon->timers);
+	for (size_t i = 0; i < 2; i++)
+		if (daemon->signals[i])
+			event_free(daemon->signals[i]);
+	if (daemon->timer_event)
+		event_free(daemon->timer_event);
+	if (daemon->base)
+		event_base_free(daemon->base);
+	if (daemon->lock_fd >= 0)
+		close(daemon->lock_fd);
+	material_free(daemon->material);
+	config_free(daemon->config);
+	free(daemon);
+	return NULL;
+}
+
+/* ---- the loop ---- */
+
+static void daemon_arm(struct daemon *daemon)
+{
+	uint64_t next = timers_next(&daemon->timers);
+	struct timeval tv;
+	uint64_t delay;
+
+	if (next == TIMERS_NEVER) {
+		event_del(daemon->timer_event);
+		return;
+	}
+	delay = next > daemon->timers.now ? next - daemon->timers.now : 0;
+	tv.tv_sec = (time_t)(delay / TIMERS_S);
+	tv.tv_usec = (suseconds_t)(delay % TIMERS_S);
+	event_add(daemon->timer_event, &tv);
+}
+
+int daemon_run(struct daemon *daemon)
+{
+	sd_notify(0, "READY=1\nSTATUS=Looking for the chips");
+	while (!daemon->stop) {
+		timers_touch(&daemon->timers);
+		timers_run(&daemon->timers);
+		pool_reap(&daemon->pool);
+		daemon_arm(daemon);
+		if (event_base_loop(daemon->base, EVLOOP_ONCE) < 0) {
+			log_error("the event loop failed");
+			return -EIO;
+		}
+	}
+	sd_notify(0, "STOPPING=1");
+	return 0;
+}

@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: MIT */
+/* One accepted client. */
+#include "tunnel/client.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "tunnel/pool.h"
+#include "tunnel/tunnel.h"
+#include "util/clock.h"
+#include "util/log.h"
+
+/* How often a client that we do not read from is looked at: epoll tells no hang-up without also
+ * telling, without end, that there is something to read. */
+#define CLIENT_LOOK (250 * TIMERS_MS)
+
+static void client_flush(struct client *client);
+
+static void client_enter_state(struct client *client, enum client_state state)
+{
+	client->state = state;
+}
+
+/* ---- the end ---- */
+
+static void client_count_end(struct client *client, const char *why)
+{
+	struct tunnel *tunnel = client->tunnel;
+
+	switch (client->state) {
+	case CLIENT_WAITING:
+	case CLIENT_CONNECTING:
+		if (!why)
+			return;
+		tunnel->failures++;
+		log_warning("%s: connection failed: %s", tunnel->config->name, why);
+		return;
+	case CLIENT_OPEN:
+	case CLIENT_DRAINING:
+		if (!why) {
+			log_info("%s: connection %u ended", tunnel->config->name, client->number);
+			return;
+		}
+		tunnel->aborted++;
+		log_warning("%s: connection %u aborted: %s", tunnel->config->name, client->number,
+			    why);
+		return;
+	case CLIENT_DEAD:
+		return;
+	}
+}
+
+void client_end(struct client *client, const char *why)
+{
+	struct link *link = client->link;
+
+	if (client->state == CLIENT_DEAD)
+		return;
+	client_count_end(client, why);
+	client_enter_state(client, CLIENT_DEAD);
+	client->link = NULL;
+	list_remove(&client->wait_node);
+	list_remove(&client->node);
+	list_append(&client->tunnel->pool->dead, &client->node);
+	timer_cancel(&client->deadline);
+	timer_cancel(&client->look);
+	if (client->read_event)
+		event_free(client->read_event);
+	if (client->write_event)
+		event_free(client->write_event);
+	client->read_event = NULL;
+	client->write_event = NULL;
+	ring_deinit(&client->ring);
+	close(client->fd);
+	client->fd = -1;
+	tunnel_client_gone(client->tunnel);
+	if (link)
+		link_close(link);
+}
+
+void client_free(struct client *client)
+{
+	timer_deinit(&client->deadline);
+	timer_deinit(&client->look);
+	free(client);
+}
+
+/* ---- a client that is not read from ---- */
+
+/* It has closed for good, and left nothing to send. */
+static bool client_has_hung_up(const struct client *client)
+{
+	struct pollfd p = { .fd = client->fd };
+	int unread = 0;
+
+	if (poll(&p, 1, 0) != 1 || !(p.revents & (POLLHUP | POLLERR)))
+		return false;
+	return client->eof || (ioctl(client->fd, FIONREAD, &unread) == 0 && unread == 0);
+}
+
+static void client_on_look(struct timer *timer)
+{
+	struct client *client = container_of(timer, struct client, look);
+
+	if (client_has_hung_up(client)) {
+		client_end(client, NULL);
+		return;
+	}
+	timer_arm(&client->look, CLIENT_LOOK);
+}
+
+static void client_on_deadline(struct timer *timer)
+{
+	struct client *client = container_of(timer, struct client, deadline);
+
+	switch (client->state) {
+	case CLIENT_WAITING:
+		client_end(client, tunnel_wait_reason(client->tunnel));
+		return;
+	case CLIENT_CONNECTING:
+		client_end(client, "the server did not answer in time");
+		return;
+	case CLIENT_OPEN:
+		client_end(client, "half-closed for too long");
+		return;
+	case CLIENT_DRAINING:
+		client_end(client, "the client does not read what was received");
+		return;
+	case CLIENT_DEAD:
+		return;
+	}
+}
+
+/* ---- client to server ---- */
+
+static void client_read_on(struct client *client)
+{
+	if (client->state == CLIENT_OPEN && !client->eof)
+		event_add(client->read_event, NULL);
+}
+
+/*
+ * The chip cannot half-close: the server learns of the client's end of input only when the link is
+ * closed, which must wait until the server has said what it has to say.
+ */
+static void client_on_eof(struct client *client)
+{
+	unsigned int limit = client->tunnel->config->half_close_timeout;
+
+	client->eof = true;
+	if (client_has_hung_up(client)) {
+		client_end(client, NULL);
+		return;
+	}
+	timer_arm(&client->look, CLIENT_LOOK);
+	if (limit > 0)
+		timer_arm(&client->deadline, limit * TIMERS_S);
+}
+
+static void client_on_read(evutil_socket_t fd, short what, void *userdata)
+{
+	struct client *client = userdata;
+	uint8_t *buf;
+	size_t size;
+	ssize_t n;
+
+	timers_touch(client->tunnel->pool->timers);
+	buf = link_tx_buffer(client->link, &size);
+	if (!buf)
+		return; /* sent() reads on */
+	n = recv(fd, buf, size, 0);
+	if (n > 0) {
+		client->tunnel->sent += (uint64_t)n;
+		link_tx_submit(client->link, (size_t)n);
+		return;
+	}
+	if (n == 0) {
+		client_on_eof(client);
+		return;
+	}
+	if (errno == EAGAIN || errno == EINTR) {
+		client_read_on(client);
+		return;
+	}
+	/* ECONNRESET: it closed with something unread. */
+	client_end(client, NULL);
+}
+
+static void client_on_sent(void *user)
+{
+	client_read_on(user);
+}
+
+/* ---- server to client ---- */
+
+static void client_drained(struct client *client)
+{
+	if (client->state == CLIENT_DRAINING) {
+		client_end(client, NULL);
+		return;
+	}
+	if (client->held && client->link && client->ring.len <= CLIENT_LOW) {
+		client->held = false;
+		link_hold(client->link, false);
+	}
+}
+
+/* The pieces of the ring that may be written; those of an incomplete block may not. */
+static int client_pieces(const struct client *client, struct iovec iov[2])
+{
+	size_t left = client->ring.len - client->staged;
+	int n = left > 0 ? ring_peek(&client->ring, iov) : 0;
+
+	for (int i = 0; i < n; i++) {
+		if (iov[i].iov_len > left)
+			iov[i].iov_len = left;
+		left -= iov[i].iov_len;
+	}
+	return n == 2 && iov[1].iov_len == 0 ? 1 : n;
+}
+
+static void client_flush(struct client *client)
+{
+	struct iovec iov[2];
+	struct msghdr msg = { .msg_iov = iov };
+	int count;
+	ssize_t n;
+
+	while ((count = client_pieces(client, iov)) > 0) {
+		msg.msg_iovlen = (size_t)count;
+		n = sendmsg(client->fd, &msg, MSG_NOSIGNAL);
+		if (n > 0) {
+			ring_drop(&client->ring, (size_t)n);
+			continue;
+		}
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno == EAGAIN) {
+			event_add(client->write_event, NULL);
+			return;
+		}
+		/* EPIPE: it does not want more. */
+		client_end(client, NULL);
+		return;
+	}
+	client_drained(client);
+}
+
+static void client_on_write(evutil_socket_t fd, short what, void *userdata)
+{
+	struct client *client = userdata;
+
+	timers_touch(client->tunnel->pool->timers);
+	client_flush(client);
+}
+
+static void client_on_data(void *user, const uint8_t *data, size_t len)
+{
+	struct client *client = user;
+
+	if (ring_put(&client->ring, data, len) < 0) {
+		client_end(client, "the client reads too slowly");
+		return;
+	}
+	client->staged += len;
+}
+
+static void client_on_data_end(void *user)
+{
+	struct client *client = user;
+
+	client->tunnel->received += client->staged;
+	client->staged = 0;
+	/* While the socket is full its event flushes. */
+	if (!event_pending(client->write_event, EV_WRITE, NULL))
+		client_flush(client);
+	if (client->state != CLIENT_DEAD && !client->held && client->ring.len > CLIENT_HIGH) {
+		client->held = true;
+		link_hold(client->link, true);
+	}
+}
+
+/* ---- the link ---- */
+
+static void client_on_opened(void *user)
+{
+	struct client *client = user;
+
+	client_enter_state(client, CLIENT_OPEN);
+	timer_cancel(&client->deadline);
+	timer_cancel(&client->look);
+	client->tunnel->connects++;
+	log_info("%s: connection %u is open on %s/%d", client->tunnel->config->name, client->number,
+		 client->tunnel->dev->settings->name, client->link->id);
+	client_read_on(client);
+}
+
+static void client_on_closed(void *user, enum link_end end)
+{
+	struct client *client = user;
+	unsigned int limit = client->tunnel->config->half_close_timeout;
+
+	client->link = NULL;
+	if (end == LINK_END_REFUSED) {
+		client_end(client, tunnel_refused_reason(client->tunnel));
+		return;
+	}
+	if (end != LINK_END_PEER) {
+		client_end(client, link_end_text(end));
+		return;
+	}
+	client_enter_state(client, CLIENT_DRAINING);
+	event_del(client->read_event);
+	if (client->ring.len == 0) {
+		client_end(client, NULL);
+		return;
+	}
+	timer_arm(&client->look, CLIENT_LOOK);
+	if (limit > 0)
+		timer_arm(&client->deadline, limit * TIMERS_S);
+	else
+		timer_cancel(&client->deadline);
+}
+
+static const struct link_ops client_link_ops = {
+	.opened = client_on_opened,
+	.data = client_on_data,
+	.data_end = client_on_data_end,
+	.sent = client_on_sent,
+	.closed = client_on_closed,
+};
+
+void client_connect(struct client *client, struct link *link)
+{
+	struct link_target target;
+	int r;
+
+	if (tunnel_target(client->tunnel, &target) < 0) {
+		client_end(client, "its certificates are not on the chip");
+		return;
+	}
+	client_enter_state(client, CLIENT_CONNECTING);
+	client->link = link;
+	timer_arm(&client->deadline, client->tunnel->config->connect_timeout * TIMERS_S);
+	r = link_open(link, &target, &client_link_ops, client);
+	if (r < 0) {
+		client->link = NULL;
+		client_end(client, r == -ENOMEM ? "out of memory"
+						: "the server's name does not fit into a command");
+	}
+}
+
+int client_new(struct tunnel *tunnel, int fd)
+{
+	struct client *client = calloc(1, sizeof(*client));
+	int r;
+
+	if (!client) {
+		close(fd);
+		return -ENOMEM;
+	}
+	client->tunnel = tunnel;
+	client->fd = fd;
+	client->number = ++tunnel->accepted;
+	ring_init(&client->ring, CLIENT_MAX);
+	list_init(&client->wait_node);
+	r = timer_init(&client->deadline, tunnel->pool->timers, client_on_deadline);
+	if (r == 0)
+		r = timer_init(&client->look, tunnel->pool->timers, client_on_look);
+	client->read_event = event_new(tunnel->pool->base, fd, EV_READ, client_on_read, client);
+	client->write_event = event_new(tunnel->pool->base, fd, EV_WRITE, client_on_write, client);
+	if (r < 0 || !client->read_event || !client->write_event) {
+		if (client->read_event)
+			event_free(client->read_event);
+		if (client->write_event)
+			event_free(client->write_event);
+		close(fd);
+		client_free(client);
+		return -ENOMEM;
+	}
+	list_append(&tunnel->clients, &client->node);
+	client_enter_state(client, CLIENT_WAITING);
+	timer_arm(&client->deadline, tunnel->config->wait_timeout * TIMERS_S);
+	timer_arm(&client->look, CLIENT_LOOK);
+	pool_wait(tunnel->pool, client);
+	return 0;
+}

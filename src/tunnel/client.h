@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One accepted client: it waits for a link, has it for itself, and gets all that the server sent
+ * before its connection ends. What is between a chip and a client that does not read is bounded: from
+ * CLIENT_HIGH on the chip is asked to keep the rest, and over CLIENT_MAX the connection is aborted.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "device/link.h"
+#include "util/list.h"
+#include "util/ring.h"
+#include "util/timers.h"
+
+struct event;
+struct tunnel;
+
+/*
+ * Asking takes until the chip has read the command, and what is in its 8 KiB output FIFO still comes;
+ * behind another link's handshake that can be seconds at the line's full rate, hence the distance.
+ */
+#define CLIENT_HIGH 32768
+#define CLIENT_LOW 8192
+#define CLIENT_MAX (1024 * 1024)
+
+enum client_state {
+	CLIENT_WAITING,    /* in the pool's queue */
+	CLIENT_CONNECTING, /* its link is being opened */
+	CLIENT_OPEN,
+	CLIENT_DRAINING, /* the link is gone, the client still gets what was received */
+	CLIENT_DEAD,
+};
+
+struct client {
+	struct tunnel *tunnel; /* weak */
+	struct list node;      /* in the tunnel's clients, or the pool's dead */
+	struct list wait_node; /* in the pool's queue */
+	enum client_state state;
+	unsigned int number; /* for the log */
+	int fd;
+	struct event *read_event;
+	struct event *write_event;
+	struct link *link;  /* weak; CONNECTING and OPEN */
+	struct ring ring;   /* received, not yet written to the client */
+	size_t staged;      /* of it, at its end: a block that is not complete yet */
+	bool eof;           /* the client has shut down its write side */
+	bool held;          /* the chip was asked to keep received data */
+	struct timer deadline; /* of the state */
+	struct timer look;     /* for a client that hangs up while nothing is read from it */
+};
+
+/* Takes @fd, also on error. Returns 0 or -errno. */
+int client_new(struct tunnel *tunnel, int fd);
+/* The pool gives it a link. */
+void client_connect(struct client *client, struct link *link);
+/* Ends it; @why for the log, NULL for a normal end. Its memory stays until pool_reap(). */
+void client_end(struct client *client, const char *why);
+void client_free(struct client *client);

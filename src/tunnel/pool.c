@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+/* Who gets which link. */
+#include "tunnel/pool.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "tunnel/client.h"
+#include "tunnel/tunnel.h"
+
+static void pool_kick(struct pool_device *pd)
+{
+	struct list *node;
+	struct link *link;
+
+	while ((node = list_first(&pd->waiting)) && (link = device_free_link(pd->dev))) {
+		struct client *client = container_of(node, struct client, wait_node);
+
+		list_remove(node);
+		client_connect(client, link);
+	}
+}
+
+static void pool_on_room(struct device_watch *watch, struct device *dev)
+{
+	pool_kick(container_of(watch, struct pool_device, watch));
+}
+
+void pool_wait(struct pool *pool, struct client *client)
+{
+	list_for_each(node, &pool->devices) {
+		struct pool_device *pd = container_of(node, struct pool_device, node);
+
+		if (pd->dev != client->tunnel->dev)
+			continue;
+		list_append(&pd->waiting, &client->wait_node);
+		pool_kick(pd);
+		return;
+	}
+}
+
+int pool_add_device(struct pool *pool, struct device *dev)
+{
+	struct pool_device *pd = calloc(1, sizeof(*pd));
+
+	if (!pd)
+		return -ENOMEM;
+	pd->pool = pool;
+	pd->dev = dev;
+	pd->watch.room = pool_on_room;
+	list_init(&pd->waiting);
+	list_append(&pool->devices, &pd->node);
+	device_watch(dev, &pd->watch);
+	return 0;
+}
+
+void pool_reap(struct pool *pool)
+{
+	struct list *node;
+
+	while ((node = list_first(&pool->dead))) {
+		list_remove(node);
+		client_free(container_of(node, struct client, node));
+	}
+}
+
+void pool_init(struct pool *pool, struct event_base *base, struct timers *timers)
+{
+	*pool = (struct pool){ .base = base, .timers = timers };
+	list_init(&pool->devices);
+	list_init(&pool->dead);
+}
+
+void pool_deinit(struct pool *pool)
+{
+	struct list *node;
+
+	pool_reap(pool);
+	while ((node = list_first(&pool->devices))) {
+		struct pool_device *pd = container_of(node, struct pool_device, node);
+
+		list_remove(node);
+		device_unwatch(&pd->watch);
+		free(pd);
+	}
+}

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: MIT */
+/* One configured endpoint. */
+#include "tunnel/tunnel.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "tunnel/client.h"
+#include "tunnel/pool.h"
+#include "util/cleanup.h"
+#include "util/clock.h"
+#include "util/log.h"
+
+#define TUNNEL_BACKLOG 128
+/* How long no client is accepted after the process ran out of file descriptors. */
+#define TUNNEL_ACCEPT_LATER (1 * TIMERS_S)
+
+int tunnel_target(const struct tunnel *tunnel, struct link_target *ret)
+{
+	const struct config_tunnel *config = tunnel->config;
+	unsigned int auth = LINK_AUTH_NONE;
+
+	*ret = (struct link_target){
+		.host = config->host,
+		.port = config->port,
+		.server_name = config->server_name,
+	};
+	if (config->authority && !config->insecure) {
+		ret->ca = device_authority_slot(tunnel->dev, config->authority);
+		auth |= LINK_AUTH_SERVER;
+	}
+	if (config->identity) {
+		ret->pki = device_identity_slot(tunnel->dev, config->identity);
+		auth |= LINK_AUTH_CLIENT;
+	}
+	ret->auth = auth;
+	return ret->ca < 0 || ret->pki < 0 ? -ENOENT : 0;
+}
+
+const char *tunnel_wait_reason(const struct tunnel *tunnel)
+{
+	return tunnel->dev->state == DEVICE_READY ? "no link of the chip became free in time"
+						  : "the chip did not become ready in time";
+}
+
+const char *tunnel_refused_reason(const struct tunnel *tunnel)
+{
+	return tunnel->config->insecure
+		       ? "the chip could not connect: no such host, nobody listens there, or no TLS "
+			 "1.2"
+		       : "the chip could not connect: no such host, nobody listens there, or the "
+			 "server's certificate or name is not what the tunnel trusts";
+}
+
+/* ---- clients ---- */
+
+void tunnel_client_gone(struct tunnel *tunnel)
+{
+	tunnel->n_clients--;
+}
+
+static size_t tunnel_waiting(const struct tunnel *tunnel)
+{
+	size_t n = 0;
+
+	list_for_each(node, &tunnel->clients)
+		n += container_of(node, struct client, node)->state == CLIENT_WAITING;
+	return n;
+}
+
+static void tunnel_accepted(struct tunnel *tunnel, int fd)
+{
+	tunnel->n_clients++;
+	if (client_new(tunnel, fd) < 0) {
+		tunnel->n_clients--;
+		log_warning("%s: out of memory for a client", tunnel->config->name);
+		return;
+	}
+	if (tunnel_waiting(tunnel) > tunnel->config->max_waiting)
+		client_end(container_of(tunnel->clients.prev, struct client, node),
+			   "too many clients wait already");
+}
+
+static void tunnel_accept_again(struct timer *timer)
+{
+	event_add(container_of(timer, struct tunnel, accept_later)->accept_event, NULL);
+}
+
+static void tunnel_on_accept(evutil_socket_t listener, short what, void *userdata)
+{
+	struct tunnel *tunnel = userdata;
+	int fd;
+
+	timers_touch(tunnel->pool->timers);
+	fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (fd >= 0) {
+		tunnel_accepted(tunnel, fd);
+		return;
+	}
+	if (errno != EMFILE && errno != ENFILE && errno != ENOMEM && errno != ENOBUFS)
+		return;
+	log_error("%s: cannot accept clients: %s", tunnel->config->name, strerror(errno));
+	event_del(tunnel->accept_event);
+	timer_arm(&tunnel->accept_later, TUNNEL_ACCEPT_LATER);
+}
+
+/* ---- the socket ---- */
+
+/* A socket at @path that nobody serves any more is removed; anything else there is left alone. */
+static int remove_stale(const char *path, const struct sockaddr_un *addr)
+{
+	_cleanup_close_ int fd = -1;
+	struct stat st;
+
+	if (lstat(path, &st) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	if (!S_ISSOCK(st.st_mode))
+		return -EEXIST;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -errno;
+	if (connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) == 0 || errno == EAGAIN)
+		return -EADDRINUSE;
+	if (errno != ECONNREFUSED)
+		return -errno;
+	return unlink(path) < 0 ? -errno : 0;
+}
+
+static int tunnel_bind(struct tunnel *tunnel)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	_cleanup_close_ int fd = -1;
+	mode_t mask;
+	int r;
+
+	if (strlen(tunnel->path) >= sizeof(addr.sun_path))
+		return -ENAMETOOLONG;
+	strcpy(addr.sun_path, tunnel->path);
+	r = remove_stale(tunnel->path, &addr);
+	if (r < 0)
+		return r;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -errno;
+	/* Nobody gets in between bind() and chmod(). */
+	mask = umask(0777);
+	r = bind(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 ? -errno : 0;
+	umask(mask);
+	if (r < 0)
+		return r;
+	if (chmod(tunnel->path, tunnel->config->mode) < 0 || listen(fd, TUNNEL_BACKLOG) < 0) {
+		r = -errno;
+		unlink(tunnel->path);
+		return r;
+	}
+	tunnel->fd = fd;
+	fd = -1;
+	return 0;
+}
+
+static void tunnel_listen(struct tunnel *tunnel)
+{
+	int r = tunnel_bind(tunnel);
+
+	if (r == 0) {
+		tunnel->accept_event = event_new(tunnel->pool->base, tunnel->fd,
+						 EV_READ | EV_PERSIST, tunnel_on_accept, tunnel);
+		r = tunnel->accept_event && event_add(tunnel->accept_event, NULL) == 0 ? 0 : -ENOMEM;
+	}
+	if (r < 0) {
+		log_error("%s: cannot listen on %s: %s", tunnel->config->name, tunnel->path,
+			  r == -EADDRINUSE ? "another program serves it"
+			  : r == -EEXIST   ? "there is something that is not a socket"
+					   : strerror(-r));
+		return;
+	}
+	log_notice("%s: listening on %s%s", tunnel->config->name, tunnel->path,
+		   tunnel->config->insecure ? " (INSECURE: the server is not verified)" : "");
+}
+
+static void tunnel_on_device(struct device_watch *watch, struct device *dev, enum device_state old)
+{
+	struct tunnel *tunnel = container_of(watch, struct tunnel, watch);
+
+	if (dev->state == DEVICE_READY && tunnel->fd < 0)
+		tunnel_listen(tunnel);
+}
+
+int tunnel_new(struct tunnel **ret, const struct config_tunnel *config, const char *runtime_dir,
+	       struct pool *pool, struct device *dev)
+{
+	struct tunnel *tunnel = calloc(1, sizeof(*tunnel));
+
+	if (!tunnel)
+		return -ENOMEM;
+	tunnel->config = config;
+	tunnel->pool = pool;
+	tunnel->dev = dev;
+	tunnel->fd = -1;
+	list_init(&tunnel->clients);
+	tunnel->watch.state = tunnel_on_device;
+	device_watch(dev, &tunnel->watch);
+	if (asprintf(&tunnel->path, "%s/%s.sock", runtime_dir, config->name) < 0) {
+		tunnel->path = NULL;
+		tunnel_free(tunnel);
+		return -ENOMEM;
+	}
+	if (timer_init(&tunnel->accept_later, pool->timers, tunnel_accept_again) < 0) {
+		tunnel_free(tunnel);
+		return -ENOMEM;
+	}
+	*ret = tunnel;
+	return 0;
+}
+
+struct tunnel *tunnel_free(struct tunnel *tunnel)
+{
+	struct list *node;
+
+	if (!tunnel)
+		return NULL;
+	device_unwatch(&tunnel->watch);
+	while ((node = list_first(&tunnel->clients)))
+		client_end(container_of(node, struct client, node), "espatd stops");
+	pool_reap(tunnel->pool);
+	if (tunnel->accept_event)
+		event_free(tunnel->accept_event);
+	if (tunnel->fd >= 0) {
+		unlink(tunnel->path);
+		close(tunnel->fd);
+	}
+	timer_deinit(&tunnel->accept_later);
+	free(tunnel->path);
+	free(tunnel);
+	return NULL;
+}
