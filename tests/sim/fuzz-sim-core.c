@@ -146,11 +146,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		switch (what % 16) {
 		case 0 ... 5:
 			len = arg < w.len ? arg : w.len;
-			/* The line does not give more to a chip that does not read. */
-			if (sim_core_can_take(c))
-				sim_core_input(c, now, w.data, len);
+			image = w.data;
 			w.data += len;
 			w.len -= len;
+			/* The line does not give more to a chip that does not read. */
+			if (sim_core_can_take(c))
+				sim_core_input(c, now, image, len);
 			break;
 		case 6:
 			sim_core_input(c, now, (const uint8_t *)"+++", 3);

@@ -421,7 +421,6 @@ static void run(struct sim *s)
 		struct timespec wait, *timeout = &wait;
 		int n;
 
-		next = port_run(s->port, now);
 		net_run(s->net, now);
 		faults_tick(s->faults, now);
 		if (s->plug_at <= now)
@@ -430,6 +429,8 @@ static void run(struct sim *s)
 		look_at_host(s);
 		take_in(s);
 		flush_out(s);
+		/* After whatever may have found the host gone: it says when to look again. */
+		next = port_run(s->port, now);
 		next = earlier(next, earlier(sim_core_next(s->core), net_next(s->net)));
 		next = earlier(next, earlier(faults_next(s->faults), s->plug_at));
 		if (s->paced) {

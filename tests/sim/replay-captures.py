@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: MIT
 """Replays recorded transcripts of a real firmware against espat-sim and prints the table of matched steps.
 
-  replay-captures.py SIM CAPTURES [--min PERCENT] [--only WORD] [--verbose] [--sim-args '...']
+  replay-captures.py SIM [CAPTURES] [--min PERCENT] [--only WORD] [--verbose] [--sim-args '...']
 
-CAPTURES is a folder with the recordings, their replay.py, servers.py, mkcerts.sh and README.md; without it this exits
+CAPTURES (or the variable ESPAT_CAPTURES) is a folder with the recordings, their replay.py, servers.py, mkcerts.sh and README.md; without it this exits
 with 77 (skipped). The sessions and their starting states are those of its README.md. Needs the ports of servers.py.
 """
 import argparse
@@ -35,7 +35,7 @@ def free_udp_port():
 def main():
     p = argparse.ArgumentParser()
     p.add_argument('sim')
-    p.add_argument('captures')
+    p.add_argument('captures', nargs='?', default=os.environ.get('ESPAT_CAPTURES', ''))
     p.add_argument('--min', type=float, default=98.0)
     p.add_argument('--only', default='')
     p.add_argument('--verbose', action='store_true')
@@ -43,7 +43,7 @@ def main():
     a = p.parse_args()
     folder = a.captures
     if not os.path.exists(os.path.join(folder, 'replay.py')):
-        print(f'{folder}: no captures here, skipped')
+        print('no captures, skipped: name their folder, or set ESPAT_CAPTURES')
         return 77
     sys.path.insert(0, folder)
     with tempfile.TemporaryDirectory() as tmp:

@@ -1,0 +1,300 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Runs the espat-sim binary: its ways in, its flash file, its TLS server, noise, faults at run time.
+
+  test-espat-sim.py SIM
+"""
+import os
+import re
+import select
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import termios
+import threading
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from bench import Line  # noqa: E402
+
+JOIN = ('ATE0', 'AT+CWMODE=1', 'AT+CWJAP="Espressif",""')
+
+
+class Sim:
+    def __init__(self, sim, *args):
+        self.p = subprocess.Popen([sim, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.path = self.p.stdout.readline().strip()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.p.terminate()
+        assert self.p.wait(10) == 0, self.p.stderr.read()
+        self.p.stdout.close()
+        self.p.stderr.close()
+
+
+class Socket(Line):
+    def __init__(self, path):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect(path)
+        self.fd, self.buf = self.sock.fileno(), b''
+
+
+def eventually(what, check, seconds=5):
+    end = time.monotonic() + seconds
+    while not check():
+        assert time.monotonic() < end, what
+        time.sleep(0.005)
+
+
+def free_port():
+    with socket.create_server(('127.0.0.1', 0)) as s:
+        return s.getsockname()[1]
+
+
+def refuses(sim, *args):
+    r = subprocess.run([sim, *args], capture_output=True, text=True, timeout=10)
+    assert r.returncode in (1, 2) and r.stderr, (args, r)
+    return r.stderr
+
+
+def test_options(sim, tmp):
+    bad = os.path.join(tmp, 'bad')
+    with open(bad, 'w') as f:
+        f.write('broker.test 10.0.2.2\nbroker.test\n')
+    assert ':2: expected' in refuses(sim, '--hosts', bad)
+    assert 'not a flash' in refuses(sim, '--state', bad)
+    assert '--firmware 9' in refuses(sim, '--firmware', '9')
+    with open(bad, 'w') as f:
+        f.write('cmd AT fly\n')
+    assert ':1: no such action' in refuses(sim, '--faults', bad)
+    for args in (['--baud', 'x'], ['--psk', 'secret88'], ['--listen', 'tcp:1'], ['extra'], ['--ssid', 'a,900'], ['--nonsense']):
+        refuses(sim, *args)
+
+
+def test_link_and_flash(sim, tmp):
+    link, state = os.path.join(tmp, 'tty'), os.path.join(tmp, 'flash')
+    for start in range(2):
+        with Sim(sim, '--tty', link, '--state', state, '--ssid', 'lab,6', '--psk', 'secret88') as s:
+            assert os.path.realpath(link) == s.path
+            line = Line(link, 115200)
+            if start:
+                line.until(rb'WIFI GOT IP\r\n')
+                line.command('ATE0')
+                line.command('AT+SYSMFG=1,"client_ca","client_ca.0"', rb'8,5,hello\r\n\r\nOK\r\n')
+                continue
+            line.until(rb'ready\r\n')
+            for c in ('ATE0', 'AT+CWMODE=1', 'AT+CWJAP="lab","secret88"'):
+                line.command(c)
+            line.command('AT+SYSMFG=2,"client_ca","client_ca.0",8,5', rb'>')
+            line.write(b'hello')
+            line.until(rb'\r\nOK\r\n')
+            os.close(line.fd)
+            # Closed and opened again: the chip is the same, and nothing old is read.
+            line = Line(link, 115200)
+            line.write(b'AT+CWSTATE?\r\n')
+            line.until(rb'^\+CWSTATE:2,"lab"\r\n\r\nOK\r\n')
+        assert not os.path.lexists(link)
+
+
+def test_socket(sim, tmp):
+    path = os.path.join(tmp, 'sock')
+    with Sim(sim, '--listen', f'unix:{path}', '--mac', '24:0a:c4:00:00:07') as s:
+        assert s.path == path
+        line = Socket(path)
+        line.until(rb'ready\r\n')
+        line.command('AT+CIPSTAMAC?', rb'"24:0a:c4:00:00:07"\r\n\r\nOK\r\n')
+
+
+def echo(line, stop):
+    """The program behind the chip: echoes what inbound clients send; HTTP requests get a reply and a close."""
+    head = re.compile(rb'\r\n\+IPD,(\d),(\d+):')
+    while not stop.is_set():
+        m = head.search(line.buf)
+        if not m or len(line.buf) < m.end() + int(m[2]) + 2:
+            if select.select([line.fd], [], [], 0.1)[0]:
+                line.buf += os.read(line.fd, 65536)
+            continue
+        link, data = m[1].decode(), line.buf[m.end():m.end() + int(m[2])]
+        line.buf = line.buf[m.end() + int(m[2]) + 2:]
+        http = data.startswith(b'GET ')
+        if http:
+            data = b'HTTP/1.0 200 OK\r\nContent-Length: 6\r\n\r\nespat\n'
+        line.command(f'AT+CIPSEND={link},{len(data)}', rb'>')
+        line.write(data)
+        line.until(rb'SEND OK\r\n')
+        if http:
+            line.write(f'AT+CIPCLOSE={link}\r\n'.encode())
+            line.until(rb'OK\r\n')
+
+
+def test_server(sim, tmp):
+    port = free_port()
+    with Sim(sim) as s:
+        line = Line(s.path, 115200)
+        line.until(rb'ready\r\n')
+        for c in (*JOIN, 'AT+CIPMUX=1', 'AT+CIPSERVERMAXCONN=2', f'AT+CIPSERVER=1,{port},"SSL",0'):
+            line.command(c)
+        client = subprocess.Popen(['openssl', 's_client', '-quiet', '-tls1_2', '-connect', f'127.0.0.1:{port}'],
+                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        line.until(rb'0,CONNECT\r\n')
+        client.stdin.write(b'hello chip\n')
+        client.stdin.flush()
+        line.until(rb'\r\n\+IPD,0,11:hello chip\n\r\n')
+        line.command('AT+CIPSEND=0,11', rb'>')
+        line.write(b'hello chip\n')
+        line.until(rb'SEND OK\r\n')
+        assert client.stdout.readline() == b'hello chip\n'
+        if shutil.which('curl'):
+            stop = threading.Event()
+            t = threading.Thread(target=echo, args=(line, stop))
+            t.start()
+            try:
+                r = subprocess.run(['curl', '-sk', '--max-time', '10', f'https://127.0.0.1:{port}/'], capture_output=True)
+            finally:
+                stop.set()
+                t.join()
+            assert r.stdout == b'espat\n', r
+        # Over the limit: dropped without a word. The first client and one more are the two.
+        second = socket.create_connection(('127.0.0.1', port))
+        import ssl
+        ctx = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        ctx.check_hostname, ctx.verify_mode = False, ssl.CERT_NONE
+        second = ctx.wrap_socket(second)
+        line.until(rb'1,CONNECT\r\n')
+        third = socket.create_connection(('127.0.0.1', port))
+        assert third.recv(1) == b''
+        second.close()
+        line.until(rb'1,CLOSED\r\n')
+        # CIPSTO closes an idle one.
+        line.command('AT+CIPSTO=1')
+        line.until(rb'0,CLOSED\r\n')
+        client.kill()
+        client.wait()
+        client.stdin.close()
+        client.stdout.close()
+        line.command('AT+CIPSERVER=0')
+        # With CA, a client that shows no certificate never appears.
+        line.command(f'AT+CIPSERVER=1,{port},"SSL",1')
+        try:
+            with ctx.wrap_socket(socket.create_connection(('127.0.0.1', port))) as c:
+                assert c.recv(1) == b''
+        except (ssl.SSLError, ConnectionError):
+            pass
+        line.command('AT+CIPSTATE?', rb'^\r\nOK\r\n')
+
+
+def test_names(sim, tmp):
+    hosts, port = os.path.join(tmp, 'hosts'), free_port()
+    with open(hosts, 'w') as f:
+        f.write('# names\nbroker.test 10.0.2.2\nslow.test -\n10.0.2.2 127.0.0.1\n')
+    with Sim(sim, '--hosts', hosts, '--dns-timeout-ms', '50') as s, socket.create_server(('127.0.0.1', port)) as server:
+        line = Line(s.path, 115200)
+        line.until(rb'ready\r\n')
+        for c in JOIN:
+            line.command(c)
+        line.command('AT+CIPDOMAIN="broker.test"', rb'^\+CIPDOMAIN:"10.0.2.2"\r\n\r\nOK\r\n')
+        line.command('AT+CIPDOMAIN="other.test"', rb'^\r\nERROR\r\n')
+        line.command('AT+CIPDOMAIN="slow.test"', rb'^\r\nERROR\r\n')
+        line.command(f'AT+CIPSTART="TCP","broker.test",{port}', rb'^CONNECT\r\n\r\nOK\r\n')
+        server.accept()[0].close()
+        line.until(rb'CLOSED\r\n')
+        # Nothing leaves loopback that is not told to.
+        line.command('AT+CIPSTART="TCP","192.0.2.1",80', rb'^\r\nERROR\r\n')
+
+
+def test_faults(sim, tmp):
+    control, link = os.path.join(tmp, 'control'), os.path.join(tmp, 'tty2')
+    script = os.path.join(tmp, 'script')
+    with open(script, 'w') as f:
+        f.write('cmd AT+GMR 2 busy   # the second one\n')
+    with Sim(sim, '--control', control, '--tty', link, '--faults', script) as s:
+        line = Line(s.path, 115200)
+        line.until(rb'ready\r\n')
+        line.command('ATE0')
+        line.command('AT+GMR', rb'Bin version[^\r]*\r\n\r\nOK\r\n')
+        line.command('AT+GMR', rb'^\r\nbusy p...\r\n')
+        c = socket.socket(socket.AF_UNIX)
+        c.connect(control)
+
+        def do(text, answer='ok\n'):
+            c.sendall(text.encode() + b'\n')
+            got = c.recv(200).decode()
+            assert got == answer or answer is None, (text, got)
+            return got
+        do('fly', 'error: no such action\n')
+        do('drop in 2')
+        line.write(b'xxAT\r\n')
+        line.until(rb'^\r\nOK\r\n')
+        do('double out')
+        line.write(b'AT\r\n')
+        line.until(rb'^\r\r\nOK\r\n')
+        do('split 1')
+        line.write(b'AT\r\n')
+        line.until(rb'^\r\nOK\r\n')
+        do('split 0')
+        assert re.fullmatch(r'in \d+ lost 0\n', do('stats', None))
+        do('reset-rom')
+        line.until(rb'(?s)rst:0xc.*\r\nready\r\n')
+        do('hang')
+        line.write(b'AT\r\n')
+        do('reset')
+        line.until(rb'\r\nready\r\n')
+        do('unplug 50')
+        eventually('hangup', lambda: hung_up(line.fd))
+        os.close(line.fd)
+        eventually('replugged', lambda: os.path.exists(link))
+        line = Line(link, 115200)
+        eventually('the chip answers', lambda: answers(line))
+
+
+def hung_up(fd):
+    try:
+        return os.read(fd, 100) == b''
+    except OSError:
+        return True
+
+
+def answers(line):
+    line.write(b'AT\r\n')
+    try:
+        line.until(rb'OK\r\n', 0.2)
+        return True
+    except SystemExit:
+        return False
+
+
+def test_rates(sim, tmp):
+    """Bytes are noise while the ends disagree, and UART_CUR moves the chip to the host's new rate."""
+    with Sim(sim, '--baud', '115200') as s:
+        line = Line(s.path, 115200)
+        line.until(rb'ready\r\n')
+        line.command('ATE0')
+        line.command('AT+UART_CUR=921600,8,1,0,0')
+        line.write(b'AT\r\n')
+        assert not answers(line)
+        a = termios.tcgetattr(line.fd)
+        a[4] = a[5] = termios.B921600
+        termios.tcsetattr(line.fd, termios.TCSANOW, a)
+        line.write(b'\r\n')
+        line.until(rb'ERROR\r\n')
+        line.buf = b''
+        line.command('AT', rb'^\r\nOK\r\n')
+
+
+def main():
+    sim = sys.argv[1]
+    for name, test in list(globals().items()):
+        if name.startswith('test_'):
+            with tempfile.TemporaryDirectory() as tmp:
+                began = time.monotonic()
+                test(sim, tmp)
+                print(f'{name[5:]}: ok ({time.monotonic() - began:.1f} s)', flush=True)
+
+
+if __name__ == '__main__':
+    main()
