@@ -129,7 +129,7 @@ def echo(line, stop):
         line.until(rb'SEND OK\r\n')
         if http:
             line.write(f'AT+CIPCLOSE={link}\r\n'.encode())
-            line.until(rb'OK\r\n')
+            line.until(rb'(OK|ERROR)\r\n')
 
 
 def test_server(sim, tmp):
