@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: MIT */
+/* at/reply: reply lines as recorded, and lines that are not quite them. */
+#include "test.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+#include "at/reply.h"
+
+static const struct {
+	const char *text;
+	bool ok;
+	int major, minor, patch;
+	const char *core, *chip;
+} versions[] = {
+	{ "AT version:3.5.0.0-dev(s-33af283 - ESP32 - Mar 13 2025 10:44:34)", true, 3, 5, 0,
+	  "3.5.0.0-dev", "ESP32" },
+	{ "AT version:2.2.0.0(c6fa6bf - ESP32C3 - Jul  2 2021 06:44:05)", true, 2, 2, 0, "2.2.0.0",
+	  "ESP32C3" },
+	{ "AT version:3.2.0.0", true, 3, 2, 0, "3.2.0.0", "" },
+	{ "AT version:3.2.0(x)", true, 3, 2, 0, "3.2.0", "" },
+	{ "AT version:12.34.56(a - b", true, 12, 34, 56, "12.34.56", "" },
+	{ "AT version:3.2", false, 0, 0, 0, NULL, NULL },
+	{ "AT version:", false, 0, 0, 0, NULL, NULL },
+	{ "AT version:-3.2.0", false, 0, 0, 0, NULL, NULL },
+	{ "AT version:x", false, 0, 0, 0, NULL, NULL },
+	{ "SDK version:v5.4-dirty", false, 0, 0, 0, NULL, NULL },
+	{ "Bin version:v4.1.0.0-dev(WROOM-32)", false, 0, 0, 0, NULL, NULL },
+	/* 64 bytes of core do not fit with their NUL, 63 do */
+	{ "AT version:3.2.0.0aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", false, 0, 0, 0,
+	  NULL, NULL },
+	{ "AT version:3.2.0.0aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", true, 3, 2, 0,
+	  "3.2.0.0aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "" },
+};
+
+static void test_version(void **state)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(versions); i++) {
+		struct at_version v = { .core = "untouched" };
+
+		assert_int_equal(at_reply_version(versions[i].text, strlen(versions[i].text), &v),
+				 versions[i].ok);
+		if (!versions[i].ok) {
+			assert_string_equal(v.core, "untouched");
+			continue;
+		}
+		assert_int_equal(v.major, versions[i].major);
+		assert_int_equal(v.minor, versions[i].minor);
+		assert_int_equal(v.patch, versions[i].patch);
+		assert_string_equal(v.core, versions[i].core);
+		assert_string_equal(v.chip, versions[i].chip);
+	}
+}
+
+static void test_bin_version(void **state)
+{
+	static const char text[] = "Bin version:v4.1.0.0-dev(WROOM-32)";
+	char version[23] = "?";
+
+	assert_false(at_reply_bin_version(text, strlen(text), version, 22));
+	assert_true(at_reply_bin_version(text, strlen(text), version, 23));
+	assert_string_equal(version, "v4.1.0.0-dev(WROOM-32)");
+	assert_false(at_reply_bin_version("AT version:3.5", 14, version, 23));
+}
+
+static void test_cmd(void **state)
+{
+	char name[AT_NAME_MAX];
+
+	assert_true(at_reply_cmd("+CMD:5,\"AT+CMD\",0,1,0,0", 23, name));
+	assert_string_equal(name, "AT+CMD");
+	assert_true(at_reply_cmd("+CMD:70,\"AT+CIPRECVTYPE\",0,1,1,0", 32, name));
+	assert_string_equal(name, "AT+CIPRECVTYPE");
+	assert_false(at_reply_cmd("+CMD:,\"AT\"", 10, name));
+	assert_false(at_reply_cmd("+CMD:5,AT", 9, name));
+	assert_false(at_reply_cmd("+CMD:5,\"AT", 10, name));
+	assert_false(at_reply_cmd("AT+CMD?", 7, name)); /* the echo */
+	assert_false(at_reply_cmd("+CMD:5,\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"", 41, name));
+}
+
+static void test_mac(void **state)
+{
+	char mac[AT_MAC_MAX + 1];
+
+	assert_true(at_reply_mac("+CIPSTAMAC:\"24:0a:c4:12:34:56\"", 30, mac));
+	assert_string_equal(mac, "24:0a:c4:12:34:56");
+	assert_false(at_reply_mac("+CIPSTAMAC:\"24:0a:c4:12:34:5\"", 29, mac));
+	assert_false(at_reply_mac("+CIPSTAMAC:\"24:0a:c4:12:34:567\"", 31, mac));
+	assert_false(at_reply_mac("+CIPSTAMAC:\"24:0a:c4:12:34:56\",1", 32, mac));
+	assert_false(at_reply_mac("+CIPAPMAC:\"24:0a:c4:12:34:56\"", 29, mac));
+}
+
+static const struct {
+	const char *text;
+	bool ok;
+	int number;
+	const char *ssid;
+} cwstates[] = {
+	{ "+CWSTATE:0,\"\"", true, 0, "" },
+	{ "+CWSTATE:2,\"Espressif\"", true, 2, "Espressif" },
+	{ "+CWSTATE:2,\"a\"b,c\\\"", true, 2, "a\"b,c\\" },
+	{ "+CWSTATE:3", true, 3, "" },
+	{ "+CWSTATE:4,\"x", true, 4, "" },
+	{ "+CWSTATE:2,\"", true, 2, "" },
+	{ "+CWSTATE:2,\"12345678901234567890123456789012\"", true, 2,
+	  "12345678901234567890123456789012" },
+	{ "+CWSTATE:2,\"123456789012345678901234567890123\"", true, 2, "" },
+	{ "+CWSTATE:5,\"x\"", false, 0, NULL },
+	{ "+CWSTATE:,\"x\"", false, 0, NULL },
+	{ "+CWMODE:2", false, 0, NULL },
+};
+
+static void test_cwstate(void **state)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(cwstates); i++) {
+		char ssid[AT_SSID_MAX + 1] = "?";
+		int number = -1;
+
+		assert_int_equal(at_reply_cwstate(cwstates[i].text, strlen(cwstates[i].text),
+						  &number, ssid),
+				 cwstates[i].ok);
+		if (!cwstates[i].ok)
+			continue;
+		assert_int_equal(number, cwstates[i].number);
+		assert_string_equal(ssid, cwstates[i].ssid);
+	}
+}
+
+static void test_mfg_entry(void **state)
+{
+	char key[AT_NVS_NAME_MAX + 1];
+	int type = 0;
+
+	assert_true(at_reply_mfg_entry("+SYSMFG:\"client_ca\",\"client_ca.0\",8", 35, key, &type));
+	assert_string_equal(key, "client_ca.0");
+	assert_int_equal(type, 8);
+	assert_true(at_reply_mfg_entry("+SYSMFG:\"n\",\"123456789012345\",1", 31, key, &type));
+	assert_int_equal(type, 1);
+	assert_false(at_reply_mfg_entry("+SYSMFG:\"n\",\"1234567890123456\",1", 32, key, &type));
+	assert_false(at_reply_mfg_entry("+SYSMFG:\"client_ca\"", 19, key, &type));
+	assert_false(at_reply_mfg_entry("+SYSMFG:\"n\",\"k\",9", 17, key, &type));
+	assert_false(at_reply_mfg_entry("+SYSMFG:\"n\",\"k\",0", 17, key, &type));
+	assert_false(at_reply_mfg_entry("+SYSMFG:\"n\",\"k\",8,", 18, key, &type));
+}
+
+static void test_number_and_link(void **state)
+{
+	long value = -1;
+	int link = -1;
+
+	assert_true(at_reply_number("+CWMODE:2", 9, "+CWMODE:", &value));
+	assert_int_equal(value, 2);
+	assert_true(at_reply_number("+SYSTIMESTAMP:1700000000", 24, "+SYSTIMESTAMP:", &value));
+	assert_int_equal(value, 1700000000);
+	assert_false(at_reply_number("+CWMODE:2,1", 11, "+CWMODE:", &value));
+	assert_false(at_reply_number("+CWMODE:", 8, "+CWMODE:", &value));
+	assert_false(at_reply_number("+CWJAP:3", 8, "+CWMODE:", &value));
+	assert_true(at_reply_link("+CIPSSLCALPN:4,mqtt,http/1.1", 28, "+CIPSSLCALPN:", &link));
+	assert_int_equal(link, 4);
+	assert_false(at_reply_link("+CIPSSLCALPN:5,mqtt", 19, "+CIPSSLCALPN:", &link));
+	assert_false(at_reply_link("+CIPSSLCALPN:mqtt", 17, "+CIPSSLCALPN:", &link));
+	assert_int_equal(link, 4);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_version),
+		cmocka_unit_test(test_bin_version),
+		cmocka_unit_test(test_cmd),
+		cmocka_unit_test(test_mac),
+		cmocka_unit_test(test_cwstate),
+		cmocka_unit_test(test_mfg_entry),
+		cmocka_unit_test(test_number_and_link),
+	};
+
+	return cmocka_run_group_tests_name("reply", tests, NULL, NULL);
+}
