@@ -24,6 +24,7 @@ struct port {
 	char *link;			/* symlink or socket, removed at the end */
 	char slave[64];
 	bool unix_socket, host, readable, unplugged;
+	bool hup;			/* the host has gone; what it wrote before may still be read */
 	bool want_read, want_write;
 	uint64_t look_at;
 };
@@ -52,7 +53,7 @@ static void flush_pty(struct port *p)
 
 static void host_left(struct port *p)
 {
-	p->host = p->readable = false;
+	p->host = p->readable = p->hup = false;
 	watch_set(p->epfd, &p->w, 0);
 	if (p->unix_socket) {
 		close(p->w.fd);
@@ -69,6 +70,8 @@ static void event(void *ud, uint32_t events)
 
 	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
 		p->readable = true;
+	if (events & EPOLLHUP)
+		p->hup = true;
 }
 
 static void accept_cb(void *ud, uint32_t events)
@@ -223,8 +226,10 @@ size_t port_read(struct port *p, uint8_t *data, size_t len)
 	n = read(p->w.fd, data, len);
 	if (n > 0)
 		return n;
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+	if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+		p->hup = false;		/* somebody has opened it again meanwhile */
 		return 0;
+	}
 	host_left(p);
 	return 0;
 }
@@ -233,7 +238,8 @@ size_t port_write(struct port *p, const uint8_t *data, size_t len)
 {
 	ssize_t n;
 
-	if (!p->host)
+	/* A chip that is stuck with its output must still come to read the end of file. */
+	if (!p->host || p->hup)
 		return len;
 	n = write(p->w.fd, data, len);
 	if (n >= 0)

@@ -101,6 +101,30 @@ def test_link_and_flash(sim, tmp):
         assert not os.path.lexists(link)
 
 
+def test_host_gone(sim, tmp):
+    """A chip that talks to nobody drops what it says, uses no CPU, and answers the next one."""
+    with Sim(sim) as s:
+        line = Line(s.path, 115200)
+        line.until(rb'ready\r\n')
+        for _ in range(200):
+            line.write(b'AT+CMD?\r\n')      # until both ends' buffers are full of answers that nobody reads
+        time.sleep(0.1)
+        os.close(line.fd)
+        time.sleep(0.1)
+        before = cpu(s.p.pid)
+        time.sleep(0.5)
+        assert cpu(s.p.pid) - before < 0.1
+        line = Line(s.path, 115200)
+        eventually('the chip answers', lambda: answers(line))
+        os.close(line.fd)
+
+
+def cpu(pid):
+    with open(f'/proc/{pid}/stat') as f:
+        fields = f.read().rsplit(')', 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
+
+
 def test_socket(sim, tmp):
     path = os.path.join(tmp, 'sock')
     with Sim(sim, '--listen', f'unix:{path}', '--mac', '24:0a:c4:00:00:07') as s:
