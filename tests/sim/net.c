@@ -22,6 +22,8 @@
 
 #define MAX_PENDING 8		/* inbound TLS handshakes at a time */
 #define HANDSHAKE_US 10000000ull
+/* A round trip: a peer that has reset by then is a failed connect, not an open and a closed link (capture 30). */
+#define CONNECT_US 3000ull
 #define DNS_RETRY_US 2000000ull
 #define SNTP_TIMEOUT_US 3000000ull
 #define NTP_EPOCH 2208988800ull
@@ -51,8 +53,8 @@ struct conn {
 	struct tls *tls;
 	bool server, want_read, want_write, tls_wants_write;
 	int failed;			/* found in a call: told by net_run */
-	bool done;			/* the same for success */
 	uint64_t deadline;
+	uint64_t open_at;		/* TCP: when the core is told */
 	uint64_t read_at, write_at;	/* --tls-rate: not before */
 };
 
@@ -267,8 +269,9 @@ static void conn_close(struct conn *c)
 	}
 	watch_close(c->net, &c->w);
 	c->state = CONN_OFF;
-	c->want_read = c->want_write = c->done = c->server = false;
+	c->want_read = c->want_write = c->server = false;
 	c->failed = 0;
+	c->open_at = SIM_NEVER;
 }
 
 static uint16_t local_port(int fd)
@@ -376,8 +379,19 @@ static void connected(struct conn *c)
 		return;
 	}
 	c->state = CONN_ON;
+	c->open_at = now_us() + CONNECT_US;
 	conn_events(c);
-	sim_core_on_open(c->net->core, now_us(), c->link, 0, local_port(c->w.fd));
+}
+
+static void tell_open(struct conn *c, uint64_t now)
+{
+	char b;
+
+	c->open_at = SIM_NEVER;
+	if (recv(c->w.fd, &b, 1, MSG_PEEK) < 0 && errno != EAGAIN && c->type == SIM_TCP)
+		fail(c, -errno);
+	else
+		sim_core_on_open(c->net->core, now, c->link, 0, local_port(c->w.fd));
 }
 
 static void conn_cb(void *ud, uint32_t events)
@@ -433,7 +447,7 @@ static int op_open(void *ud, int link, const struct sim_open *o)
 			return r;
 		}
 		c->state = CONN_ON;
-		c->done = true;
+		c->open_at = 0;
 		return 0;
 	}
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
@@ -944,8 +958,9 @@ uint64_t net_next(const struct net *n)
 	for (int i = 0; i < SIM_LINKS; i++) {
 		const struct conn *c = &n->conn[i];
 
-		if (c->failed || c->done)
+		if (c->failed)
 			return 0;
+		t = earlier(t, c->open_at);
 		if (c->state == CONN_ON && c->want_read && !(c->w.events & EPOLLIN))
 			t = earlier(t, c->read_at);
 		if (c->state == CONN_ON && c->want_write && !(c->w.events & EPOLLOUT))
@@ -963,10 +978,8 @@ static void run_conn(struct net *n, struct conn *c, uint64_t now)
 		fail(c, c->failed);
 		return;
 	}
-	if (c->done) {
-		c->done = false;
-		sim_core_on_open(n->core, now, c->link, 0, local_port(c->w.fd));
-	}
+	if (c->open_at <= now)
+		tell_open(c, now);
 	if (c->state != CONN_ON || !n->opt.tls_rate)
 		return;
 	if (c->want_read && !(c->w.events & EPOLLIN) && now >= c->read_at) {
@@ -1011,6 +1024,7 @@ static void conn_init(struct net *n, struct conn *c, int link)
 {
 	c->net = n;
 	c->link = link;
+	c->open_at = SIM_NEVER;
 	c->w = (struct watch){ .fd = -1, .cb = conn_cb, .ud = c };
 }
 
