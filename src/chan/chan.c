@@ -301,7 +301,9 @@ static void chan_on_block(struct chan *chan, const struct at_token *token)
 				chan_trouble(chan, "a block without its line end in front");
 			return;
 		}
-		chan->ops->ipd(chan->userdata, token->block.link, token->data, token->len);
+		/* Without a link number it is from before CIPMUX=1: of nobody's link. */
+		if (token->block.link >= 0)
+			chan->ops->ipd(chan->userdata, token->block.link, token->data, token->len);
 		return;
 	}
 	if (!cmd || !cmd->on_data) {

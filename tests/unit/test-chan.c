@@ -1,0 +1,977 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * chan on a virtual clock and no fd. All that the channel does is written down as text and compared:
+ * "> AT+X|" a line written, "> [payload]|" other bytes written, "a=0|" done of command a and its
+ * result, "a:text|" a reply line, "a+bytes|" and "a.|" a blob, "R<type>,<link>,<value>|" a report,
+ * "I<link>+bytes|" and "I<link>.|" received bytes, "T:words|" trouble.
+ */
+#include "test.h"
+
+#include <ctype.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "chan/chan.h"
+#include "util/log.h"
+
+#define TIMEOUT (5 * TIMERS_S)
+/* What two FIFOs and a line take at 115200 baud: 16640 bytes of 10 bits. */
+#define LINE_TIME (16640ull * 10 * TIMERS_S / 115200)
+
+struct fixture;
+
+struct probe {
+	struct chan_cmd cmd;
+	struct fixture *f;
+	char name;
+	unsigned int dones;
+	enum chan_result result;
+	void (*hook)(struct probe *p);
+};
+
+struct fixture {
+	struct timers timers;
+	struct chan chan;
+	char log[16384];
+	size_t len;
+	bool submitting;
+	struct probe probes[8];
+	void (*on_report)(struct fixture *f, const struct at_report *report);
+	void (*on_trouble)(struct fixture *f);
+};
+
+static void note(struct fixture *f, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void note(struct fixture *f, const char *format, ...)
+{
+	va_list ap;
+	int n;
+
+	va_start(ap, format);
+	n = vsnprintf(f->log + f->len, sizeof(f->log) - f->len, format, ap);
+	va_end(ap);
+	assert_true(n >= 0 && f->len + (size_t)n < sizeof(f->log));
+	f->len += (size_t)n;
+}
+
+static void note_bytes(struct fixture *f, const uint8_t *data, size_t len)
+{
+	for (size_t i = 0; i < len; i++) {
+		if (isprint(data[i]))
+			note(f, "%c", data[i]);
+		else
+			note(f, "\\x%02x", data[i]);
+	}
+}
+
+static void on_write(void *userdata, const void *data, size_t len)
+{
+	struct fixture *f = userdata;
+	const uint8_t *bytes = data;
+
+	if (len > 2 && memcmp(bytes + len - 2, "\r\n", 2) == 0 && memcmp(bytes, "AT", 2) == 0) {
+		note(f, "> %.*s|", (int)len - 2, (const char *)data);
+		return;
+	}
+	note(f, "> [");
+	note_bytes(f, bytes, len);
+	note(f, "]|");
+}
+
+static void on_report(void *userdata, const struct at_report *report)
+{
+	struct fixture *f = userdata;
+
+	note(f, "R%d,%d,%ld|", report->type, report->link, report->value);
+	if (f->on_report)
+		f->on_report(f, report);
+}
+
+static void on_ipd(void *userdata, int link, const uint8_t *data, size_t len)
+{
+	struct fixture *f = userdata;
+
+	note(f, data ? "I%d+" : "I%d.", link);
+	if (data)
+		note_bytes(f, data, len);
+	note(f, "|");
+}
+
+static void on_trouble(void *userdata, const char *what)
+{
+	struct fixture *f = userdata;
+
+	assert_non_null(what);
+	note(f, "T:%s|", what);
+	if (f->on_trouble)
+		f->on_trouble(f);
+}
+
+static const struct chan_ops ops = {
+	.write = on_write,
+	.report = on_report,
+	.ipd = on_ipd,
+	.trouble = on_trouble,
+};
+
+static void probe_line(struct chan_cmd *cmd, const char *text, size_t len)
+{
+	struct probe *p = container_of(cmd, struct probe, cmd);
+
+	assert_int_equal(strlen(text), len);
+	note(p->f, "%c:%s|", p->name, text);
+}
+
+static void probe_data(struct chan_cmd *cmd, const struct at_block *block, const uint8_t *data,
+		       size_t len)
+{
+	struct probe *p = container_of(cmd, struct probe, cmd);
+
+	note(p->f, data ? "%c+" : "%c.", p->name);
+	if (data)
+		note_bytes(p->f, data, len);
+	note(p->f, "|");
+}
+
+static void probe_done(struct chan_cmd *cmd, enum chan_result result)
+{
+	struct probe *p = container_of(cmd, struct probe, cmd);
+
+	assert_false(p->f->submitting);
+	p->dones++;
+	p->result = result;
+	note(p->f, "%c=%d|", p->name, result);
+	if (p->hook)
+		p->hook(p);
+}
+
+/* Command @i is called 'a' + i. */
+static struct probe *prepare(struct fixture *f, size_t i, const char *line, enum chan_kind kind,
+			     const char *payload)
+{
+	struct probe *p = &f->probes[i];
+
+	p->f = f;
+	p->name = (char)('a' + i);
+	p->dones = 0;
+	at_line_plain(&p->cmd.line, line);
+	p->cmd.kind = kind;
+	p->cmd.payload = payload;
+	p->cmd.payload_len = payload ? strlen(payload) : 0;
+	p->cmd.timeout = TIMEOUT;
+	p->cmd.on_line = probe_line;
+	p->cmd.on_data = NULL;
+	p->cmd.done = probe_done;
+	return p;
+}
+
+static void submit(struct probe *p, enum chan_lane lane)
+{
+	bool nested = p->f->submitting;
+
+	p->f->submitting = true;
+	chan_submit(&p->f->chan, lane, &p->cmd);
+	p->f->submitting = nested;
+}
+
+static struct probe *plain(struct fixture *f, size_t i, enum chan_lane lane)
+{
+	char line[8] = "AT+A";
+	struct probe *p;
+
+	line[3] = (char)('A' + i);
+	p = prepare(f, i, line, CHAN_PLAIN, NULL);
+	submit(p, lane);
+	return p;
+}
+
+static struct probe *send(struct fixture *f, size_t i, const char *payload)
+{
+	struct probe *p = prepare(f, i, "AT+CIPSEND=0,5", CHAN_SEND, payload);
+
+	submit(p, CHAN_DATA);
+	return p;
+}
+
+static void feed_n(struct fixture *f, const char *data, size_t n)
+{
+	chan_feed(&f->chan, (const uint8_t *)data, n);
+}
+
+static void feed(struct fixture *f, const char *data)
+{
+	feed_n(f, data, strlen(data));
+}
+
+static void advance(struct fixture *f, uint64_t delay)
+{
+	uint64_t end = f->timers.now + delay;
+
+	while (timers_next(&f->timers) <= end) {
+		timers_set_now(&f->timers, timers_next(&f->timers));
+		timers_run(&f->timers);
+	}
+	timers_set_now(&f->timers, end);
+}
+
+#define expect(f, text)                                                                            \
+	do {                                                                                       \
+		assert_string_equal((f)->log, text);                                               \
+		(f)->len = 0;                                                                      \
+		(f)->log[0] = '\0';                                                                \
+	} while (0)
+
+static int setup(void **state)
+{
+	static struct fixture f;
+
+	memset(&f, 0, sizeof(f));
+	timers_init(&f.timers);
+	assert_int_equal(chan_init(&f.chan, "esp0", &f.timers, &ops, &f), 0);
+	*state = &f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	f->on_report = NULL;
+	f->on_trouble = NULL;
+	for (size_t i = 0; i < ARRAY_SIZE(f->probes); i++)
+		f->probes[i].hook = NULL;
+	chan_deinit(&f->chan);
+	chan_deinit(&f->chan); /* twice is once */
+	timers_deinit(&f->timers);
+	return 0;
+}
+
+/* ---- order ---- */
+
+static void test_one_in_flight(void **state)
+{
+	struct fixture *f = *state;
+
+	plain(f, 0, CHAN_DATA);
+	plain(f, 1, CHAN_DATA);
+	plain(f, 2, CHAN_DATA);
+	expect(f, "> AT+A|");
+	feed(f, "+X:1\r\n\r\nOK\r\n");
+	expect(f, "a:+X:1|a=0|> AT+B|");
+	feed(f, "\r\nERROR\r\n");
+	expect(f, "b=1|> AT+C|");
+	feed(f, "\r\nFAIL\r\n");
+	expect(f, "c=1|");
+	assert_int_equal(f->chan.commands, 3);
+}
+
+static void test_control_lane_first(void **state)
+{
+	struct fixture *f = *state;
+
+	plain(f, 0, CHAN_DATA);
+	plain(f, 1, CHAN_DATA);
+	plain(f, 2, CHAN_CONTROL);
+	plain(f, 3, CHAN_CONTROL);
+	feed(f, "\r\nOK\r\n");
+	expect(f, "> AT+A|a=0|> AT+C|");
+	feed(f, "\r\nOK\r\n");
+	feed(f, "\r\nOK\r\n");
+	feed(f, "\r\nOK\r\n");
+	expect(f, "c=0|> AT+D|d=0|> AT+B|b=0|");
+}
+
+/* ---- payload ---- */
+
+static void test_payload_after_prompt(void **state)
+{
+	struct fixture *f = *state;
+
+	send(f, 0, "hello");
+	expect(f, "> AT+CIPSEND=0,5|");
+	feed(f, "AT+CIPSEND=0,5\r\n\r\nOK\r\n");
+	expect(f, "a:AT+CIPSEND=0,5|");
+	advance(f, 3 * TIMERS_S);
+	expect(f, "");
+	feed(f, "\r\n>");
+	expect(f, "> [hello]|");
+	feed(f, "\r\nRecv 5 bytes\r\n");
+	expect(f, "");
+	feed(f, "\r\nSEND OK\r\n");
+	expect(f, "a=0|");
+}
+
+static void test_payload_is_one_write(void **state)
+{
+	static char payload[8193], line[9000];
+	struct fixture *f = *state;
+
+	memset(payload, 'x', 8192);
+	prepare(f, 0, "AT+SYSMFG=2,\"client_ca\",\"client_ca.0\",8,8192", CHAN_BLOCK, payload);
+	submit(&f->probes[0], CHAN_CONTROL);
+	f->len = 0;
+	feed(f, "\r\nOK\r\n\r\n>");
+	snprintf(line, sizeof(line), "> [%s]|", payload);
+	expect(f, line);
+	feed(f, "\r\nOK\r\n");
+	expect(f, "a=0|");
+}
+
+static void test_prompt_without_ok(void **state)
+{
+	struct fixture *f = *state;
+
+	send(f, 0, "hello");
+	feed(f, "\r\n>");
+	expect(f, "> AT+CIPSEND=0,5|T:a prompt that was not asked for|");
+}
+
+static void test_refused_before_payload(void **state)
+{
+	struct fixture *f = *state;
+
+	send(f, 0, "hello");
+	plain(f, 1, CHAN_DATA);
+	feed(f, "\r\nERROR\r\n");
+	expect(f, "> AT+CIPSEND=0,5|a=1|> AT+B|");
+}
+
+/* Where each of these comes, @answer has followed a payload and leaves it in doubt. */
+static void assert_doubt(struct fixture *f, const char *answer)
+{
+	setup((void **)&f);
+	send(f, 0, "hello");
+	plain(f, 1, CHAN_DATA);
+	feed(f, "\r\nOK\r\n\r\n>");
+	f->len = 0;
+	feed(f, answer);
+	if (strcmp(f->log, "a=2|> AT+B|") != 0)
+		fail_msg("after %s: %s", answer, f->log);
+	assert_int_equal(f->probes[0].result, CHAN_E_DOUBT);
+	teardown((void **)&f);
+}
+
+static void test_doubt(void **state)
+{
+	static const char *const answers[] = {
+		"\r\nRecv 5 bytes\r\n\r\nSEND FAIL\r\n", /* 30 */
+		"\r\nSEND FAIL\r\n",
+		"\r\nSEND Canceled\r\n", /* 54 */
+		"\r\nSEND CANCELLED\r\n",
+		"\r\nRecv 4 bytes\r\n\r\nSEND OK\r\n",
+		"\r\nRecv 0 bytes\r\n\r\nSEND OK\r\n",
+		"\r\nSEND OK\r\n", /* without its receipt */
+		"\r\nERROR\r\n",
+		"\r\nRecv 5 bytes\r\n\r\nERROR\r\n",
+		/* more arrived than it asked for (30, 62) */
+		"\r\nbusy p...\r\n\r\nRecv 5 bytes\r\n\r\nSEND OK\r\n",
+		"\r\nRecv 5 bytes\r\n\r\nbusy p...\r\n\r\nSEND OK\r\n",
+	};
+	struct fixture *f = *state;
+
+	teardown(state);
+	for (size_t i = 0; i < ARRAY_SIZE(answers); i++)
+		assert_doubt(f, answers[i]);
+	setup(state);
+}
+
+static void test_doubt_of_a_block(void **state)
+{
+	struct fixture *f = *state;
+
+	prepare(f, 0, "AT+SYSMFG=2", CHAN_BLOCK, "blob");
+	submit(&f->probes[0], CHAN_CONTROL);
+	feed(f, "\r\nOK\r\n\r\n>\r\nbusy p...\r\n\r\nOK\r\n"); /* 11 */
+	expect(f, "> AT+SYSMFG=2|> [blob]|a=2|");
+	submit(&f->probes[0], CHAN_CONTROL);
+	feed(f, "\r\nOK\r\n\r\n>\r\nOK\r\n"); /* the doubt is gone with its command */
+	expect(f, "> AT+SYSMFG=2|> [blob]|a=0|");
+}
+
+/* Between the OK and the prompt the payload is not written, and the verdict is not believed. */
+static void test_verdict_before_prompt(void **state)
+{
+	struct fixture *f = *state;
+
+	send(f, 0, "hello");
+	feed(f, "\r\nOK\r\n\r\nSEND OK\r\n");
+	expect(f, "> AT+CIPSEND=0,5|a=2|");
+	send(f, 0, "hello");
+	feed(f, "\r\nOK\r\n\r\nERROR\r\n");
+	expect(f, "> AT+CIPSEND=0,5|a=2|");
+}
+
+/* ---- time ---- */
+
+static void test_timeout(void **state)
+{
+	struct fixture *f = *state;
+
+	plain(f, 0, CHAN_CONTROL);
+	plain(f, 1, CHAN_CONTROL);
+	advance(f, TIMEOUT + LINE_TIME - TIMERS_MS);
+	expect(f, "> AT+A|");
+	advance(f, 2 * TIMERS_MS);
+	expect(f, "a=3|T:no answer to a command|");
+	/* Deaf: nothing is believed, nothing is sent. */
+	feed(f, "\r\nOK\r\n0,CLOSED\r\n\r\n+IPD,0,2:ab\r\n");
+	plain(f, 2, CHAN_CONTROL);
+	advance(f, 100 * TIMERS_S);
+	expect(f, "");
+	chan_reset(&f->chan);
+	expect(f, "b=4|c=4|");
+	plain(f, 3, CHAN_CONTROL);
+	feed(f, "\r\nOK\r\n");
+	expect(f, "> AT+D|d=0|");
+}
+
+/* The time starts anew with each answer, and with no answer it ends in each phase. */
+static void test_timeout_of_each_phase(void **state)
+{
+	static const char *const parts[] = { "", "\r\nOK\r\n", "\r\n>", "\r\nRecv 5 bytes\r\n" };
+	struct fixture *f = *state;
+
+	for (size_t until = 0; until < ARRAY_SIZE(parts); until++) {
+		send(f, 0, "hello");
+		for (size_t i = 0; i <= until; i++) {
+			feed(f, parts[i]);
+			if (i < until)
+				advance(f, TIMEOUT);
+		}
+		advance(f, TIMEOUT + LINE_TIME - TIMERS_MS);
+		assert_int_equal(f->probes[0].dones, 0);
+		advance(f, 2 * TIMERS_MS);
+		assert_int_equal(f->probes[0].dones, 1);
+		assert_int_equal(f->probes[0].result, CHAN_E_TIMEOUT);
+		assert_non_null(strstr(f->log, "a=3|T:no answer to a command|"));
+		chan_reset(&f->chan);
+		f->len = 0;
+	}
+}
+
+static void test_slow_line_takes_longer(void **state)
+{
+	struct fixture *f = *state;
+
+	chan_set_baud(&f->chan, 9600);
+	plain(f, 0, CHAN_CONTROL);
+	advance(f, TIMEOUT + 12 * LINE_TIME - TIMERS_MS);
+	assert_int_equal(f->probes[0].dones, 0);
+	advance(f, 2 * TIMERS_MS);
+	assert_int_equal(f->probes[0].dones, 1);
+}
+
+/* ---- busy ---- */
+
+static void test_busy_is_written_again(void **state)
+{
+	struct fixture *f = *state;
+
+	plain(f, 0, CHAN_CONTROL);
+	feed(f, "\r\nbusy p...\r\n");
+	expect(f, "> AT+A|");
+	advance(f, 99 * TIMERS_MS);
+	expect(f, "");
+	advance(f, 2 * TIMERS_MS);
+	expect(f, "> AT+A|");
+	feed(f, "\r\nbusy p...\r\n");
+	advance(f, 190 * TIMERS_MS); /* longer each time */
+	expect(f, "");
+	advance(f, 20 * TIMERS_MS);
+	expect(f, "> AT+A|");
+	feed(f, "\r\nOK\r\n");
+	expect(f, "a=0|");
+	advance(f, 100 * TIMERS_S);
+	expect(f, "");
+}
+
+/* One line may be answered with several of them (a block's rest read as commands, capture 63). */
+static void test_busy_storm_is_one(void **state)
+{
+	struct fixture *f = *state;
+
+	plain(f, 0, CHAN_CONTROL);
+	for (int i = 0; i < 200; i++)
+		feed(f, "\r\nbusy p...\r\n");
+	expect(f, "> AT+A|");
+	advance(f, 110 * TIMERS_MS);
+	expect(f, "> AT+A|");
+}
+
+/* The chip was busy with this very command: the answer comes without a second try. */
+static void test_busy_then_answer(void **state)
+{
+	struct fixture *f = *state;
+
+	plain(f, 0, CHAN_CONTROL);
+	feed(f, "\r\nbusy p...\r\n");
+	advance(f, 50 * TIMERS_MS);
+	feed(f, "\r\nOK\r\n");
+	expect(f, "> AT+A|a=0|");
+	advance(f, 10 * TIMERS_S);
+	expect(f, "");
+	/* With a payload to come, too (capture 62). */
+	send(f, 1, "hello");
+	feed(f, "\r\nbusy p...\r\n\r\nOK\r\n\r\n>");
+	expect(f, "> AT+CIPSEND=0,5|> [hello]|");
+	feed(f, "\r\nRecv 5 bytes\r\n\r\nSEND OK\r\n");
+	expect(f, "b=0|");
+	advance(f, 10 * TIMERS_S);
+	expect(f, "");
+}
+
+static void test_busy_for_too_long(void **state)
+{
+	struct fixture *f = *state;
+	int writes = 0;
+
+	plain(f, 0, CHAN_CONTROL);
+	while (!strstr(f->log, "T:")) {
+		assert_in_range(writes, 0, 1000);
+		writes++;
+		expect(f, "> AT+A|");
+		feed(f, "\r\nbusy p...\r\n");
+		if (!strstr(f->log, "T:"))
+			advance(f, 1001 * TIMERS_MS);
+	}
+	expect(f, "T:busy for too long|");
+	/* As long as the longest thing that the chip may be doing: a CIPSTART, 60 s. */
+	assert_true(f->timers.now > 60 * TIMERS_S && f->timers.now < 120 * TIMERS_S);
+	advance(f, 100 * TIMERS_S);
+	expect(f, "");
+	chan_reset(&f->chan);
+	expect(f, "a=4|");
+}
+
+/* ---- reports ---- */
+
+static void test_reports_within_a_reply(void **state)
+{
+	struct fixture *f = *state;
+	char want[256];
+
+	send(f, 0, "hello");
+	feed(f, "0,CLOSED\r\n\r\nOK\r\nWIFI DISCONNECT\r\n\r\n>1,CLOSED\r\n\r\n+IPD,2,4:\r\nOK\r\n"
+		"\r\nRecv 5 bytes\r\n\r\n+IPD,3,7\r\n\r\n+IPD,4,1:>\r\n\r\nSEND OK\r\n");
+	snprintf(want, sizeof(want),
+		 "> AT+CIPSEND=0,5|R%d,0,0|R%d,-1,0|> [hello]|R%d,1,0|I2+\\x0d\\x0aOK|I2.|R%d,3,7|"
+		 "I4+>|I4.|a=0|",
+		 AT_REPORT_CLOSED, AT_REPORT_WIFI_DISCONNECT, AT_REPORT_CLOSED, AT_REPORT_IPD);
+	expect(f, want);
+}
+
+static void test_reports_between_commands(void **state)
+{
+	struct fixture *f = *state;
+	char want[64];
+
+	feed(f, "some unknown line\r\n3,CLOSED\r\n\r\n+IPD,1,3:abc\r\n+TIME_UPDATED\r\n");
+	snprintf(want, sizeof(want), "R%d,3,0|I1+abc|I1.|R%d,-1,0|", AT_REPORT_CLOSED,
+		 AT_REPORT_TIME_UPDATED);
+	expect(f, want);
+}
+
+/* A block whose frame was wrong is never said to be complete. */
+static void test_damaged_block(void **state)
+{
+	struct fixture *f = *state;
+
+	feed(f, "\r\n+IPD,1,4:abc\r\n\r\nOK\r\n");
+	expect(f, "I1+abc\\x0d|T:block without line end|");
+	feed(f, "\r\n+IPD,1,3:abc\r\n");
+	expect(f, "");
+}
+
+static void test_blob(void **state)
+{
+	struct fixture *f = *state;
+
+	prepare(f, 0, "AT+SYSMFG=1,\"n\",\"k\"", CHAN_PLAIN, NULL);
+	f->probes[0].cmd.on_data = probe_data;
+	submit(&f->probes[0], CHAN_CONTROL);
+	feed(f, "+SYSMFG:\"n\",\"k\",8,6,\r\nOK\r");
+	feed(f, "\n\r\n0,CLOSED\r\nOK\r\n");
+	expect(f, "> AT+SYSMFG=1,\"n\",\"k\"|a+\\x0d\\x0aOK\\x0d|a+\\x0a|a.|R11,0,0|a=0|");
+}
+
+/* ---- what nobody asked for ---- */
+
+static void test_stray(void **state)
+{
+	static const char *const strays[] = {
+		"\r\nOK\r\n", "\r\nERROR\r\n", "\r\nSEND OK\r\n", "\r\nSEND FAIL\r\n",
+		"SEND Canceled\r\n", "Recv 5 bytes\r\n", "\r\nbusy p...\r\n", ">",
+		"+CIPRECVDATA:3,abc\r\n", "+SYSMFG:\"a\",\"b\",8,3,abc\r\n",
+		"\r\n+IPD,3:abc\r\n", "a\x01\r\n", "\r\n+IPD,9,1:a\r\n",
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(strays); i++) {
+		feed(f, strays[i]);
+		if (strncmp(f->log, "T:", 2) != 0)
+			fail_msg("stray %s: %s", strays[i], f->log);
+		f->len = 0;
+		f->log[0] = '\0';
+		/* Once, then deaf. */
+		feed(f, strays[i]);
+		feed(f, "\r\nOK\r\n0,CLOSED\r\n\r\n+IPD,0,2:ab\r\n");
+		plain(f, 0, CHAN_CONTROL);
+		advance(f, 60 * TIMERS_S);
+		expect(f, "");
+		chan_reset(&f->chan);
+		expect(f, "a=4|");
+	}
+}
+
+/* The same while a command waits for something else. */
+static void test_stray_within_a_command(void **state)
+{
+	static const struct {
+		enum chan_kind kind;
+		const char *input;
+	} rows[] = {
+		{ CHAN_PLAIN, "\r\nSEND OK\r\n" },
+		{ CHAN_PLAIN, "\r\nSEND FAIL\r\n" },
+		{ CHAN_PLAIN, "Recv 5 bytes\r\n" },
+		{ CHAN_PLAIN, "\r\n>" },
+		{ CHAN_PLAIN, "+CIPRECVDATA:3,abc\r\n" },
+		{ CHAN_SEND, "\r\nSEND OK\r\n" },
+		{ CHAN_SEND, "\r\nRecv 5 bytes\r\n" },
+		{ CHAN_SEND, "\r\nOK\r\n\r\nOK\r\n" },
+		{ CHAN_SEND, "\r\nOK\r\n\r\nRecv 5 bytes\r\n" },
+		{ CHAN_SEND, "\r\nOK\r\n\r\n>\r\nOK\r\n" },
+		{ CHAN_SEND, "\r\nOK\r\n\r\n>\r\n>" },
+		{ CHAN_SEND, "\r\nOK\r\n\r\n>\r\nRecv 5 bytes\r\nRecv 5 bytes\r\n" },
+		{ CHAN_BLOCK, "\r\nOK\r\n\r\n>\r\nSEND OK\r\n" },
+		{ CHAN_BLOCK, "\r\nOK\r\n\r\n>\r\nRecv 5 bytes\r\n" },
+		{ CHAN_BLOCK, "\r\nOK\r\n\r\nOK\r\n" },
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct probe *p = prepare(f, 0, "AT+X", rows[i].kind,
+					  rows[i].kind == CHAN_PLAIN ? NULL : "hello");
+
+		submit(p, CHAN_CONTROL);
+		feed(f, rows[i].input);
+		if (!strstr(f->log, "|T:") || p->dones)
+			fail_msg("row %zu: %s", i, f->log);
+		f->len = 0;
+		f->log[0] = '\0';
+		feed(f, "\r\nOK\r\n\r\nSEND OK\r\n");
+		advance(f, 60 * TIMERS_S);
+		expect(f, "");
+		chan_reset(&f->chan);
+		expect(f, "a=4|");
+	}
+}
+
+/* A block in front that had lost two bytes of its own has swallowed these lines' first CRLF. */
+static void test_missing_empty_line(void **state)
+{
+	static const char *const lines[] = {
+		"OK\r\n", "busy p...\r\n", "+IPD,1,5\r\n", "+IPD,1,2:ab\r\n",
+		"\r\nOK\r\n\r\n>SEND OK\r\n", "\r\nOK\r\n\r\n>\r\nRecv 5 bytes\r\nSEND OK\r\n",
+		"\r\nOK\r\n\r\n>\r\nRecv 5 bytes\r\nSEND FAIL\r\n",
+		"\r\n+IPD,1,5:abc\r\n\r\n+IPD,1,2:ab\r\n",
+		"\r\n+IPD,1,2:ab\r\nOK\r\n",
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {
+		send(f, 0, "hello");
+		feed(f, lines[i]);
+		if (!strstr(f->log, "|T:") || f->probes[0].dones)
+			fail_msg("%s: %s", lines[i], f->log);
+		chan_reset(&f->chan);
+		f->len = 0;
+		f->log[0] = '\0';
+	}
+	/* Replies that end so by themselves (protocol fact 24). */
+	plain(f, 1, CHAN_CONTROL);
+	feed(f, "+SYSTIMESTAMP:1700000000\r\nOK\r\n");
+	expect(f, "> AT+B|b:+SYSTIMESTAMP:1700000000|b=0|");
+}
+
+/* ---- looking for a chip ---- */
+
+static void test_syncing(void **state)
+{
+	struct fixture *f = *state;
+
+	chan_set_syncing(&f->chan, true);
+	feed(f, "\r\nOK\r\n>SEND OK\r\n\x01\x02garbage\xff\r\nRecv 5 bytes\r\nbusy p...\r\n"
+		"+CIPRECVDATA:3,abcd\r\n");
+	expect(f, "");
+	plain(f, 0, CHAN_CONTROL);
+	plain(f, 1, CHAN_CONTROL);
+	feed(f, "\r\nSEND OK\r\n>\x01\r\n\r\nRecv 5 bytes\r\n");
+	expect(f, "> AT+A|");
+	advance(f, TIMEOUT + LINE_TIME + TIMERS_MS);
+	expect(f, "a=3|> AT+B|"); /* silence is no trouble */
+	feed(f, "\r\nOK\r\n");
+	expect(f, "b=0|");
+	/* Busy for ever ends with the time-out, too. */
+	plain(f, 2, CHAN_CONTROL);
+	for (int i = 0; i < 90; i++) {
+		feed(f, "\r\nbusy p...\r\n");
+		advance(f, 1001 * TIMERS_MS);
+	}
+	advance(f, TIMEOUT + LINE_TIME);
+	assert_int_equal(f->probes[2].dones, 1);
+	assert_int_equal(f->probes[2].result, CHAN_E_TIMEOUT);
+	assert_null(strstr(f->log, "T:"));
+	/* And from then on everything counts again. */
+	f->len = 0;
+	chan_set_syncing(&f->chan, false);
+	feed(f, "\r\nOK\r\n");
+	expect(f, "T:a result without a command|");
+}
+
+/* Received bytes always have a link that exists. */
+static void test_syncing_block_without_link(void **state)
+{
+	struct fixture *f = *state;
+
+	chan_set_syncing(&f->chan, true);
+	feed(f, "\r\n+IPD,3:abc\r\n\r\nfoo\r\n\r\n+IPD,2,3:def\r\n");
+	assert_null(strstr(f->log, "I-1"));
+	assert_null(strstr(f->log, "abc"));
+}
+
+/* ---- reset ---- */
+
+static void reset_on_ready(struct fixture *f, const struct at_report *report)
+{
+	if (report->type == AT_REPORT_READY)
+		chan_reset(&f->chan);
+}
+
+/* What the chip said before is history, and what comes in the same read belongs to it. */
+static void test_ready_in_mid_command(void **state)
+{
+	struct fixture *f = *state;
+	char want[64];
+
+	f->on_report = reset_on_ready;
+	send(f, 0, "hello");
+	plain(f, 1, CHAN_DATA);
+	plain(f, 2, CHAN_CONTROL);
+	feed(f, "\r\nOK\r\n");
+	f->len = 0;
+	feed(f, "\r\nready\r\n\r\nOK\r\n\r\n>");
+	snprintf(want, sizeof(want), "R%d,-1,0|a=4|c=4|b=4|", AT_REPORT_READY);
+	expect(f, want);
+	plain(f, 3, CHAN_CONTROL);
+	feed(f, "\r\nOK\r\n");
+	expect(f, "> AT+D|d=0|");
+	advance(f, 100 * TIMERS_S);
+	expect(f, "");
+}
+
+static void reset_from_done(struct probe *p)
+{
+	chan_reset(&p->f->chan);
+}
+
+static void test_reset_from_done(void **state)
+{
+	struct fixture *f = *state;
+
+	plain(f, 0, CHAN_CONTROL)->hook = reset_from_done;
+	plain(f, 1, CHAN_CONTROL)->hook = reset_from_done;
+	plain(f, 2, CHAN_DATA);
+	feed(f, "\r\nOK\r\n\r\nOK\r\n");
+	expect(f, "> AT+A|a=0|b=4|c=4|");
+	for (size_t i = 0; i < 3; i++)
+		assert_int_equal(f->probes[i].dones, 1);
+}
+
+/* From a time-out's done(): the trouble is settled already. */
+static void test_reset_from_timeout(void **state)
+{
+	struct fixture *f = *state;
+
+	plain(f, 0, CHAN_CONTROL)->hook = reset_from_done;
+	plain(f, 1, CHAN_CONTROL);
+	advance(f, 60 * TIMERS_S);
+	expect(f, "> AT+A|a=3|b=4|");
+	plain(f, 2, CHAN_CONTROL);
+	expect(f, "> AT+C|");
+}
+
+static void reset_on_trouble(struct fixture *f)
+{
+	chan_reset(&f->chan);
+}
+
+static void test_reset_from_trouble(void **state)
+{
+	struct fixture *f = *state;
+
+	f->on_trouble = reset_on_trouble;
+	plain(f, 0, CHAN_CONTROL);
+	feed(f, "\r\n>\r\nOK\r\n\r\n>");
+	expect(f, "> AT+A|T:a prompt that was not asked for|a=4|");
+	plain(f, 1, CHAN_CONTROL);
+	feed(f, "\r\nOK\r\n");
+	expect(f, "> AT+B|b=0|");
+}
+
+static void submit_next(struct probe *p)
+{
+	if (p[1].name)
+		submit(&p[1], CHAN_DATA);
+}
+
+static void test_submit_from_done(void **state)
+{
+	struct fixture *f = *state;
+
+	prepare(f, 1, "AT+B", CHAN_PLAIN, NULL);
+	plain(f, 0, CHAN_DATA)->hook = submit_next;
+	plain(f, 2, CHAN_CONTROL);
+	feed(f, "\r\nOK\r\n");
+	/* One in flight: what done() submitted was the first to be free to go. */
+	assert_int_equal(f->probes[0].dones, 1);
+	feed(f, "\r\nOK\r\n");
+	feed(f, "\r\nOK\r\n");
+	assert_int_equal(f->probes[1].dones, 1);
+	assert_int_equal(f->probes[2].dones, 1);
+	assert_null(strstr(f->log, "T:"));
+}
+
+static void resubmit_once(struct probe *p)
+{
+	if (p->dones == 1)
+		submit(p, CHAN_CONTROL);
+}
+
+/* What done() submits during a reset belongs to the time after it. */
+static void test_submit_during_reset(void **state)
+{
+	struct fixture *f = *state;
+
+	plain(f, 0, CHAN_CONTROL)->hook = resubmit_once;
+	plain(f, 1, CHAN_CONTROL)->hook = resubmit_once;
+	f->len = 0;
+	chan_reset(&f->chan);
+	expect(f, "a=4|b=4|> AT+A|");
+	feed(f, "\r\nOK\r\n\r\nOK\r\n");
+	expect(f, "a=0|> AT+B|b=0|");
+}
+
+static void test_half_read_is_forgotten(void **state)
+{
+	struct fixture *f = *state;
+
+	feed(f, "\r\n+IPD,1,500:abc");
+	f->len = 0;
+	chan_reset(&f->chan);
+	plain(f, 0, CHAN_CONTROL);
+	feed(f, "\r\nOK\r\n");
+	expect(f, "> AT+A|a=0|");
+}
+
+static void test_deinit_ends_all(void **state)
+{
+	struct fixture *f = *state;
+
+	plain(f, 0, CHAN_CONTROL);
+	plain(f, 1, CHAN_DATA);
+	plain(f, 2, CHAN_CONTROL);
+	f->len = 0;
+	chan_deinit(&f->chan);
+	expect(f, "a=4|c=4|b=4|");
+}
+
+/* ---- secrets ---- */
+
+static void test_secrets(void **state)
+{
+	struct fixture *f = *state;
+	struct probe *p = &f->probes[0];
+	char out[4096] = "";
+	int fd = memfd_create("stderr", 0), saved = dup(STDERR_FILENO);
+
+	assert_true(fd >= 0 && saved >= 0);
+	prepare(f, 0, "AT+X", CHAN_BLOCK, "the payload of a key");
+	at_line_begin(&p->cmd.line, "AT+CWJAP");
+	at_line_string(&p->cmd.line, "lab");
+	at_line_string(&p->cmd.line, "hunter2hunter2");
+	assert_int_equal(at_line_end(&p->cmd.line), 0);
+	p->cmd.secret = true;
+	dup2(fd, STDERR_FILENO);
+	log_set_level(LOG_LEVEL_DEBUG);
+	submit(p, CHAN_CONTROL);
+	feed(f, "AT+CWJAP=\"lab\",\"hunter2hunter2\"\r\n\r\nOK\r\n\r\n>\r\nOK\r\n");
+
+	log_set_level(LOG_LEVEL_INFO);
+	dup2(saved, STDERR_FILENO);
+	close(saved);
+	assert_true(pread(fd, out, sizeof(out) - 1, 0) > 0);
+	close(fd);
+	assert_non_null(strstr(out, "AT+CWJAP")); /* it was logged, */
+	assert_null(strstr(out, "hunter2"));      /* but not that */
+	assert_null(strstr(out, "payload"));
+	assert_int_equal(p->result, CHAN_OK);
+	assert_int_equal(p->cmd.line.len, 0);
+	for (size_t i = 0; i < sizeof(p->cmd.line.text); i++)
+		assert_int_equal(p->cmd.line.text[i], 0);
+	p->cmd.secret = false;
+}
+
+static void test_results_have_words(void **state)
+{
+	for (int i = CHAN_OK; i <= CHAN_E_RESET; i++)
+		for (int k = CHAN_OK; k < i; k++)
+			assert_string_not_equal(chan_result_text((enum chan_result)i),
+						chan_result_text((enum chan_result)k));
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(test_one_in_flight),
+		T(test_control_lane_first),
+		T(test_payload_after_prompt),
+		T(test_payload_is_one_write),
+		T(test_prompt_without_ok),
+		T(test_refused_before_payload),
+		T(test_doubt),
+		T(test_doubt_of_a_block),
+		T(test_verdict_before_prompt),
+		T(test_timeout),
+		T(test_timeout_of_each_phase),
+		T(test_slow_line_takes_longer),
+		T(test_busy_is_written_again),
+		T(test_busy_storm_is_one),
+		T(test_busy_then_answer),
+		T(test_busy_for_too_long),
+		T(test_reports_within_a_reply),
+		T(test_reports_between_commands),
+		T(test_damaged_block),
+		T(test_blob),
+		T(test_stray),
+		T(test_stray_within_a_command),
+		T(test_missing_empty_line),
+		T(test_syncing),
+		T(test_syncing_block_without_link),
+		T(test_ready_in_mid_command),
+		T(test_reset_from_done),
+		T(test_reset_from_timeout),
+		T(test_reset_from_trouble),
+		T(test_submit_from_done),
+		T(test_submit_during_reset),
+		T(test_half_read_is_forgotten),
+		T(test_deinit_ends_all),
+		T(test_secrets),
+		T(test_results_have_words),
+	};
+
+	return cmocka_run_group_tests_name("chan", tests, NULL, NULL);
+}
