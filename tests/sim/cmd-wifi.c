@@ -141,7 +141,9 @@ void wifi_leave(struct sim_core *c, bool say)
 		c->wifi = WIFI_DOWN;
 	c->wifi_at = c->wifi_retry_at = SIM_NEVER;
 	if (was) {
-		ip_close_all(c, say);
+		/* CIPCONNPERSIST: the links wait for the network to come back. */
+		if (!c->persist)
+			ip_close_all(c, say);
 		dhcp_dns(c, false);
 	}
 }

@@ -729,7 +729,7 @@ static void forget(struct sim_core *c)
 	c->transintvl = 20;
 	c->mux = false;
 	c->cipmode = 0;
-	c->dinfo = false;
+	c->dinfo = c->persist = false;
 	memset(c->passive, 0, sizeof(c->passive));
 	buf_clear(&c->send);
 	c->sendl_report = 1024;

@@ -559,6 +559,32 @@ static void test_profiles(void **state)
 	}
 }
 
+static void test_newest(void **state)
+{
+	struct world *w = *state;
+
+	sim_core_free(w->core);
+	w->core = NULL;
+	w->cfg.firmware = "5.0";
+	assert_int_equal(sim_core_new(&w->core, &w->cfg, &ops, w, buf_data(&w->flash), buf_len(&w->flash), w->now), 0);
+	pass(w, 500);
+	drain(w);
+	chunk(w, "ATE0\r\n");
+	chunk(w, "AT+SYSLOG=1\r\n");
+	chunk(w, "AT+CIPSTART=\"SSL\",\"10.0.2.2\",8443\r\n");
+	sim_core_on_open(w->core, w->now, 0, -EKEYREJECTED, 0);
+	assert_string_equal(drain(w), "+ERRNO:0x2700\r\n\r\nERROR\r\n");
+	EXPECT("AT+CIPRECVLEN?\r\n", "+CIPRECVLEN:-1\r\n\r\nOK\r\n");
+	EXPECT("AT+CIPCONNPERSIST=1\r\n", "\r\nOK\r\n");
+	chunk(w, "AT+CIPSTART=\"TCP\",\"10.0.2.2\",7000\r\n");
+	connect_link(w, 0);
+	drain(w);
+	sim_core_wifi_drop(w->core, w->now, true);
+	pass(w, 2000);
+	assert_string_equal(drain(w), "WIFI DISCONNECT\r\nWIFI CONNECTED\r\nWIFI GOT IP\r\n");
+	EXPECT("AT+CIPCLOSE\r\n", "CLOSED\r\n\r\nOK\r\n");
+}
+
 static void test_faults(void **state)
 {
 	struct world *w = *state;
@@ -720,6 +746,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_reset, joined, teardown),
 		cmocka_unit_test_setup_teardown(test_wifi, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_profiles, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_newest, joined, teardown),
 		cmocka_unit_test_setup_teardown(test_faults, joined, teardown),
 		cmocka_unit_test_setup_teardown(test_fault_script, joined, teardown),
 		cmocka_unit_test(test_uart_rate),
