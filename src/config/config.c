@@ -3,23 +3,19 @@
 #include "config/config.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <libconfig.h>
 #include <limits.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "config/keys.h"
+#include "config/source.h"
 #include "config/syntax.h"
 #include "util/cleanup.h"
-
-/* Largest configuration file; 256 tunnels with comments are a tenth of it. */
-#define CONFIG_FILE_MAX (1024 * 1024)
 
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -508,35 +504,6 @@ static void config_destroyp(config_t *file)
 	config_destroy(file);
 }
 
-/* Opens @path, a regular file of a sane size. *ret stays NULL after a complaint. */
-static int open_file(FILE **ret, const char *path, struct problems *problems)
-{
-	_cleanup_close_ int fd = -1;
-	struct stat st;
-
-	/* O_NONBLOCK: a FIFO must not hold us up before it is refused. */
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	if (fd < 0 && errno == ENOENT)
-		return problems_add(problems, PROBLEM_ERROR, path, 0,
-				    "no such file, expected the configuration");
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return problems_add(problems, PROBLEM_ERROR, path, 0,
-				    "cannot be read: %s, expected the configuration",
-				    strerror(errno));
-	if (!S_ISREG(st.st_mode))
-		return problems_add(problems, PROBLEM_ERROR, path, 0, "is %s, expected a file",
-				    S_ISDIR(st.st_mode) ? "a folder" : "not a regular file");
-	if (st.st_size > CONFIG_FILE_MAX)
-		return problems_add(problems, PROBLEM_ERROR, path, 0,
-				    "has %lld bytes, expected at most %d", (long long)st.st_size,
-				    CONFIG_FILE_MAX);
-	*ret = fdopen(fd, "re");
-	if (!*ret)
-		return -ENOMEM;
-	fd = -1;
-	return 0;
-}
-
 /* libconfig's text for a mistake, made into "what, expected what". */
 static int complain_syntax(const struct config *config, const config_t *file, const char *folder,
 			   struct problems *problems)
@@ -587,14 +554,19 @@ static int read_config(struct config *config, struct problems *problems)
 	_cleanup_free_ char *folder = NULL;
 	_cleanup_fclose_ FILE *f = NULL;
 	struct key_reader reader = { .config = config, .problems = problems };
+	size_t errors = problems->errors;
 	int r;
 
 	config_init(&file);
 	folder = folder_of(config->path);
 	if (!folder)
 		return -ENOMEM;
-	r = open_file(&f, config->path, problems);
+	r = source_open(&f, config->path, problems);
 	if (r < 0 || !f)
+		return r;
+	r = source_check(f, config->path, folder, problems);
+	/* libconfig would exit or hang on what was found here, or repeat it. */
+	if (r < 0 || problems->errors > errors)
 		return r;
 	config_set_include_dir(&file, folder);
 	if (!config_read(&file, f))
