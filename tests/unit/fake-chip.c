@@ -1,0 +1,456 @@
+/* SPDX-License-Identifier: MIT */
+/* A chip for the tests of device/. */
+#include "fake-chip.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cert/digest.h"
+
+#define MUST(condition)                                                                            \
+	do {                                                                                       \
+		if (!(condition)) {                                                                \
+			fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition);    \
+			abort();                                                                   \
+		}                                                                                  \
+	} while (0)
+
+static const char *const plain_commands[] = {
+	"AT", "AT+SYSSTORE=0", "AT+CIPSERVER=0,1", "AT+CIPMUX=1", "AT+CIPCLOSE=5", "AT+CIPDINFO=0",
+	"AT+CIPRECVTYPE=", "AT+CIPRECVMODE=", "AT+CIPSSLCALPN?", "AT+CIPSSLCPSK?",
+	"AT+SYSTIMESTAMP=", "AT+CIPSSLCCONF=", "AT+CIPSSLCSNI=", "AT+CIPSSLCCN=",
+};
+
+static const char *const listed_commands[] = {
+	"AT", "AT+SYSMFG", "AT+SYSTIMESTAMP", "AT+CIPSSLCCONF", "AT+CIPSSLCSNI", "AT+CIPSSLCCN",
+	"AT+CIPRECVTYPE", "AT+CIPRECVMODE", "AT+CIPDOMAIN",
+};
+
+int count_of(const char *text, const char *part)
+{
+	int n = 0;
+
+	for (; (text = strstr(text, part)); text++)
+		n++;
+	return n;
+}
+
+static void out_n(struct chip *c, const void *data, size_t n)
+{
+	MUST(c->out_len + n < sizeof(c->out));
+	memcpy(c->out + c->out_len, data, n);
+	c->out_len += n;
+}
+
+static void out(struct chip *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void out(struct chip *c, const char *format, ...)
+{
+	char text[1024];
+	va_list ap;
+	int n;
+
+	va_start(ap, format);
+	n = vsnprintf(text, sizeof(text), format, ap);
+	va_end(ap);
+	MUST(n >= 0 && (size_t)n < sizeof(text));
+	out_n(c, text, (size_t)n);
+}
+
+static void told(struct chip *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void told(struct chip *c, const char *format, ...)
+{
+	va_list ap;
+	int n;
+
+	va_start(ap, format);
+	n = vsnprintf(c->told + c->told_len, sizeof(c->told) - c->told_len, format, ap);
+	va_end(ap);
+	MUST(n >= 0 && c->told_len + (size_t)n < sizeof(c->told));
+	c->told_len += (size_t)n;
+}
+
+static bool begins(const char *text, const char *start)
+{
+	return strncmp(text, start, strlen(start)) == 0;
+}
+
+static struct chip_key *find_key(struct chip *c, const char *line)
+{
+	for (int kind = 0; kind < 3; kind++)
+		for (int slot = 0; slot < SLOTS_COUNT; slot++) {
+			char want[64], key[16];
+
+			slots_key((enum cert_kind)kind, slot, key, sizeof(key));
+			snprintf(want, sizeof(want), "\"%s\",\"%s\"",
+				 slots_namespace((enum cert_kind)kind), key);
+			if (strstr(line, want))
+				return &c->nvs[kind][slot];
+		}
+	return NULL;
+}
+
+static void chip_list(struct chip *c, const char *line)
+{
+	int n = 0;
+
+	for (int kind = 0; kind < 3; kind++)
+		for (int slot = 0; slot < SLOTS_COUNT; slot++) {
+			char name[32];
+
+			snprintf(name, sizeof(name), "\"%s\"", slots_namespace((enum cert_kind)kind));
+			if (!c->nvs[kind][slot].type || !strstr(line, name))
+				continue;
+			out(c, "+SYSMFG:%s,\"%s.%d\",%d\r\n", name,
+			    slots_namespace((enum cert_kind)kind), slot, c->nvs[kind][slot].type);
+			n++;
+		}
+	out(c, n ? "\r\nOK\r\n" : "\r\nERROR\r\n");
+}
+
+static void chip_mfg(struct chip *c, const char *line)
+{
+	struct chip_key *key = find_key(c, line);
+	const char *number = strrchr(line, ',');
+
+	if (begins(line, "AT+SYSMFG=1") && !key) {
+		chip_list(c, line);
+	} else if (begins(line, "AT+SYSMFG=1") && key->type) {
+		const char *names = strchr(line, ',') + 1;
+
+		out(c, "+SYSMFG:%s,%d,%zu,", names, key->type, key->len);
+		out_n(c, key->data, key->len);
+		out(c, "\r\n\r\nOK\r\n");
+	} else if (begins(line, "AT+SYSMFG=2") && key) {
+		c->wanted = (size_t)atoi(number + 1);
+		MUST(c->wanted > 0 && c->wanted <= sizeof(key->data));
+		out(c, "\r\nOK\r\n\r\n>");
+	} else if (begins(line, "AT+SYSMFG=0") && key && key->type) {
+		key->type = 0;
+		out(c, "\r\nOK\r\n");
+	} else {
+		out(c, "\r\nERROR\r\n");
+	}
+}
+
+static void chip_reply(struct chip *c, const char *line)
+{
+	int link = strchr(line, '=') ? atoi(strchr(line, '=') + 1) : 0;
+
+	if (strcmp(line, "ATE0") == 0 || strcmp(line, "ATE1") == 0) {
+		c->echo = line[3] == '1';
+		out(c, "\r\nOK\r\n");
+	} else if (strcmp(line, "AT+GMR") == 0) {
+		out(c, "%s\r\nSDK version:v5.4\r\nBin version:v4.1.0.0-dev(WROOM-32)\r\n\r\nOK\r\n",
+		    c->gmr);
+	} else if (strcmp(line, "AT+CMD?") == 0) {
+		for (size_t i = 0; i < sizeof(listed_commands) / sizeof(*listed_commands); i++)
+			if (!c->without || strcmp(c->without, listed_commands[i]) != 0)
+				out(c, "+CMD:%zu,\"%s\",0,1,1,0\r\n", i, listed_commands[i]);
+		out(c, "\r\nOK\r\n");
+	} else if (strcmp(line, "AT+CIPSTAMAC?") == 0) {
+		out(c, "+CIPSTAMAC:\"24:0a:c4:12:34:56\"\r\n\r\nOK\r\n");
+	} else if (strcmp(line, "AT+CWMODE?") == 0) {
+		out(c, "+CWMODE:%d\r\n\r\nOK\r\n", c->mode);
+	} else if (begins(line, "AT+CWMODE=")) {
+		c->mode = link;
+		out(c, "\r\nOK\r\n");
+	} else if (strcmp(line, "AT+CWSTATE?") == 0) {
+		out(c, "+CWSTATE:%d,\"%s\"\r\n\r\nOK\r\n", c->joined ? 2 : 0, c->joined ? "lab" : "");
+	} else if (begins(line, "AT+CWJAP")) {
+		c->joined = true;
+		out(c, "WIFI CONNECTED\r\nWIFI GOT IP\r\n\r\nOK\r\n");
+	} else if (begins(line, "AT+SYSMFG=")) {
+		chip_mfg(c, line);
+	} else if (strcmp(line, "AT+RST") == 0) {
+		out(c, "\r\nOK\r\n\r\nready\r\n");
+		c->echo = true;
+		memset(c->open, 0, sizeof(c->open));
+	} else if (begins(line, "AT+CIPSTART=") && !c->open[link]) {
+		c->open[link] = true;
+		out(c, "%d,CONNECT\r\n\r\nOK\r\n", link);
+	} else if (begins(line, "AT+CIPSEND=") && c->open[link]) {
+		c->wanted = (size_t)atoi(strrchr(line, ',') + 1);
+		MUST(c->wanted > 0 && c->wanted <= LINK_BLOCK_MAX);
+		out(c, "\r\nOK\r\n\r\n>");
+	} else if (begins(line, "AT+CIPCLOSE=") && link < AT_LINKS && c->open[link]) {
+		c->open[link] = false;
+		out(c, "%d,CLOSED\r\n\r\nOK\r\n", link);
+	} else {
+		for (size_t i = 0; i < sizeof(plain_commands) / sizeof(*plain_commands); i++) {
+			size_t n = strlen(plain_commands[i]);
+
+			if (strcmp(line, plain_commands[i]) == 0 ||
+			    (plain_commands[i][n - 1] == '=' && begins(line, plain_commands[i]))) {
+				out(c, "\r\nOK\r\n");
+				return;
+			}
+		}
+		out(c, "\r\nERROR\r\n");
+	}
+}
+
+static void chip_line(struct chip *c, const char *line)
+{
+	told(c, "%s|", line);
+	if (c->mute)
+		return;
+	if (c->echo)
+		out(c, "%s\r\n", line);
+	snprintf(c->wanted_for, sizeof(c->wanted_for), "%.256s", line);
+	for (size_t i = 0; i < sizeof(c->answers) / sizeof(*c->answers); i++) {
+		struct chip_answer *a = &c->answers[i];
+
+		if (a->times == 0 || !begins(line, a->command))
+			continue;
+		if (a->times > 0)
+			a->times--;
+		if (a->reply)
+			out(c, "%s", a->reply);
+		return;
+	}
+	chip_reply(c, line);
+}
+
+static void chip_payload(struct chip *c, const uint8_t *data, size_t n)
+{
+	told(c, "[%zu]|", n);
+	if (begins(c->wanted_for, "AT+SYSMFG")) {
+		struct chip_key *key = find_key(c, c->wanted_for);
+
+		key->type = 8;
+		key->len = n;
+		memcpy(key->data, data, n);
+		if (c->corrupt > 0) {
+			key->data[0] ^= 1;
+			c->corrupt--;
+		}
+		out(c, "\r\nOK\r\n");
+		return;
+	}
+	MUST(c->sent_len + n <= sizeof(c->sent));
+	memcpy(c->sent + c->sent_len, data, n);
+	c->sent_len += n;
+	c->blocks_with_plus += memmem(data, n, "+++", 3) != NULL;
+	for (size_t i = 0; i < sizeof(c->answers) / sizeof(*c->answers); i++)
+		if (c->answers[i].times != 0 && strcmp(c->answers[i].command, "[payload]") == 0) {
+			if (c->answers[i].times > 0)
+				c->answers[i].times--;
+			out(c, "%s", c->answers[i].reply);
+			return;
+		}
+	out(c, "\r\nRecv %zu bytes\r\n\r\nSEND OK\r\n", n);
+}
+
+static bool chip_work(struct chip *c)
+{
+	uint8_t *end;
+	size_t n;
+
+	if (c->in_len == 0)
+		return false;
+	if (c->wanted > 0) {
+		if (c->in_len < c->wanted)
+			return false;
+		n = c->wanted;
+		c->wanted = 0;
+		chip_payload(c, c->in, n);
+	} else {
+		end = memmem(c->in, c->in_len, "\r\n", 2);
+		if (!end)
+			return false;
+		n = (size_t)(end - c->in) + 2;
+		*end = '\0';
+		if (n > 256)
+			told(c, "(overlong)|");
+		else if (n > 2)
+			chip_line(c, (char *)c->in);
+		if (n > 256 && !c->mute)
+			out(c, "\r\nERROR\r\n");
+	}
+	memmove(c->in, c->in + n, c->in_len - n);
+	c->in_len -= n;
+	return true;
+}
+
+/* ---- the bench ---- */
+
+static void on_write(void *userdata, const void *data, size_t len)
+{
+	struct chip *c = &((struct bench *)userdata)->chip;
+
+	MUST(c->in_len + len <= sizeof(c->in));
+	memcpy(c->in + c->in_len, data, len);
+	c->in_len += len;
+}
+
+static time_t on_wallclock(void *userdata)
+{
+	return ((struct bench *)userdata)->wallclock;
+}
+
+static uint64_t on_random(void *userdata)
+{
+	return 0x0123456789abcdefull;
+}
+
+static int on_password(void *userdata, char *buf, size_t size)
+{
+	struct bench *b = userdata;
+
+	if (!b->password)
+		return -ENOENT;
+	snprintf(buf, size, "%s", b->password);
+	return 0;
+}
+
+static const struct device_ops bench_ops = {
+	.write = on_write,
+	.wallclock = on_wallclock,
+	.random = on_random,
+	.wifi_password = on_password,
+};
+
+static void on_state(struct device_watch *watch, struct device *dev, enum device_state old)
+{
+	struct bench *b = container_of(watch, struct bench, watch);
+	size_t n = strlen(b->states);
+
+	MUST(n + 32 < sizeof(b->states));
+	snprintf(b->states + n, sizeof(b->states) - n, ">%s", device_state_name(dev->state));
+}
+
+static void on_room(struct device_watch *watch, struct device *dev)
+{
+	container_of(watch, struct bench, watch)->rooms++;
+}
+
+static void blob_init(struct cert_blob *blob, enum cert_kind kind, const char *text)
+{
+	struct cert_digest *digest = NULL;
+
+	blob->kind = kind;
+	blob->data = (uint8_t *)strdup(text);
+	blob->len = strlen(text);
+	MUST(blob->data && cert_digest_new(&digest) == 0 && cert_digest_reset(digest) == 0 &&
+	     cert_digest_update(digest, blob->data, blob->len) == 0 &&
+	     cert_digest_final(digest, blob->digest) == 0);
+	cert_digest_free(digest);
+}
+
+static char bench_esp0[] = "esp0", bench_lab[] = "lab", bench_file[] = "wifi.secret",
+	    bench_corp[] = "corp", bench_gateway[] = "gateway", bench_broker[] = "broker";
+
+void bench_init(struct bench *b)
+{
+	memset(b, 0, sizeof(*b));
+	timers_init(&b->timers);
+	b->wallclock = 1790000000;
+	b->password = "hunter2";
+	b->settings = (struct config_device){ .name = bench_esp0, .baud = 115200, .has_wifi = true };
+	b->settings.wifi.ssid = bench_lab;
+	b->settings.wifi.password_file = bench_file;
+	b->authority = (struct config_authority){ .name = bench_corp, .slot = CONFIG_SLOT_AUTO };
+	b->identity = (struct config_identity){ .name = bench_gateway, .slot = CONFIG_SLOT_AUTO };
+	b->tunnel = (struct config_tunnel){ .name = bench_broker };
+	b->tunnel.device = &b->settings;
+	b->tunnel.authority = &b->authority;
+	b->tunnel.identity = &b->identity;
+	b->config.devices = &b->settings;
+	b->config.authorities = &b->authority;
+	b->config.identities = &b->identity;
+	b->config.tunnels = &b->tunnel;
+	b->config.n_devices = b->config.n_authorities = 1;
+	b->config.n_identities = b->config.n_tunnels = 1;
+	blob_init(&b->ca, CERT_KIND_CA, "the authority\n\r\nOK\r\n");
+	blob_init(&b->cert, CERT_KIND_CERT, "the certificate\n");
+	blob_init(&b->key, CERT_KIND_KEY, "the key\n");
+	b->material_authority = (struct material_authority){ &b->authority, &b->ca };
+	b->material_identity = (struct material_identity){ &b->identity, &b->cert, &b->key };
+	b->material.authorities = &b->material_authority;
+	b->material.identities = &b->material_identity;
+	b->material.n_authorities = b->material.n_identities = 1;
+	b->chip.echo = true;
+	b->chip.mode = 2;
+	b->chip.gmr = "AT version:3.5.0.0-dev(s-33af283 - ESP32 - Mar 13 2025 10:44:34)";
+	MUST(device_new(&b->dev, &b->config, &b->settings, &b->material, &b->timers, &bench_ops,
+			b) == 0);
+	b->watch.state = on_state;
+	b->watch.room = on_room;
+	device_watch(b->dev, &b->watch);
+}
+
+void bench_free(struct bench *b)
+{
+	b->dev = device_free(b->dev);
+	timers_deinit(&b->timers);
+	free(b->ca.data);
+	free(b->cert.data);
+	free(b->key.data);
+}
+
+void bench_run(struct bench *b)
+{
+	static char text[sizeof(b->chip.out)];
+
+	for (;;) {
+		size_t n = b->chip.out_len;
+
+		if (n > 0) {
+			memcpy(text, b->chip.out, n);
+			b->chip.out_len = 0;
+			device_feed(b->dev, (const uint8_t *)text, n);
+		} else if (!chip_work(&b->chip)) {
+			return;
+		}
+	}
+}
+
+void bench_pass(struct bench *b, uint64_t delay)
+{
+	uint64_t end = b->timers.now + delay;
+
+	bench_run(b);
+	while (timers_next(&b->timers) <= end) {
+		timers_set_now(&b->timers, timers_next(&b->timers));
+		timers_run(&b->timers);
+		bench_run(b);
+	}
+	timers_set_now(&b->timers, end);
+}
+
+void bench_up(struct bench *b)
+{
+	device_port_up(b->dev, 115200);
+	for (int i = 0; i < 60; i++) {
+		bench_run(b);
+		if (b->dev->state == DEVICE_READY || b->dev->state == DEVICE_FAILED)
+			return;
+		bench_pass(b, 1 * TIMERS_S);
+	}
+}
+
+void chip_say(struct bench *b, const char *text)
+{
+	out_n(&b->chip, text, strlen(text));
+	bench_run(b);
+}
+
+void chip_answer(struct bench *b, const char *command, const char *reply, int times)
+{
+	for (size_t i = 0; i < sizeof(b->chip.answers) / sizeof(*b->chip.answers); i++)
+		if (b->chip.answers[i].times == 0) {
+			b->chip.answers[i] = (struct chip_answer){ command, reply, times };
+			return;
+		}
+	MUST(!"room for an answer");
+}
+
+void chip_forget(struct bench *b)
+{
+	b->chip.told_len = 0;
+	b->chip.told[0] = '\0';
+	b->states[0] = '\0';
+}

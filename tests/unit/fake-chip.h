@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A chip for the tests of device/: answers commands as the recorded one does, writes down what it was
+ * told, and says something else where a test wants it to. Around it, a device on a virtual clock.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "device/device.h"
+
+struct chip_key {
+	int type; /* 0: not there */
+	uint8_t data[64];
+	size_t len;
+};
+
+struct chip_answer {
+	const char *command; /* a line begins so */
+	const char *reply;   /* NULL: says nothing */
+	int times;           /* left; -1: always */
+};
+
+struct chip {
+	bool echo, mute;
+	bool joined;
+	int mode; /* CWMODE */
+	bool open[AT_LINKS];
+	const char *gmr;
+	const char *without; /* a command that AT+CMD? does not list */
+	struct chip_key nvs[3][SLOTS_COUNT];
+	int corrupt; /* so many of the next NVS writes are stored wrong */
+	struct chip_answer answers[8];
+	/* what it was told: "AT+X|", "[payload's length]|" */
+	char told[32768];
+	size_t told_len;
+	char sent[65536]; /* CIPSEND payloads, one after the other */
+	size_t sent_len;
+	size_t blocks_with_plus; /* payloads with three + in a row */
+	/* on the way */
+	uint8_t in[65536];
+	size_t in_len;
+	char out[65536];
+	size_t out_len;
+	/* a payload that is awaited */
+	size_t wanted;
+	char wanted_for[257];
+};
+
+struct bench {
+	struct timers timers;
+	struct config config;
+	struct config_device settings;
+	struct config_authority authority;
+	struct config_identity identity;
+	struct config_tunnel tunnel;
+	struct material material;
+	struct material_authority material_authority;
+	struct material_identity material_identity;
+	struct cert_blob ca, cert, key;
+	struct device *dev;
+	struct chip chip;
+	char states[512]; /* "probing>identifying>..." */
+	struct device_watch watch;
+	unsigned int rooms;
+	time_t wallclock;
+	const char *password;
+};
+
+/* A device with authority and identity for its tunnel, and a chip with an empty NVS; no port yet. */
+void bench_init(struct bench *b);
+void bench_free(struct bench *b);
+/* The port comes up, and until the device is ready or has failed. */
+void bench_up(struct bench *b);
+/* Until nobody has anything to say at the present time. */
+void bench_run(struct bench *b);
+/* Lets time pass. */
+void bench_pass(struct bench *b, uint64_t delay);
+/* The chip says something by itself. */
+void chip_say(struct bench *b, const char *text);
+/* Where a line begins with @command, the chip says @reply, so many times (-1: from now on). */
+void chip_answer(struct bench *b, const char *command, const char *reply, int times);
+/* What the chip was told is forgotten. */
+void chip_forget(struct bench *b);
+int count_of(const char *text, const char *part);

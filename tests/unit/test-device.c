@@ -1,0 +1,399 @@
+/* SPDX-License-Identifier: MIT */
+/* device: whole bring-ups on a scripted chip and a virtual clock. */
+#include "test.h"
+
+#include <string.h>
+
+#include "fake-chip.h"
+
+static int setup(void **state)
+{
+	static struct bench b;
+
+	bench_init(&b);
+	*state = &b;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	bench_free(*state);
+	return 0;
+}
+
+static void assert_ready(struct bench *b)
+{
+	if (b->dev->state != DEVICE_READY)
+		fail_msg("%s: %s; told: %s", device_state_name(b->dev->state), b->dev->error,
+			 b->chip.told);
+}
+
+static void assert_failed(struct bench *b, const char *part)
+{
+	assert_int_equal(b->dev->state, DEVICE_FAILED);
+	if (!strstr(b->dev->error, part))
+		fail_msg("\"%s\" without \"%s\"", b->dev->error, part);
+}
+
+static void preload(struct bench *b, enum cert_kind kind, int slot, const struct cert_blob *blob,
+		    int type)
+{
+	struct chip_key *key = &b->chip.nvs[kind][slot];
+
+	key->type = type;
+	key->len = blob->len;
+	memcpy(key->data, blob->data, blob->len);
+}
+
+/* From the factory: every command, in order. */
+static void test_factory_chip(void **state)
+{
+	struct bench *b = *state;
+
+	bench_up(b);
+	assert_ready(b);
+	assert_string_equal(b->chip.told,
+		"ATE1|ATESPATD0123456789ABCDEF|ATE0|AT+GMR|AT+CMD?|AT+CIPSTAMAC?|"
+		"AT+SYSSTORE=0|AT+CIPSERVER=0,1|AT+CIPMUX=1|AT+CIPCLOSE=5|AT+CIPDINFO=0|"
+		"AT+CIPRECVTYPE=5,0|AT+CWMODE?|AT+CWMODE=1|AT+CIPSSLCALPN?|AT+CIPSSLCPSK?|"
+		"AT+SYSMFG=1,\"client_ca\"|AT+SYSMFG=1,\"client_cert\"|AT+SYSMFG=1,\"client_key\"|"
+		"AT+SYSMFG=2,\"client_ca\",\"client_ca.0\",8,20|[20]|"
+		"AT+SYSMFG=1,\"client_ca\",\"client_ca.0\"|"
+		"AT+SYSMFG=2,\"client_cert\",\"client_cert.0\",8,16|[16]|"
+		"AT+SYSMFG=1,\"client_cert\",\"client_cert.0\"|"
+		"AT+SYSMFG=2,\"client_key\",\"client_key.0\",8,8|[8]|"
+		"AT+SYSMFG=1,\"client_key\",\"client_key.0\"|"
+		"AT+CWSTATE?|AT+CWJAP=\"lab\",\"hunter2\"|AT+CWSTATE?|AT+SYSTIMESTAMP=1790000000|");
+	assert_string_equal(b->states, ">probing>identifying>configuring>provisioning>joining"
+				       ">setting-clock>ready");
+	assert_int_equal(device_authority_slot(b->dev, &b->authority), 0);
+	assert_int_equal(device_identity_slot(b->dev, &b->identity), 0);
+	assert_int_equal(b->dev->flash_writes, 3);
+	assert_string_equal(b->dev->mac, "24:0a:c4:12:34:56");
+}
+
+/* The second start: read and compared, never written. */
+static void test_nothing_written_if_equal(void **state)
+{
+	struct bench *b = *state;
+
+	preload(b, CERT_KIND_CA, 0, &b->key, 8); /* somebody else's */
+	preload(b, CERT_KIND_CA, 5, &b->ca, 8);
+	preload(b, CERT_KIND_CERT, 3, &b->cert, 8);
+	preload(b, CERT_KIND_KEY, 3, &b->key, 8);
+	bench_up(b);
+	assert_ready(b);
+	assert_null(strstr(b->chip.told, "SYSMFG=2"));
+	assert_null(strstr(b->chip.told, "SYSMFG=0"));
+	assert_int_equal(b->dev->flash_writes, 0);
+	assert_int_equal(device_authority_slot(b->dev, &b->authority), 5);
+	assert_int_equal(device_identity_slot(b->dev, &b->identity), 3);
+}
+
+static void test_other_content_is_left_alone(void **state)
+{
+	struct bench *b = *state;
+
+	preload(b, CERT_KIND_CA, 0, &b->key, 8);
+	preload(b, CERT_KIND_CERT, 0, &b->ca, 8);
+	preload(b, CERT_KIND_KEY, 1, &b->ca, 8);
+	bench_up(b);
+	assert_ready(b);
+	assert_int_equal(device_authority_slot(b->dev, &b->authority), 1);
+	assert_int_equal(device_identity_slot(b->dev, &b->identity), 2);
+	assert_memory_equal(b->chip.nvs[CERT_KIND_CA][0].data, b->key.data, b->key.len);
+	assert_memory_equal(b->chip.nvs[CERT_KIND_KEY][1].data, b->ca.data, b->ca.len);
+}
+
+static void test_key_of_wrong_type_is_erased_first(void **state)
+{
+	struct bench *b = *state;
+
+	b->authority.slot = 4;
+	preload(b, CERT_KIND_CA, 4, &b->ca, 7);
+	bench_up(b);
+	assert_ready(b);
+	assert_non_null(strstr(b->chip.told, "AT+SYSMFG=0,\"client_ca\",\"client_ca.4\"|"
+					     "AT+SYSMFG=2,\"client_ca\",\"client_ca.4\",8,20|[20]|"
+					     "AT+SYSMFG=1,\"client_ca\",\"client_ca.4\"|"));
+}
+
+static void test_write_is_read_back(void **state)
+{
+	struct bench *b = *state;
+
+	b->chip.corrupt = 1;
+	bench_up(b);
+	assert_ready(b);
+	assert_int_equal(count_of(b->chip.told, "SYSMFG=2,\"client_ca\""), 2);
+	assert_int_equal(count_of(b->chip.told, "SYSMFG=1,\"client_ca\",\"client_ca.0\""), 2);
+	assert_memory_equal(b->chip.nvs[CERT_KIND_CA][0].data, b->ca.data, b->ca.len);
+}
+
+static void test_write_that_never_holds(void **state)
+{
+	struct bench *b = *state;
+
+	b->chip.corrupt = 1000;
+	bench_up(b);
+	assert_failed(b, "client_ca.0 does not read back");
+	assert_int_equal(count_of(b->chip.told, "SYSMFG=2,\"client_ca\""), 3);
+}
+
+static void test_no_slot_is_free(void **state)
+{
+	struct bench *b = *state;
+
+	for (int slot = 0; slot < SLOTS_COUNT; slot++)
+		preload(b, CERT_KIND_CA, slot, &b->key, 8);
+	bench_up(b);
+	assert_failed(b, "no slot is free for authority corp");
+	assert_null(strstr(b->chip.told, "SYSMFG=2"));
+}
+
+/* ---- what it is ---- */
+
+static void test_old_version_is_refused(void **state)
+{
+	static const char *const old[] = {
+		"AT version:2.4.0.0(x - ESP32 - y)", "AT version:3.1.9.0(x - ESP32 - y)",
+		"AT version:1.7.5.0(x - ESP8266 - y)",
+	};
+	struct bench *b = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(old); i++) {
+		b->chip.gmr = old[i];
+		chip_forget(b);
+		bench_up(b);
+		assert_failed(b, "too old, espatd needs 3.2.0");
+		assert_null(strstr(b->chip.told, "AT+SYSSTORE")); /* nothing was touched */
+	}
+	b->chip.gmr = "AT version:3.2.0.0(x - ESP32 - y)";
+	bench_up(b);
+	assert_ready(b);
+}
+
+static void test_missing_command_is_refused(void **state)
+{
+	static const char *const needed[] = {
+		"AT+SYSMFG", "AT+SYSTIMESTAMP", "AT+CIPSSLCCONF", "AT+CIPSSLCSNI", "AT+CIPSSLCCN",
+	};
+	struct bench *b = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(needed); i++) {
+		b->chip.without = needed[i];
+		bench_up(b);
+		assert_failed(b, needed[i]);
+	}
+	b->chip.without = "AT+CIPRECVTYPE";
+	chip_forget(b);
+	bench_up(b);
+	assert_ready(b);
+	assert_non_null(strstr(b->chip.told, "AT+CIPRECVMODE=0|"));
+	assert_null(strstr(b->chip.told, "CIPRECVTYPE"));
+}
+
+/* ---- probing ---- */
+
+static void test_silent_chip(void **state)
+{
+	struct bench *b = *state;
+
+	b->chip.mute = true;
+	bench_up(b);
+	assert_failed(b, "no answer from a chip at 115200 baud");
+	b->chip.mute = false;
+	b->chip.in_len = 0;
+	bench_pass(b, 60 * TIMERS_S);
+	assert_ready(b); /* without being asked again */
+}
+
+/* What came before the echoed word is history: old results, prompts and blocks count for nothing. */
+static void test_noise_before(void **state)
+{
+	struct bench *b = *state;
+
+	device_port_up(b->dev, 115200);
+	chip_say(b, "\r\nOK\r\n>\x01\xff\xfe\r\n\r\n+IPD,0,3:abc\r\n\r\nERROR\r\nready?\r\n");
+	bench_pass(b, 20 * TIMERS_S);
+	assert_ready(b);
+}
+
+/* An unfinished SYSMFG block, which nothing cancels: it is filled up. */
+static void test_unfinished_block(void **state)
+{
+	struct bench *b = *state;
+
+	b->chip.wanted = 40;
+	strcpy(b->chip.wanted_for, "AT+SYSMFG=2,\"client_ca\",\"client_ca.7\",8,40");
+	bench_up(b);
+	assert_ready(b);
+}
+
+/* ---- restarts ---- */
+
+static void test_refusal_ends_in_one_reset(void **state)
+{
+	struct bench *b = *state;
+
+	chip_answer(b, "AT+CIPMUX=1", "\r\nERROR\r\n", 1);
+	bench_up(b);
+	assert_ready(b);
+	assert_int_equal(count_of(b->chip.told, "AT+RST|"), 1);
+	/* For ever: once reset, then said and tried again later. */
+	chip_answer(b, "AT+CIPMUX=1", "\r\nERROR\r\n", -1);
+	chip_forget(b);
+	bench_up(b);
+	assert_failed(b, "refuses AT+CIPMUX=1, even after a reset");
+	assert_int_equal(count_of(b->chip.told, "AT+RST|"), 1);
+}
+
+static void test_stale_alpn_is_reset(void **state)
+{
+	struct bench *b = *state;
+
+	chip_answer(b, "AT+CIPSSLCALPN?", "+CIPSSLCALPN:2,mqtt\r\n\r\nOK\r\n", 1);
+	bench_up(b);
+	assert_ready(b);
+	assert_int_equal(count_of(b->chip.told, "AT+RST|"), 1);
+}
+
+/* `ready` after each command of a bring-up, in its answer's place: always ready in the end. */
+static void test_reset_at_any_command(void **state)
+{
+	static const char *const commands[] = {
+		"ATE1", "ATESPATD", "ATE0", "AT+GMR", "AT+CMD?", "AT+CIPSTAMAC?", "AT+SYSSTORE=0",
+		"AT+CIPMUX=1", "AT+CWMODE?", "AT+CWMODE=1", "AT+SYSMFG=1,\"client_ca\"",
+		"AT+SYSMFG=2,\"client_ca\"", "AT+SYSMFG=2,\"client_key\"",
+		"AT+SYSMFG=1,\"client_key\",\"client_key.0\"", "AT+CWSTATE?", "AT+CWJAP",
+		"AT+SYSTIMESTAMP=",
+	};
+	struct bench *b = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+		teardown(state);
+		setup(state);
+		chip_answer(b, commands[i], "\r\nready\r\n", 1);
+		bench_up(b);
+		assert_ready(b);
+		assert_int_equal(count_of(b->chip.told, "AT+RST|"), 0);
+		assert_memory_equal(b->chip.nvs[CERT_KIND_KEY][0].data, b->key.data, b->key.len);
+	}
+}
+
+/* No answer to each of them, once. */
+static void test_silence_at_any_command(void **state)
+{
+	static const char *const commands[] = {
+		"ATE1", "ATESPATD", "ATE0", "AT+GMR", "AT+CMD?", "AT+CIPSTAMAC?", "AT+SYSSTORE=0",
+		"AT+CWMODE?", "AT+CIPSSLCALPN?", "AT+SYSMFG=1,\"client_ca\"",
+		"AT+SYSMFG=1,\"client_key\",\"client_key.0\"", "AT+SYSMFG=2,\"client_ca\"",
+		"AT+CWSTATE?", "AT+CWJAP", "AT+SYSTIMESTAMP=",
+	};
+	struct bench *b = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+		teardown(state);
+		setup(state);
+		chip_answer(b, commands[i], NULL, 1);
+		device_port_up(b->dev, 115200);
+		bench_pass(b, 120 * TIMERS_S);
+		if (b->dev->state != DEVICE_READY)
+			fail_msg("%s: %s", commands[i], device_state_name(b->dev->state));
+	}
+}
+
+/* ---- Wi-Fi and clock ---- */
+
+static void test_join_failure_has_words(void **state)
+{
+	struct bench *b = *state;
+
+	chip_answer(b, "AT+CWJAP", "+CWJAP:3\r\n\r\nERROR\r\n", 1);
+	bench_up(b);
+	assert_failed(b, "cannot join Wi-Fi \"lab\": no such access point in range");
+	bench_pass(b, 60 * TIMERS_S);
+	assert_ready(b);
+}
+
+static void test_joined_already(void **state)
+{
+	struct bench *b = *state;
+
+	b->chip.joined = true;
+	bench_up(b);
+	assert_ready(b);
+	assert_null(strstr(b->chip.told, "CWJAP"));
+}
+
+static void test_wifi_lost_and_back(void **state)
+{
+	struct bench *b = *state;
+
+	bench_up(b);
+	chip_forget(b);
+	b->chip.joined = false;
+	chip_say(b, "WIFI DISCONNECT\r\n");
+	assert_int_equal(b->dev->state, DEVICE_JOINING);
+	b->chip.joined = true;
+	chip_say(b, "WIFI CONNECTED\r\nWIFI GOT IP\r\n");
+	assert_ready(b);
+	assert_null(strstr(b->chip.told, "CWJAP=")); /* the chip came back by itself */
+}
+
+static void test_host_clock_not_set(void **state)
+{
+	struct bench *b = *state;
+
+	b->wallclock = 1000;
+	bench_up(b);
+	assert_failed(b, "host's own clock is not set");
+	assert_null(strstr(b->chip.told, "SYSTIMESTAMP"));
+}
+
+static void test_port_down(void **state)
+{
+	struct bench *b = *state;
+
+	bench_up(b);
+	device_port_down(b->dev, "unplugged");
+	assert_int_equal(b->dev->state, DEVICE_ABSENT);
+	assert_null(device_free_link(b->dev));
+	chip_forget(b);
+	chip_say(b, "\r\nready\r\n");
+	bench_pass(b, 100 * TIMERS_S);
+	assert_string_equal(b->chip.told, "");
+	bench_up(b);
+	assert_ready(b);
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(test_factory_chip),
+		T(test_nothing_written_if_equal),
+		T(test_other_content_is_left_alone),
+		T(test_key_of_wrong_type_is_erased_first),
+		T(test_write_is_read_back),
+		T(test_write_that_never_holds),
+		T(test_no_slot_is_free),
+		T(test_old_version_is_refused),
+		T(test_missing_command_is_refused),
+		T(test_silent_chip),
+		T(test_noise_before),
+		T(test_unfinished_block),
+		T(test_refusal_ends_in_one_reset),
+		T(test_stale_alpn_is_reset),
+		T(test_reset_at_any_command),
+		T(test_silence_at_any_command),
+		T(test_join_failure_has_words),
+		T(test_joined_already),
+		T(test_wifi_lost_and_back),
+		T(test_host_clock_not_set),
+		T(test_port_down),
+	};
+
+	return cmocka_run_group_tests_name("device", tests, NULL, NULL);
+}
