@@ -21,6 +21,12 @@
  * driver), and a block of that size may be on its way to it. */
 #define CHAN_LINE_BYTES (2 * 8192 + AT_LINE_MAX)
 
+/*
+ * Answers that need neither flash nor network: the prompt, and the receipt of a CIPSEND block, which
+ * comes when its last byte has come in (captures 31, 47).
+ */
+#define CHAN_TIMEOUT_PROMPT (2 * TIMERS_S)
+
 static void chan_kick(struct chan *chan);
 
 const char *chan_result_text(enum chan_result result)
@@ -53,7 +59,7 @@ static void chan_write_head(struct chan *chan)
 		  cmd->line.text);
 	cmd->phase = CHAN_PHASE_HEAD;
 	chan->commands++;
-	chan_arm(chan, cmd->timeout);
+	chan_arm(chan, cmd->kind == CHAN_PLAIN ? cmd->timeout : CHAN_TIMEOUT_PROMPT);
 	chan->ops->write(chan->userdata, cmd->line.text, cmd->line.len);
 }
 
@@ -161,7 +167,7 @@ static void chan_on_ok(struct chan *chan)
 			return;
 		}
 		cmd->phase = CHAN_PHASE_PROMPT;
-		chan_arm(chan, cmd->timeout);
+		chan_arm(chan, CHAN_TIMEOUT_PROMPT);
 		return;
 	}
 	if (cmd->phase == CHAN_PHASE_PAYLOAD && cmd->kind == CHAN_BLOCK) {
@@ -180,7 +186,7 @@ static void chan_on_prompt(struct chan *chan)
 		return;
 	}
 	cmd->phase = CHAN_PHASE_PAYLOAD;
-	chan_arm(chan, cmd->timeout);
+	chan_arm(chan, cmd->kind == CHAN_SEND ? CHAN_TIMEOUT_PROMPT : cmd->timeout);
 	log_debug("%s: > [%zu bytes]", chan->name, cmd->payload_len);
 	chan->ops->write(chan->userdata, cmd->payload, cmd->payload_len);
 }

@@ -60,7 +60,7 @@ struct chan_cmd {
 	bool secret; /* the line is not shown in logs */
 	const void *payload;
 	size_t payload_len;
-	uint64_t timeout; /* µs for each answer; what the line itself takes comes on top */
+	uint64_t timeout; /* µs for the final answer; what the line itself takes comes on top */
 	/* Both may be NULL. Reply lines other than final results and known reports; a blob's bytes. */
 	void (*on_line)(struct chan_cmd *cmd, const char *text, size_t len);
 	void (*on_data)(struct chan_cmd *cmd, const struct at_block *block, const uint8_t *data,

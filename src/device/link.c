@@ -16,7 +16,8 @@
  * all (field notes 2.2); until then the command channel is blocked and nothing can be done about it.
  */
 #define LINK_TIMEOUT_START (75 * TIMERS_S)
-#define LINK_TIMEOUT_SEND (15 * TIMERS_S)
+/* From the receipt of a block to its verdict: a server that does not read holds the chip up. */
+#define LINK_TIMEOUT_SEND (60 * TIMERS_S)
 #define LINK_TIMEOUT_CLOSE (10 * TIMERS_S)
 /* A CLOSED that comes after the OK of its CIPCLOSE must not hit the link's next user. */
 #define LINK_LATE_CLOSED (1 * TIMERS_S)
