@@ -59,6 +59,16 @@ static void device_report_ready(struct device *dev)
 	device_enter_state(dev, DEVICE_PROBING);
 }
 
+/*
+ * If what the chip says of links is about ours: also while Wi-Fi is gone, when it closes them one by
+ * one (protocol fact 23), and while the clock is set once a day.
+ */
+static bool device_has_links(const struct device *dev)
+{
+	return dev->state == DEVICE_READY || dev->state == DEVICE_JOINING ||
+	       dev->state == DEVICE_CLOCK;
+}
+
 static void device_on_report(void *userdata, const struct at_report *report)
 {
 	struct device *dev = userdata;
@@ -69,7 +79,7 @@ static void device_on_report(void *userdata, const struct at_report *report)
 		return;
 	case AT_REPORT_CONNECT:
 	case AT_REPORT_CLOSED:
-		if (dev->state != DEVICE_READY || report->link < 0)
+		if (!device_has_links(dev) || report->link < 0)
 			return;
 		if (report->type == AT_REPORT_CONNECT)
 			link_report_connect(&dev->links[report->link]);
@@ -91,7 +101,7 @@ static void device_on_ipd(void *userdata, int link, const uint8_t *data, size_t 
 {
 	struct device *dev = userdata;
 
-	if (dev->state == DEVICE_READY)
+	if (device_has_links(dev))
 		link_ipd(&dev->links[link], data, len);
 }
 

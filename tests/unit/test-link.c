@@ -1,0 +1,643 @@
+/* SPDX-License-Identifier: MIT */
+/* device/link: connects, sends, receives and ends, on a scripted chip and a virtual clock. */
+#include "test.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fake-chip.h"
+
+struct user {
+	struct link *link;
+	int opened, ends, data_ends, sents;
+	enum link_end end;
+	char data[8192];
+	size_t len;
+};
+
+static void on_opened(void *user)
+{
+	((struct user *)user)->opened++;
+}
+
+static void on_data(void *user, const uint8_t *data, size_t len)
+{
+	struct user *u = user;
+
+	assert_true(u->len + len <= sizeof(u->data));
+	memcpy(u->data + u->len, data, len);
+	u->len += len;
+}
+
+static void on_data_end(void *user)
+{
+	((struct user *)user)->data_ends++;
+}
+
+static void on_sent(void *user)
+{
+	((struct user *)user)->sents++;
+}
+
+static void on_closed(void *user, enum link_end end)
+{
+	struct user *u = user;
+
+	u->ends++;
+	u->end = end;
+}
+
+static const struct link_ops user_ops = { on_opened, on_data, on_data_end, on_sent, on_closed };
+
+static const struct link_target mutual = {
+	.host = "broker.example", .port = 8883, .server_name = "broker.example",
+	.auth = LINK_AUTH_MUTUAL, .pki = 3, .ca = 5,
+};
+
+static struct user users[8];
+
+static int setup(void **state)
+{
+	static struct bench b;
+
+	memset(users, 0, sizeof(users));
+	bench_init(&b);
+	b.chip.joined = true;
+	bench_up(&b);
+	assert_int_equal(b.dev->state, DEVICE_READY);
+	chip_forget(&b);
+	*state = &b;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	bench_free(*state);
+	return 0;
+}
+
+/* Only the commands are submitted; bench_run() lets the chip answer. */
+static struct user *start(struct bench *b, size_t i, const struct link_target *target)
+{
+	struct user *u = &users[i];
+
+	memset(u, 0, sizeof(*u));
+	u->link = device_free_link(b->dev);
+	assert_non_null(u->link);
+	assert_int_equal(link_open(u->link, target, &user_ops, u), 0);
+	return u;
+}
+
+static struct user *open_link(struct bench *b, size_t i)
+{
+	struct user *u = start(b, i, &mutual);
+
+	bench_run(b);
+	assert_int_equal(u->opened, 1);
+	assert_int_equal(u->link->state, LINK_OPEN);
+	return u;
+}
+
+static void send_bytes(struct bench *b, struct user *u, const void *data, size_t len)
+{
+	size_t size = 0;
+	uint8_t *tx = link_tx_buffer(u->link, &size);
+
+	assert_non_null(tx);
+	assert_in_range(len, 1, size);
+	memcpy(tx, data, len);
+	link_tx_submit(u->link, len);
+}
+
+static void assert_ended(const struct user *u, enum link_end end)
+{
+	assert_int_equal(u->ends, 1);
+	assert_int_equal(u->end, end);
+}
+
+/* ---- connecting ---- */
+
+#define NAMES "AT+CIPSSLCSNI=0,\"broker.example\"|AT+CIPSSLCCN=0,\"broker.example\"|"
+#define START "AT+CIPSTART=0,\"SSL\",\"broker.example\",8883|"
+
+static void test_commands_of_each_mode(void **state)
+{
+	static const struct {
+		enum link_auth auth;
+		const char *told;
+	} rows[] = {
+		{ LINK_AUTH_NONE, "AT+CIPSSLCCONF=0,0|" NAMES START },
+		{ LINK_AUTH_CLIENT, "AT+CIPSSLCCONF=0,1,3,0|" NAMES START },
+		{ LINK_AUTH_SERVER, "AT+CIPSSLCCONF=0,2,0,5|" NAMES START },
+		{ LINK_AUTH_MUTUAL, "AT+CIPSSLCCONF=0,3,3,5|" NAMES START },
+	};
+	struct bench *b = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct link_target target = mutual;
+		struct user *u;
+
+		target.auth = rows[i].auth;
+		u = start(b, 0, &target);
+		bench_run(b);
+		assert_int_equal(u->opened, 1);
+		assert_string_equal(b->chip.told, rows[i].told);
+		link_close(u->link);
+		bench_run(b);
+		assert_int_equal(u->link->state, LINK_FREE);
+		chip_forget(b);
+	}
+}
+
+/* The firmware forgets SNI and CN with each link that closes (capture 44), CIPSSLCCONF it keeps. */
+static void test_names_are_fresh_each_time(void **state)
+{
+	struct bench *b = *state;
+	struct link_target other = mutual;
+	struct user *u = open_link(b, 0);
+
+	link_close(u->link);
+	bench_run(b);
+	chip_forget(b);
+	u = open_link(b, 0);
+	assert_string_equal(b->chip.told, NAMES START);
+	link_close(u->link);
+	bench_run(b);
+	chip_forget(b);
+	other.ca = 6;
+	other.server_name = "other.example";
+	start(b, 0, &other);
+	bench_run(b);
+	assert_string_equal(b->chip.told, "AT+CIPSSLCCONF=0,3,3,6|AT+CIPSSLCSNI=0,\"other.example\"|"
+					  "AT+CIPSSLCCN=0,\"other.example\"|" START);
+	/* After a reset of the chip nothing is known any more. */
+	chip_say(b, "\r\nready\r\n");
+	bench_run(b);
+	assert_int_equal(b->dev->state, DEVICE_READY);
+	chip_forget(b);
+	memset(b->chip.open, 0, sizeof(b->chip.open));
+	start(b, 0, &other);
+	bench_run(b);
+	assert_int_equal(count_of(b->chip.told, "AT+CIPSSLCCONF=0,3,3,6|"), 1);
+}
+
+static void test_refused_setting_aborts(void **state)
+{
+	static const char *const settings[] = {
+		"AT+CIPSSLCCONF", "AT+CIPSSLCSNI", "AT+CIPSSLCCN",
+	};
+	struct bench *b = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(settings); i++) {
+		struct user *u;
+
+		teardown(state);
+		setup(state);
+		chip_answer(b, settings[i], "\r\nERROR\r\n", 1);
+		u = start(b, 0, &mutual);
+		bench_run(b);
+		assert_ended(u, LINK_END_SETTINGS);
+		assert_int_equal(u->opened, 0);
+		assert_null(strstr(b->chip.told, "CIPSTART"));
+		assert_int_equal(u->link->state, LINK_FREE);
+		/* The setting that failed is made again. */
+		chip_forget(b);
+		open_link(b, 0);
+		assert_int_equal(count_of(b->chip.told, settings[i]), 1);
+	}
+}
+
+/* Whose CLOSED it was cannot be told, and the settings may be gone with it. */
+static void test_closed_voids_the_attempt(void **state)
+{
+	static const struct {
+		const char *command, *reply;
+		bool started;
+	} rows[] = {
+		{ "AT+CIPSSLCCONF", "0,CLOSED\r\n\r\nOK\r\n", false },
+		{ "AT+CIPSSLCSNI", "0,CLOSED\r\n\r\nOK\r\n", false },
+		{ "AT+CIPSSLCCN", "\r\nOK\r\n0,CLOSED\r\n", true },
+		{ "AT+CIPSSLCCN", "0,CLOSED\r\n\r\nOK\r\n", false },
+		{ "AT+CIPSTART", "0,CLOSED\r\n0,CONNECT\r\n\r\nOK\r\n", true },
+		{ "AT+CIPSTART", "0,CONNECT\r\n0,CLOSED\r\n\r\nOK\r\n", true },
+		{ "AT+CIPSTART", "\r\nOK\r\n", true }, /* no CONNECT at all */
+	};
+	struct bench *b = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct user *u;
+
+		teardown(state);
+		setup(state);
+		chip_answer(b, rows[i].command, rows[i].reply, 1);
+		u = start(b, 0, &mutual);
+		bench_run(b);
+		if (u->opened || u->ends != 1 || u->end != LINK_END_VOID)
+			fail_msg("row %zu: opened %d, end %d", i, u->opened, u->end);
+		assert_int_equal(count_of(b->chip.told, "CIPSTART"), rows[i].started);
+		bench_pass(b, 5 * TIMERS_S);
+		assert_int_equal(u->link->state, LINK_FREE);
+		open_link(b, 0);
+	}
+}
+
+static void test_refused_connection(void **state)
+{
+	struct bench *b = *state;
+	struct user *u;
+
+	chip_answer(b, "AT+CIPSTART", "\r\nERROR\r\n0,CLOSED\r\n", 1);
+	u = start(b, 0, &mutual);
+	bench_run(b);
+	assert_ended(u, LINK_END_REFUSED);
+	assert_int_equal(u->link->state, LINK_FREE);
+	assert_int_equal(b->dev->state, DEVICE_READY);
+	assert_null(strstr(b->chip.told, "CIPCLOSE"));
+	open_link(b, 0);
+}
+
+static void test_name_that_no_command_carries(void **state)
+{
+	struct bench *b = *state;
+	struct link_target target = mutual;
+	char name[300];
+	struct link *link = device_free_link(b->dev);
+
+	target.server_name = "x\r\nAT+RST";
+	assert_int_equal(link_open(link, &target, &user_ops, &users[0]), -EINVAL);
+	memset(name, 'x', sizeof(name) - 1);
+	name[sizeof(name) - 1] = '\0';
+	target.server_name = name;
+	assert_int_equal(link_open(link, &target, &user_ops, &users[0]), -E2BIG);
+	target.server_name = "x";
+	target.host = name;
+	assert_int_equal(link_open(link, &target, &user_ops, &users[0]), -E2BIG);
+	bench_run(b);
+	assert_string_equal(b->chip.told, "");
+	assert_int_equal(users[0].ends, 0);
+	open_link(b, 0);
+}
+
+static void test_five_links_and_no_sixth(void **state)
+{
+	struct bench *b = *state;
+	struct user *u;
+
+	start(b, 0, &mutual);
+	assert_null(device_free_link(b->dev)); /* a handshake is under way */
+	bench_run(b);
+	for (size_t i = 1; i < AT_LINKS; i++)
+		assert_int_equal(open_link(b, i)->link->id, (int)i);
+	assert_null(device_free_link(b->dev));
+	b->rooms = 0;
+	u = &users[2];
+	link_close(u->link);
+	bench_run(b);
+	assert_true(b->rooms > 0);
+	assert_ptr_equal(device_free_link(b->dev), u->link);
+	assert_int_equal(u->ends, 0); /* who closes is not told */
+}
+
+/* ---- ends ---- */
+
+static void test_closed_by_the_server(void **state)
+{
+	struct bench *b = *state;
+	struct user *u = open_link(b, 0), *other = open_link(b, 1);
+
+	b->chip.open[0] = false;
+	chip_forget(b);
+	chip_say(b, "\r\n+IPD,0,5:bye\r\n\r\n0,CLOSED\r\n");
+	assert_ended(u, LINK_END_PEER);
+	assert_memory_equal(u->data, "bye\r\n", 5);
+	assert_int_equal(u->data_ends, 1);
+	assert_int_equal(u->link->state, LINK_FREE);
+	assert_string_equal(b->chip.told, ""); /* nothing is left to close */
+	assert_int_equal(other->ends, 0);
+	chip_say(b, "0,CLOSED\r\n"); /* once more, on a free link */
+	assert_int_equal(b->dev->state, DEVICE_READY);
+}
+
+static void test_closed_by_the_user_while_connecting(void **state)
+{
+	struct bench *b = *state;
+	struct user *u = start(b, 0, &mutual);
+
+	link_close(u->link);
+	bench_run(b);
+	assert_int_equal(u->link->state, LINK_FREE);
+	assert_null(strstr(b->chip.told, "CIPSTART"));
+	chip_answer(b, "AT+CIPSTART", NULL, 1);
+	u = start(b, 0, &mutual);
+	bench_run(b);
+	assert_int_equal(u->link->state, LINK_CONNECTING);
+	link_close(u->link);
+	b->chip.open[0] = true;
+	chip_say(b, "0,CONNECT\r\n\r\nOK\r\n");
+	assert_non_null(strstr(b->chip.told, "AT+CIPCLOSE=0|"));
+	assert_int_equal(u->link->state, LINK_FREE);
+	assert_int_equal(u->ends, 0);
+	assert_int_equal(u->opened, 0);
+}
+
+/* CLOSED after the OK of CIPCLOSE: the next user's link must not end by it. */
+static void test_late_closed(void **state)
+{
+	struct bench *b = *state;
+	struct user *u = open_link(b, 0);
+
+	chip_answer(b, "AT+CIPCLOSE=0", "\r\nOK\r\n", 1);
+	link_close(u->link);
+	bench_run(b);
+	b->chip.open[0] = false;
+	assert_int_equal(u->link->state, LINK_CLOSING);
+	assert_int_equal(device_free_link(b->dev)->id, 1);
+	chip_say(b, "0,CLOSED\r\n");
+	assert_int_equal(u->link->state, LINK_FREE);
+	/* It never comes: the wait is bounded. */
+	u = open_link(b, 0);
+	chip_answer(b, "AT+CIPCLOSE=0", "\r\nOK\r\n", 1);
+	link_close(u->link);
+	bench_pass(b, 2 * TIMERS_S);
+	assert_int_equal(u->link->state, LINK_FREE);
+}
+
+static void test_ready_ends_all_links(void **state)
+{
+	struct bench *b = *state;
+	struct user *one = open_link(b, 0), *two = open_link(b, 1), *three;
+
+	send_bytes(b, two, "abc", 3);
+	three = start(b, 2, &mutual);
+	memset(b->chip.open, 0, sizeof(b->chip.open));
+	b->chip.in_len = 0;
+	b->chip.echo = true;
+	chip_say(b, "\r\nready\r\n");
+	assert_ended(one, LINK_END_RESET);
+	assert_ended(two, LINK_END_RESET);
+	assert_ended(three, LINK_END_RESET);
+	assert_int_equal(b->dev->state, DEVICE_READY);
+	assert_non_null(strstr(b->chip.told, "AT+CIPMUX=1|"));
+	assert_null(strstr(b->chip.told, "SYSMFG=2"));
+	open_link(b, 0);
+}
+
+static void test_unanswered_command_ends_all(void **state)
+{
+	struct bench *b = *state;
+	struct user *u = open_link(b, 0);
+
+	chip_answer(b, "AT+CIPSEND", NULL, 1);
+	send_bytes(b, u, "abc", 3);
+	bench_pass(b, 60 * TIMERS_S);
+	assert_ended(u, LINK_END_RESET);
+	assert_int_equal(b->dev->state, DEVICE_READY);
+}
+
+/* WIFI DISCONNECT is followed by CLOSED of each link (protocol fact 23). */
+static void test_wifi_loss_ends_links(void **state)
+{
+	struct bench *b = *state;
+	struct user *u = open_link(b, 0);
+
+	memset(b->chip.open, 0, sizeof(b->chip.open));
+	chip_say(b, "WIFI DISCONNECT\r\n0,CLOSED\r\n");
+	bench_pass(b, 20 * TIMERS_S);
+	assert_int_equal(b->dev->state, DEVICE_READY);
+	assert_int_equal(u->ends, 1);
+	assert_int_equal(u->link->state, LINK_FREE);
+}
+
+/* Once a day the clock is set: links stay open, and what comes meanwhile counts. */
+static void test_clock_refresh_loses_nothing(void **state)
+{
+	struct bench *b = *state;
+	struct user *u = open_link(b, 0), *two = open_link(b, 1);
+
+	chip_forget(b);
+	chip_answer(b, "AT+SYSTIMESTAMP", "\r\n+IPD,0,3:abc\r\n1,CLOSED\r\n\r\nOK\r\n", 1);
+	bench_pass(b, 24 * 3600 * TIMERS_S + TIMERS_S);
+	assert_non_null(strstr(b->chip.told, "SYSTIMESTAMP"));
+	assert_int_equal(b->dev->state, DEVICE_READY);
+	assert_int_equal(u->ends, 0);
+	assert_int_equal(u->len, 3);
+	assert_ended(two, LINK_END_PEER);
+}
+
+/* ---- data ---- */
+
+static void test_data_of_nobody_is_trouble(void **state)
+{
+	struct bench *b = *state;
+	struct user *u = open_link(b, 0);
+
+	chip_say(b, "\r\n+IPD,3,3:abc\r\n");
+	bench_pass(b, 20 * TIMERS_S);
+	assert_ended(u, LINK_END_RESET);
+	assert_string_equal(b->states, ">probing>identifying>configuring>provisioning>joining"
+				       ">setting-clock>ready");
+}
+
+static void test_connection_of_nobody_is_trouble(void **state)
+{
+	struct bench *b = *state;
+	struct user *u = open_link(b, 0);
+
+	chip_say(b, "4,CONNECT\r\n");
+	bench_pass(b, 20 * TIMERS_S);
+	assert_ended(u, LINK_END_RESET);
+	assert_int_equal(b->dev->state, DEVICE_READY);
+}
+
+static void test_send(void **state)
+{
+	static uint8_t data[LINK_BLOCK_MAX];
+	struct bench *b = *state;
+	struct user *u = open_link(b, 0);
+	size_t size;
+
+	for (size_t i = 0; i < sizeof(data); i++)
+		data[i] = (uint8_t)(i * 31 + i / 256);
+	chip_forget(b);
+	send_bytes(b, u, data, sizeof(data));
+	assert_null(link_tx_buffer(u->link, &size)); /* one at a time */
+	bench_run(b);
+	assert_string_equal(b->chip.told, "AT+CIPSEND=0,8192|[8192]|");
+	assert_int_equal(u->sents, 1);
+	assert_memory_equal(b->chip.sent, data, sizeof(data));
+	assert_non_null(link_tx_buffer(u->link, &size));
+}
+
+/* A client's bytes can never cancel a send (protocol fact 20). */
+static void test_plus(void **state)
+{
+	static const char *const texts[] = {
+		"+++", "abc+++", "+++abc", "++++++++++", "a++b+++c++++d", "++", "+", "+++\r\nAT+RST\r\n",
+	};
+	struct bench *b = *state;
+	struct user *u = open_link(b, 0);
+	static char many[8192];
+
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		b->chip.sent_len = 0;
+		send_bytes(b, u, texts[i], strlen(texts[i]));
+		bench_run(b);
+		assert_int_equal(b->chip.sent_len, strlen(texts[i]));
+		assert_memory_equal(b->chip.sent, texts[i], strlen(texts[i]));
+		assert_int_equal(u->sents, (int)i + 1);
+	}
+	b->chip.sent_len = 0;
+	chip_forget(b);
+	memset(many, '+', 1000);
+	send_bytes(b, u, many, 1000);
+	bench_run(b);
+	assert_int_equal(b->chip.sent_len, 1000);
+	assert_memory_equal(b->chip.sent, many, 1000);
+	assert_int_equal(b->chip.blocks_with_plus, 0);
+}
+
+static void test_block_len(void **state)
+{
+	static uint8_t data[LINK_BLOCK_MAX + 10];
+	uint64_t seed = 0x5eed0006;
+
+	memset(data, 'x', sizeof(data));
+	assert_int_equal(link_block_len(data, sizeof(data)), LINK_BLOCK_MAX);
+	assert_int_equal(link_block_len(data, 1), 1);
+	assert_int_equal(link_block_len((const uint8_t *)"+++", 3), 2);
+	assert_int_equal(link_block_len((const uint8_t *)"++", 2), 2);
+	/* A run over the border of the largest block stays in bounds, too. */
+	memset(data + LINK_BLOCK_MAX - 2, '+', 4);
+	assert_int_equal(link_block_len(data, sizeof(data)), LINK_BLOCK_MAX);
+	memset(data + LINK_BLOCK_MAX - 3, '+', 4);
+	assert_int_equal(link_block_len(data, sizeof(data)), LINK_BLOCK_MAX - 1);
+	for (size_t round = 0; round < 2000; round++) {
+		size_t len = test_random_below(&seed, 200) + 1, off = 0;
+
+		for (size_t i = 0; i < len; i++)
+			data[i] = test_random_below(&seed, 3) ? '+' : 'a';
+		while (off < len) {
+			size_t n = link_block_len(data + off, len - off);
+
+			assert_in_range(n, 1, len - off);
+			assert_null(memmem(data + off, n, "+++", 3));
+			off += n;
+		}
+		assert_int_equal(off, len);
+	}
+}
+
+static void test_doubtful_send_closes(void **state)
+{
+	static const char *const verdicts[] = {
+		"\r\nRecv 3 bytes\r\n\r\nSEND FAIL\r\n", "\r\nRecv 2 bytes\r\n\r\nSEND OK\r\n",
+		"\r\nSEND Canceled\r\n", "\r\nERROR\r\n",
+		"\r\nbusy p...\r\n\r\nRecv 3 bytes\r\n\r\nSEND OK\r\n",
+	};
+	struct bench *b = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(verdicts); i++) {
+		struct user *u = open_link(b, 0);
+
+		chip_answer(b, "[payload]", verdicts[i], 1);
+		chip_forget(b);
+		send_bytes(b, u, "abc", 3);
+		bench_run(b);
+		assert_ended(u, LINK_END_SEND);
+		assert_int_equal(u->sents, 0);
+		/* Not sent again, closed, and usable again. */
+		assert_string_equal(b->chip.told, "AT+CIPSEND=0,3|[3]|AT+CIPCLOSE=0|");
+		assert_int_equal(u->link->state, LINK_FREE);
+		assert_int_equal(b->dev->state, DEVICE_READY);
+	}
+}
+
+/* The server closes while the chip waits for the payload (capture 30). */
+static void test_closed_during_a_send(void **state)
+{
+	struct bench *b = *state;
+	struct user *u = open_link(b, 0);
+
+	chip_answer(b, "[payload]", "0,CLOSED\r\n\r\nRecv 3 bytes\r\n\r\nSEND FAIL\r\n", 1);
+	chip_forget(b);
+	send_bytes(b, u, "abc", 3);
+	bench_run(b);
+	b->chip.open[0] = false;
+	assert_ended(u, LINK_END_PEER);
+	assert_string_equal(b->chip.told, "AT+CIPSEND=0,3|[3]|");
+	assert_int_equal(u->link->state, LINK_FREE);
+	open_link(b, 0);
+}
+
+static void test_hold(void **state)
+{
+	struct bench *b = *state;
+	struct user *u = open_link(b, 0);
+
+	chip_forget(b);
+	link_hold(u->link, true);
+	link_hold(u->link, true);
+	bench_run(b);
+	assert_string_equal(b->chip.told, "AT+CIPRECVTYPE=0,1|");
+	chip_say(b, "\r\n+IPD,0,1440\r\n"); /* a notice is no data */
+	assert_int_equal(u->len, 0);
+	link_hold(u->link, false);
+	link_hold(u->link, true);
+	link_hold(u->link, false);
+	bench_run(b);
+	assert_string_equal(b->chip.told, "AT+CIPRECVTYPE=0,1|AT+CIPRECVTYPE=0,0|");
+	/* A link that ends while held does not leave the next one so. */
+	link_hold(u->link, true);
+	bench_run(b);
+	link_close(u->link);
+	bench_run(b);
+	assert_false(u->link->passive);
+	/* Refused: what a stalled client gets can not be bounded any more. */
+	u = open_link(b, 0);
+	chip_answer(b, "AT+CIPRECVTYPE", "\r\nERROR\r\n", 1);
+	link_hold(u->link, true);
+	bench_run(b);
+	assert_ended(u, LINK_END_FLOW);
+}
+
+static void test_words(void **state)
+{
+	for (int i = LINK_END_PEER; i <= LINK_END_RESET; i++)
+		for (int k = LINK_END_PEER; k < i; k++)
+			assert_string_not_equal(link_end_text((enum link_end)i),
+						link_end_text((enum link_end)k));
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(test_commands_of_each_mode),
+		T(test_names_are_fresh_each_time),
+		T(test_refused_setting_aborts),
+		T(test_closed_voids_the_attempt),
+		T(test_refused_connection),
+		T(test_name_that_no_command_carries),
+		T(test_five_links_and_no_sixth),
+		T(test_closed_by_the_server),
+		T(test_closed_by_the_user_while_connecting),
+		T(test_late_closed),
+		T(test_ready_ends_all_links),
+		T(test_unanswered_command_ends_all),
+		T(test_wifi_loss_ends_links),
+		T(test_clock_refresh_loses_nothing),
+		T(test_data_of_nobody_is_trouble),
+		T(test_connection_of_nobody_is_trouble),
+		T(test_send),
+		T(test_plus),
+		T(test_block_len),
+		T(test_doubtful_send_closes),
+		T(test_closed_during_a_send),
+		T(test_hold),
+		T(test_words),
+	};
+
+	return cmocka_run_group_tests_name("link", tests, NULL, NULL);
+}
