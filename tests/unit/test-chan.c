@@ -427,28 +427,40 @@ static void test_timeout(void **state)
 	expect(f, "> AT+D|d=0|");
 }
 
-/* The time starts anew with each answer, and with no answer it ends in each phase. */
+/* Prompt and receipt need neither flash nor network: 2 s; the final answer has the command's time. */
 static void test_timeout_of_each_phase(void **state)
 {
-	static const char *const parts[] = { "", "\r\nOK\r\n", "\r\n>", "\r\nRecv 5 bytes\r\n" };
+	static const struct {
+		enum chan_kind kind;
+		const char *parts[5];
+		uint64_t limits[4]; /* after each part; it starts anew with each */
+	} rows[] = {
+		{ CHAN_SEND, { "", "\r\nOK\r\n", "\r\n>", "\r\nRecv 5 bytes\r\n" },
+		  { 2 * TIMERS_S, 2 * TIMERS_S, 2 * TIMERS_S, TIMEOUT } },
+		{ CHAN_BLOCK, { "", "\r\nOK\r\n", "\r\n>" },
+		  { 2 * TIMERS_S, 2 * TIMERS_S, TIMEOUT } },
+		{ CHAN_PLAIN, { "" }, { TIMEOUT } },
+	};
 	struct fixture *f = *state;
 
-	for (size_t until = 0; until < ARRAY_SIZE(parts); until++) {
-		send(f, 0, "hello");
-		for (size_t i = 0; i <= until; i++) {
-			feed(f, parts[i]);
-			if (i < until)
-				advance(f, TIMEOUT);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		for (size_t until = 0; rows[i].parts[until]; until++) {
+			bool plain_kind = rows[i].kind == CHAN_PLAIN;
+
+			submit(prepare(f, 0, "AT+X", rows[i].kind, plain_kind ? NULL : "hello"),
+			       CHAN_DATA);
+			for (size_t k = 0; k <= until; k++) {
+				feed(f, rows[i].parts[k]);
+				advance(f, rows[i].limits[k] + LINE_TIME - TIMERS_MS);
+				assert_int_equal(f->probes[0].dones, 0);
+			}
+			advance(f, 2 * TIMERS_MS);
+			assert_int_equal(f->probes[0].dones, 1);
+			assert_int_equal(f->probes[0].result, CHAN_E_TIMEOUT);
+			assert_non_null(strstr(f->log, "a=3|T:no answer to a command|"));
+			chan_reset(&f->chan);
+			f->len = 0;
 		}
-		advance(f, TIMEOUT + LINE_TIME - TIMERS_MS);
-		assert_int_equal(f->probes[0].dones, 0);
-		advance(f, 2 * TIMERS_MS);
-		assert_int_equal(f->probes[0].dones, 1);
-		assert_int_equal(f->probes[0].result, CHAN_E_TIMEOUT);
-		assert_non_null(strstr(f->log, "a=3|T:no answer to a command|"));
-		chan_reset(&f->chan);
-		f->len = 0;
-	}
 }
 
 static void test_slow_line_takes_longer(void **state)
