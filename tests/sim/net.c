@@ -882,7 +882,7 @@ static void sntp_cb(void *ud, uint32_t events)
 		sim_core_on_sntp(n->core, now_us(), -EPROTO, 0);
 		return;
 	}
-	seconds = (uint32_t)(p[40] << 24 | p[41] << 16 | p[42] << 8 | p[43]);
+	seconds = ((uint32_t)p[40] << 24 | p[41] << 16 | p[42] << 8 | p[43]);
 	/* Era 0 ends in 2036: what is before 1970 there is of era 1. */
 	if (seconds < (int64_t)NTP_EPOCH)
 		seconds += 1ll << 32;
