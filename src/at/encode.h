@@ -14,7 +14,7 @@
 struct at_line {
 	char text[AT_LINE_MAX + 1]; /* NUL-terminated */
 	size_t len;
-	int error;   /* first error: -EINVAL (a byte that cannot be expressed) or -E2BIG */
+	int error; /* first error: -EINVAL (a byte that cannot be expressed) or -E2BIG */
 	int args;
 };
 

@@ -42,7 +42,10 @@ static enum head head_finish(struct at_lexer *l, enum at_block_type type, int li
 	if (len < 1 || len > AT_LEXER_BLOCK_MAX)
 		return HEAD_BAD;
 	l->block = (struct at_block){
-		.type = type, .link = link, .kind = kind, .len = (size_t)len,
+		.type = type,
+		.link = link,
+		.kind = kind,
+		.len = (size_t)len,
 	};
 	return HEAD_BLOCK;
 }

@@ -56,7 +56,7 @@ struct at_token {
 	/* LINE, BLOCK: NUL-terminated, valid until the next call (a NUL byte from the chip is BAD). */
 	const char *text;
 	size_t text_len;
-	bool blank; /* LINE, BLOCK, PROMPT: an empty line came right before */
+	bool blank;            /* LINE, BLOCK, PROMPT: an empty line came right before */
 	struct at_block block; /* BLOCK, DATA, END */
 	const uint8_t *data;   /* DATA: points into the input */
 	size_t len;
@@ -65,11 +65,11 @@ struct at_token {
 
 enum at_lexer_state {
 	AT_LEXER_LINE,
-	AT_LEXER_CR,       /* a CR was read, LF must follow */
+	AT_LEXER_CR, /* a CR was read, LF must follow */
 	AT_LEXER_DATA,
-	AT_LEXER_DATA_CR,  /* the block's CR must follow */
+	AT_LEXER_DATA_CR, /* the block's CR must follow */
 	AT_LEXER_DATA_LF,
-	AT_LEXER_SKIP,     /* after BAD: to the next LF */
+	AT_LEXER_SKIP, /* after BAD: to the next LF */
 };
 
 struct at_lexer {

@@ -49,8 +49,8 @@ bool at_reply_cmd(const char *text, size_t len, char name[AT_NAME_MAX])
 	struct at_scan s = at_scan_at(text, len, 0);
 	long index;
 
-	return at_scan_literal(&s, "+CMD:") && at_scan_number(&s, &index) && at_scan_char(&s, ',') &&
-	       at_scan_string(&s, name, AT_NAME_MAX);
+	return at_scan_literal(&s, "+CMD:") && at_scan_number(&s, &index) &&
+	       at_scan_char(&s, ',') && at_scan_string(&s, name, AT_NAME_MAX);
 }
 
 bool at_reply_mac(const char *text, size_t len, char mac[AT_MAC_MAX + 1])

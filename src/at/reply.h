@@ -6,7 +6,7 @@
 #include <stddef.h>
 
 #define AT_VERSION_MAX 64
-#define AT_NAME_MAX 32    /* of a command */
+#define AT_NAME_MAX 32     /* of a command */
 #define AT_NVS_NAME_MAX 15 /* namespace or key; 16 is ERROR (capture 12) */
 #define AT_MAC_MAX 17
 #define AT_SSID_MAX 32

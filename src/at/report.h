@@ -18,11 +18,11 @@ enum at_report_type {
 	AT_REPORT_RECV, /* "Recv <value> bytes": a CIPSEND block is complete, the verdict follows */
 	AT_REPORT_BUSY, /* "busy p...": the last command was not executed */
 	/* by themselves */
-	AT_REPORT_READY,       /* the chip has started: everything but its flash is forgotten */
-	AT_REPORT_RESTARTING,  /* "Will force to restart!!!" */
-	AT_REPORT_CONNECT,     /* link */
-	AT_REPORT_CLOSED,      /* link */
-	AT_REPORT_IPD,         /* link, value: data waits (passive receive) */
+	AT_REPORT_READY,      /* the chip has started: everything but its flash is forgotten */
+	AT_REPORT_RESTARTING, /* "Will force to restart!!!" */
+	AT_REPORT_CONNECT,    /* link */
+	AT_REPORT_CLOSED,     /* link */
+	AT_REPORT_IPD,        /* link, value: data waits (passive receive) */
 	AT_REPORT_WIFI_CONNECTED,
 	AT_REPORT_WIFI_GOT_IP,
 	AT_REPORT_WIFI_DISCONNECT,
@@ -33,7 +33,7 @@ enum at_report_type {
 
 struct at_report {
 	enum at_report_type type;
-	int link;   /* -1 without a link number (CIPMUX=0) */
+	int link; /* -1 without a link number (CIPMUX=0) */
 	long value;
 };
 

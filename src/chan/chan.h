@@ -26,10 +26,10 @@
 /* How a command ended. */
 enum chan_result {
 	CHAN_OK,
-	CHAN_E_ERROR,     /* the chip said ERROR, nothing was done */
-	CHAN_E_DOUBT,     /* a payload was sent and it is not sure what became of it */
-	CHAN_E_TIMEOUT,   /* no answer; trouble() follows */
-	CHAN_E_RESET,     /* chan_reset(): the chip was reset, lost or given up */
+	CHAN_E_ERROR,   /* the chip said ERROR, nothing was done */
+	CHAN_E_DOUBT,   /* a payload was sent and it is not sure what became of it */
+	CHAN_E_TIMEOUT, /* no answer; trouble() follows */
+	CHAN_E_RESET,   /* chan_reset(): the chip was reset, lost or given up */
 };
 
 enum chan_kind {

@@ -137,8 +137,7 @@ static const struct port_ops unit_port_ops = {
 	.waiting = unit_waiting,
 };
 
-static int unit_start(struct daemon *daemon, struct unit *unit,
-		      const struct config_device *config)
+static int unit_start(struct daemon *daemon, struct unit *unit, const struct config_device *config)
 {
 	int r;
 
@@ -219,8 +218,8 @@ static int daemon_setup_loop(struct daemon *daemon)
 	if (!daemon->timer_event)
 		return -ENOMEM;
 	for (size_t i = 0; i < 2; i++) {
-		daemon->signals[i] =
-			evsignal_new(daemon->base, signals[i], daemon_on_signal, daemon);
+		daemon->signals[i] = evsignal_new(daemon->base, signals[i], daemon_on_signal,
+						  daemon);
 		if (!daemon->signals[i] || evsignal_add(daemon->signals[i], NULL) < 0)
 			return -ENOMEM;
 	}

@@ -50,7 +50,13 @@ static const char usage_text[] =
 /* Returns -1 to go on, else the exit status. */
 static int parse_options(int argc, char **argv, struct options *options)
 {
-	enum { OPT_RUNTIME_DIR = 256, OPT_STATE_DIR, OPT_CHECK, OPT_BUS, OPT_VERSION };
+	enum {
+		OPT_RUNTIME_DIR = 256,
+		OPT_STATE_DIR,
+		OPT_CHECK,
+		OPT_BUS,
+		OPT_VERSION
+	};
 	static const struct option longs[] = {
 		{ "config", required_argument, NULL, 'c' },
 		{ "runtime-dir", required_argument, NULL, OPT_RUNTIME_DIR },

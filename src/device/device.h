@@ -27,8 +27,8 @@ enum device_state {
 	DEVICE_PROVISIONING, /* certificates and keys */
 	DEVICE_JOINING,      /* Wi-Fi */
 	DEVICE_CLOCK,
-	DEVICE_READY,        /* links can be opened */
-	DEVICE_FAILED,       /* waiting to try again */
+	DEVICE_READY,  /* links can be opened */
+	DEVICE_FAILED, /* waiting to try again */
 };
 
 /* What the firmware can do, by AT+CMD?, never by its version. */
@@ -63,9 +63,9 @@ struct device_watch {
 };
 
 struct device {
-	const struct config *config;        /* weak */
+	const struct config *config;          /* weak */
 	const struct config_device *settings; /* weak, into config */
-	const struct material *material;    /* weak */
+	const struct material *material;      /* weak */
 	const struct device_ops *ops;
 	void *userdata;
 	struct timers *timers; /* weak */
@@ -87,12 +87,12 @@ struct device {
 	char firmware[AT_VERSION_MAX]; /* the "Bin version" */
 	char mac[AT_MAC_MAX + 1];
 	unsigned int features; /* enum device_feature */
-	bool fresh;    /* nobody but us has spoken to it since it said `ready` */
+	bool fresh;            /* nobody but us has spoken to it since it said `ready` */
 	long cwmode;
 	int cwstate;
 	int cwjap_code;
-	bool wifi_lost;    /* it was there and went away */
-	bool refreshing;   /* DEVICE_CLOCK from DEVICE_READY */
+	bool wifi_lost;  /* it was there and went away */
+	bool refreshing; /* DEVICE_CLOCK from DEVICE_READY */
 	char ssid[AT_SSID_MAX + 1];
 	bool restarted;     /* it was reset once in this bring-up already */
 	unsigned int stale; /* links with an ALPN or PSK of somebody else (bit mask) */
@@ -104,14 +104,14 @@ struct device {
 	/* provisioning */
 	struct slots slots;
 	struct provision *provision; /* owned; NULL when not provisioning */
-	int *authority_slot; /* for each of the config's, or -1 */
+	int *authority_slot;         /* for each of the config's, or -1 */
 	int *identity_slot;
 	uint64_t flash_writes;
 
 	struct link links[AT_LINKS];
-	struct chan_cmd recv_cmd;  /* AT+CIPRECVMODE, where the receive type is one for all links */
+	struct chan_cmd recv_cmd; /* AT+CIPRECVMODE, where the receive type is one for all links */
 	bool recv_running;
-	bool recv_passive;         /* what it is set to */
+	bool recv_passive; /* what it is set to */
 };
 
 /*

@@ -27,7 +27,7 @@ enum link_state {
 	LINK_SETTING,    /* trust settings are being made */
 	LINK_CONNECTING, /* CIPSTART is under way */
 	LINK_OPEN,
-	LINK_CLOSING,    /* the user is gone, the chip is not yet done */
+	LINK_CLOSING, /* the user is gone, the chip is not yet done */
 };
 
 /* CIPSSLCCONF's authentication modes (capture 40). */

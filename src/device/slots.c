@@ -71,8 +71,8 @@ static bool unread(const struct slots *slots, int slot, struct cert_blob *const 
 	return false;
 }
 
-struct slots_choice slots_choose(const struct slots *slots, struct cert_blob *const *blobs, size_t n,
-				 int pinned)
+struct slots_choice slots_choose(const struct slots *slots, struct cert_blob *const *blobs,
+				 size_t n, int pinned)
 {
 	struct slots_choice choice = { .verdict = SLOTS_FULL, .slot = -1 };
 	size_t held, best = 0;

@@ -20,8 +20,8 @@
 /* What is known of one key of one namespace. */
 enum slot_content {
 	SLOT_FREE,
-	SLOT_UNREAD,  /* a key is there */
-	SLOT_READ,    /* and this is its digest */
+	SLOT_UNREAD,   /* a key is there */
+	SLOT_READ,     /* and this is its digest */
 	SLOT_UNUSABLE, /* a key of another NVS type than binary */
 };
 
@@ -42,10 +42,10 @@ void slots_key(enum cert_kind kind, int slot, char *buf, size_t size);
 int slots_of_key(enum cert_kind kind, const char *key);
 
 enum slots_verdict {
-	SLOTS_USE,  /* every blob is there: nothing to do */
-	SLOTS_READ, /* read this key first */
+	SLOTS_USE,   /* every blob is there: nothing to do */
+	SLOTS_READ,  /* read this key first */
 	SLOTS_WRITE, /* write the blobs that are not there */
-	SLOTS_FULL, /* no slot is free */
+	SLOTS_FULL,  /* no slot is free */
 };
 
 struct slots_choice {
@@ -58,7 +58,7 @@ struct slots_choice {
  * Where @n blobs (of different kinds) that must share a number go. @pinned: the number, or
  * CONFIG_SLOT_AUTO. Called again after each read that it asks for.
  */
-struct slots_choice slots_choose(const struct slots *slots, struct cert_blob *const *blobs, size_t n,
-				 int pinned);
+struct slots_choice slots_choose(const struct slots *slots, struct cert_blob *const *blobs,
+				 size_t n, int pinned);
 /* If the slot is known to hold the blob. */
 bool slots_holds(const struct slots *slots, int slot, const struct cert_blob *blob);

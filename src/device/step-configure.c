@@ -39,7 +39,9 @@ static void configure_stale_alpn(struct device *dev, enum chan_result result);
 static void configure_stale_line(struct chan_cmd *cmd, const char *text, size_t len)
 {
 	static const char *const prefixes[] = {
-		"+CIPSSLCALPN:", "+CIPSSLCPSK:", "+CIPSSLCPSKHEX:",
+		"+CIPSSLCALPN:",
+		"+CIPSSLCPSK:",
+		"+CIPSSLCPSKHEX:",
 	};
 	int link;
 

@@ -63,7 +63,8 @@ static void identify_cmd(struct device *dev, enum chan_result result)
 		return;
 	}
 	for (size_t i = 0; i < N_FEATURES; i++)
-		if (identify_features[i].needed && !(dev->features & identify_features[i].feature)) {
+		if (identify_features[i].needed &&
+		    !(dev->features & identify_features[i].feature)) {
 			device_fail(dev, "this firmware has no %s, which espatd needs",
 				    identify_features[i].command);
 			return;

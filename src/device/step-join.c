@@ -50,7 +50,8 @@ static void join_commanded(struct device *dev, enum chan_result result)
 			    cwjap_text(dev->cwjap_code));
 	else
 		device_fail(dev,
-			    "the chip does not join a Wi-Fi network by itself: %s; name one with `wifi`",
+			    "the chip does not join a Wi-Fi network by itself: %s; name one with "
+			    "`wifi`",
 			    cwjap_text(dev->cwjap_code));
 }
 
@@ -81,8 +82,9 @@ static void join_command(struct device *dev)
 	explicit_bzero(password, sizeof(password));
 	dev->cmd.secret = true;
 	if (at_line_end(&dev->cmd.line) < 0) {
-		device_fail(dev, "the Wi-Fi name or password has a character that AT commands cannot "
-				 "carry");
+		device_fail(dev,
+			    "the Wi-Fi name or password has a character that AT commands cannot "
+			    "carry");
 		return;
 	}
 	device_run(dev, JOIN_TIMEOUT, join_command_line, join_commanded);

@@ -20,8 +20,8 @@
 
 /* An authority or identity that this chip needs. */
 struct item {
-	const char *what; /* "authority" or "identity" */
-	const char *name; /* weak */
+	const char *what;           /* "authority" or "identity" */
+	const char *name;           /* weak */
 	struct cert_blob *blobs[2]; /* weak */
 	size_t n_blobs;
 	int pinned;
@@ -318,7 +318,8 @@ static void provision_list_line(struct chan_cmd *cmd, const char *text, size_t l
 		return;
 	slot = slots_of_key(kind, key);
 	if (slot >= 0)
-		dev->slots.of[kind][slot].content = type == MFG_BINARY ? SLOT_UNREAD : SLOT_UNUSABLE;
+		dev->slots.of[kind][slot].content = type == MFG_BINARY ? SLOT_UNREAD
+								       : SLOT_UNUSABLE;
 }
 
 static void provision_listed(struct device *dev, enum chan_result result)

@@ -173,7 +173,8 @@ static int open_usb(struct port_line *line, const char *id, unsigned int baud, c
 		return -EIO;
 	}
 	for (size_t i = 0; list[i] && !found; i++)
-		if (usb_matches(list[i], vid, pid, serial) && sp_copy_port(list[i], &found) != SP_OK)
+		if (usb_matches(list[i], vid, pid, serial) &&
+		    sp_copy_port(list[i], &found) != SP_OK)
 			found = NULL;
 	sp_free_port_list(list);
 	if (!found) {
@@ -219,8 +220,8 @@ static int open_pty(struct port_line *line, const char *path, unsigned int baud,
 		return r;
 	}
 	if (pty_speed(baud) == B0) {
-		explain(why, why_size, "%s is a pseudo-terminal, which has no rate of %u baud", path,
-			baud);
+		explain(why, why_size, "%s is a pseudo-terminal, which has no rate of %u baud",
+			path, baud);
 		return -EINVAL;
 	}
 	if (tcgetattr(fd, &tio) < 0) {
@@ -294,8 +295,7 @@ static int open_tcp(struct port_line *line, const char *spec, char *why, size_t 
 		return -EHOSTUNREACH;
 	}
 	fd = socket(list->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0 ||
-	    (connect(fd, list->ai_addr, list->ai_addrlen) < 0 && errno != EINPROGRESS))
+	if (fd < 0 || (connect(fd, list->ai_addr, list->ai_addrlen) < 0 && errno != EINPROGRESS))
 		r = -errno;
 	freeaddrinfo(list);
 	if (r < 0) {
@@ -312,8 +312,8 @@ static bool is_pty(const char *path)
 {
 	struct stat st;
 
-	return stat(path, &st) == 0 && S_ISCHR(st.st_mode) && major(st.st_rdev) >= PTS_MAJOR_FIRST &&
-	       major(st.st_rdev) <= PTS_MAJOR_LAST;
+	return stat(path, &st) == 0 && S_ISCHR(st.st_mode) &&
+	       major(st.st_rdev) >= PTS_MAJOR_FIRST && major(st.st_rdev) <= PTS_MAJOR_LAST;
 }
 
 int port_line_open(struct port_line *line, const char *spec, unsigned int baud, char *why,

@@ -155,8 +155,8 @@ static void port_try(struct port *port)
 	if (r == 0) {
 		port->read_event = event_new(port->base, port->line.fd, EV_READ | EV_PERSIST,
 					     port_on_read, port);
-		port->write_event =
-			event_new(port->base, port->line.fd, EV_WRITE, port_on_write, port);
+		port->write_event = event_new(port->base, port->line.fd, EV_WRITE, port_on_write,
+					      port);
 		if (!port->read_event || !port->write_event ||
 		    event_add(port->read_event, NULL) < 0) {
 			snprintf(why, sizeof(why), "cannot watch %s", port->spec);

@@ -42,11 +42,11 @@ struct client {
 	int fd;
 	struct event *read_event;
 	struct event *write_event;
-	struct link *link;  /* weak; CONNECTING and OPEN */
-	struct ring ring;   /* received, not yet written to the client */
-	size_t staged;      /* of it, at its end: a block that is not complete yet */
-	bool eof;           /* the client has shut down its write side */
-	bool held;          /* the chip was asked to keep received data */
+	struct link *link;     /* weak; CONNECTING and OPEN */
+	struct ring ring;      /* received, not yet written to the client */
+	size_t staged;         /* of it, at its end: a block that is not complete yet */
+	bool eof;              /* the client has shut down its write side */
+	bool held;             /* the chip was asked to keep received data */
 	struct timer deadline; /* of the state */
 	struct timer look;     /* for a client that hangs up while nothing is read from it */
 };

@@ -53,7 +53,8 @@ const char *tunnel_wait_reason(const struct tunnel *tunnel)
 const char *tunnel_refused_reason(const struct tunnel *tunnel)
 {
 	return tunnel->config->insecure
-		       ? "the chip could not connect: no such host, nobody listens there, or no TLS "
+		       ? "the chip could not connect: no such host, nobody listens there, or no "
+			 "TLS "
 			 "1.2"
 		       : "the chip could not connect: no such host, nobody listens there, or the "
 			 "server's certificate or name is not what the tunnel trusts";
@@ -172,7 +173,8 @@ static void tunnel_listen(struct tunnel *tunnel)
 	if (r == 0) {
 		tunnel->accept_event = event_new(tunnel->pool->base, tunnel->fd,
 						 EV_READ | EV_PERSIST, tunnel_on_accept, tunnel);
-		r = tunnel->accept_event && event_add(tunnel->accept_event, NULL) == 0 ? 0 : -ENOMEM;
+		r = tunnel->accept_event && event_add(tunnel->accept_event, NULL) == 0 ? 0
+										       : -ENOMEM;
 	}
 	if (r < 0) {
 		log_error("%s: cannot listen on %s: %s", tunnel->config->name, tunnel->path,

@@ -5,14 +5,13 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define container_of(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
+#define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
 struct list {
 	struct list *prev;
 	struct list *next;
 };
 
-#define LIST_INIT(name) { &(name), &(name) }
 
 static inline void list_init(struct list *l)
 {

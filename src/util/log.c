@@ -14,8 +14,8 @@ static enum log_level log_max_level = LOG_LEVEL_INFO;
 
 /* sd-daemon(3): "<N>" in front of a line is its syslog priority. */
 static const char *const log_prefix[] = {
-	[LOG_LEVEL_ERROR] = "<3>",  [LOG_LEVEL_WARNING] = "<4>", [LOG_LEVEL_NOTICE] = "<5>",
-	[LOG_LEVEL_INFO] = "<6>",   [LOG_LEVEL_DEBUG] = "<7>",
+	[LOG_LEVEL_ERROR] = "<3>", [LOG_LEVEL_WARNING] = "<4>", [LOG_LEVEL_NOTICE] = "<5>",
+	[LOG_LEVEL_INFO] = "<6>",  [LOG_LEVEL_DEBUG] = "<7>",
 };
 
 void log_set_level(enum log_level level)

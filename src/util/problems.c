@@ -9,8 +9,8 @@
 
 #include "util/cleanup.h"
 
-__attribute__((format(printf, 3, 0))) static char *
-problem_text(const char *file, unsigned int line, const char *format, va_list ap)
+__attribute__((format(printf, 3, 0))) static char *problem_text(const char *file, unsigned int line,
+								const char *format, va_list ap)
 {
 	_cleanup_free_ char *body = NULL;
 	char *text = NULL;

@@ -20,7 +20,10 @@ struct problems {
 	size_t errors; /* how many of them are PROBLEM_ERROR */
 };
 
-#define PROBLEMS_NULL { 0 }
+#define PROBLEMS_NULL                                                                              \
+	{                                                                                          \
+		0                                                                                  \
+	}
 
 /*
  * Adds a complaint; "file:line: " goes in front if @file is not NULL (without the line if it is 0).
@@ -28,8 +31,8 @@ struct problems {
  * counted all the same, so that a failure is never taken for success).
  */
 __attribute__((format(printf, 5, 6))) int problems_add(struct problems *p,
-							enum problem_severity severity,
-							const char *file, unsigned int line,
-							const char *format, ...);
+						       enum problem_severity severity,
+						       const char *file, unsigned int line,
+						       const char *format, ...);
 /* Frees the contents; @p may be used again. */
 void problems_clear(struct problems *p);

@@ -29,7 +29,7 @@ struct timers {
 	size_t count;
 	size_t size;
 	size_t reserved; /* places promised to timers that exist */
-	uint64_t now; /* µs, monotonic */
+	uint64_t now;    /* µs, monotonic */
 	uint64_t seq;
 };
 
