@@ -208,6 +208,18 @@ static void test_silent_chip(void **state)
 	assert_ready(b); /* without being asked again */
 }
 
+/* OK and ERROR alone may be answers to anything: without the echo of the word there is no proof. */
+static void test_no_echo_is_no_proof(void **state)
+{
+	struct bench *b = *state;
+
+	b->chip.echo = false;
+	chip_answer(b, "ATE1", "\r\nOK\r\n", -1);
+	bench_up(b);
+	assert_failed(b, "no answer from a chip");
+	assert_null(strstr(b->chip.told, "AT+GMR"));
+}
+
 /* What came before the echoed word is history: old results, prompts and blocks count for nothing. */
 static void test_noise_before(void **state)
 {
@@ -382,6 +394,7 @@ int main(void)
 		T(test_old_version_is_refused),
 		T(test_missing_command_is_refused),
 		T(test_silent_chip),
+		T(test_no_echo_is_no_proof),
 		T(test_noise_before),
 		T(test_unfinished_block),
 		T(test_refusal_ends_in_one_reset),

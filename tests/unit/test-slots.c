@@ -187,6 +187,21 @@ static void test_always_ends(void **state)
 	}
 }
 
+/* A digest counts only if it was read. */
+static void test_holds_what_was_read(void **state)
+{
+	struct slots slots;
+
+	memset(&slots, 0, sizeof(slots));
+	fill(&slots, CERT_KIND_CA, "axaaaaaaaa");
+	assert_true(slots_holds(&slots, 0, &ca));
+	assert_false(slots_holds(&slots, 1, &ca));
+	for (int content = SLOT_FREE; content <= SLOT_UNUSABLE; content++) {
+		slots.of[CERT_KIND_CA][2].content = (enum slot_content)content;
+		assert_int_equal(slots_holds(&slots, 2, &ca), content == SLOT_READ);
+	}
+}
+
 static void test_names(void **state)
 {
 	char buf[16];
@@ -212,6 +227,7 @@ int main(void)
 		cmocka_unit_test(test_authorities),
 		cmocka_unit_test(test_identities),
 		cmocka_unit_test(test_always_ends),
+		cmocka_unit_test(test_holds_what_was_read),
 		cmocka_unit_test(test_names),
 	};
 
