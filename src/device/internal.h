@@ -69,3 +69,15 @@ void link_report_closed(struct link *link);
 /* @data NULL: the block was right. */
 void link_ipd(struct link *link, const uint8_t *data, size_t len);
 void device_receive_update(struct device *dev);
+
+/* link.c, for link-diagnose.c: tells the user and closes; runs link->cmd; makes a line of @name and
+ * the link's number */
+void link_abort(struct link *link, enum link_end end);
+void link_run(struct link *link, enum chan_lane lane, uint64_t timeout,
+	      void (*done)(struct chan_cmd *cmd, enum chan_result result));
+/* The link of an ended command, first thing in done(). */
+struct link *link_of_cmd(struct chan_cmd *cmd);
+void link_plain(struct link *link, const char *name);
+
+/* link-diagnose.c: CIPSTART has failed; ends in link_abort() with the reason. */
+void diagnose_start(struct link *link);

@@ -37,6 +37,15 @@ const char *link_end_text(enum link_end end)
 		return "the chip refused the TLS settings";
 	case LINK_END_REFUSED:
 		return "the chip could not connect";
+	case LINK_END_NO_HOST:
+		return "no such host";
+	case LINK_END_TIMEOUT:
+		return "the server did not answer in time";
+	case LINK_END_NO_TCP:
+		return "connection refused, or the server cannot be reached";
+	case LINK_END_TLS:
+		return "the TLS handshake failed: the server's certificate or name is not what the "
+		       "tunnel trusts, it does not accept ours, or it has no TLS 1.2";
 	case LINK_END_VOID:
 		return "closed while it was being set up";
 	case LINK_END_SEND:
@@ -94,7 +103,7 @@ static void link_shut(struct link *link)
 		link_finish(link);
 }
 
-static void link_abort(struct link *link, enum link_end end)
+void link_abort(struct link *link, enum link_end end)
 {
 	link_end_user(link, end);
 	link_shut(link);
@@ -102,8 +111,8 @@ static void link_abort(struct link *link, enum link_end end)
 
 /* ---- commands ---- */
 
-static void link_run(struct link *link, enum chan_lane lane, uint64_t timeout,
-		     void (*done)(struct chan_cmd *cmd, enum chan_result result))
+void link_run(struct link *link, enum chan_lane lane, uint64_t timeout,
+	      void (*done)(struct chan_cmd *cmd, enum chan_result result))
 {
 	link->cmd.timeout = timeout;
 	link->cmd.done = done;
@@ -111,7 +120,7 @@ static void link_run(struct link *link, enum chan_lane lane, uint64_t timeout,
 	chan_submit(&link->dev->chan, lane, &link->cmd);
 }
 
-static struct link *link_of_cmd(struct chan_cmd *cmd)
+struct link *link_of_cmd(struct chan_cmd *cmd)
 {
 	struct link *link = container_of(cmd, struct link, cmd);
 
@@ -119,7 +128,7 @@ static struct link *link_of_cmd(struct chan_cmd *cmd)
 	return link;
 }
 
-static void link_plain(struct link *link, const char *name)
+void link_plain(struct link *link, const char *name)
 {
 	link->cmd.kind = CHAN_PLAIN;
 	link->cmd.payload = NULL;
@@ -188,7 +197,10 @@ static void link_start_done(struct chan_cmd *cmd, enum chan_result result)
 	if (result != CHAN_OK) {
 		/* There is nothing to close; a CLOSED that comes all the same is ignored when free. */
 		link->closed = true;
-		link_abort(link, LINK_END_REFUSED);
+		if (link->ops && link->target.diagnose)
+			diagnose_start(link);
+		else
+			link_abort(link, LINK_END_REFUSED);
 		return;
 	}
 	/*
@@ -294,8 +306,10 @@ static void link_step(struct link *link)
 		link->step++;
 	start = link->step == LINK_STEP_START;
 	at_line_end(&link->cmd.line); /* link_open() has tried them all */
-	if (start)
+	if (start) {
+		link->started = link->dev->timers->now;
 		link_enter_state(link, LINK_CONNECTING);
+	}
 	link_run(link, CHAN_CONTROL, start ? LINK_TIMEOUT_START : DEVICE_TIMEOUT_FLASH,
 		 start ? link_start_done : link_setting_done);
 }
@@ -321,6 +335,7 @@ int link_open(struct link *link, const struct link_target *target, const struct 
 	link->user = user;
 	link->connected = false;
 	link->closed = false;
+	link->diagnosing = false;
 	link->tx_len = 0;
 	link->tx_off = 0;
 	link->step = LINK_STEP_CONF;
@@ -404,7 +419,7 @@ void link_ipd(struct link *link, const uint8_t *data, size_t len)
 	case LINK_CLOSING:
 		break;
 	}
-	if (!link->ops)
+	if (!link->ops || link->diagnosing)
 		return;
 	if (data)
 		link->ops->data(link->user, data, len);

@@ -44,15 +44,20 @@ struct link_target {
 	unsigned int port;
 	const char *server_name; /* SNI, and in the verifying modes the name that is checked */
 	enum link_auth auth;
-	int pki; /* slot of certificate and key, in the modes that show one */
-	int ca;  /* slot of the CA, in the modes that verify */
+	int pki;       /* slot of certificate and key, in the modes that show one */
+	int ca;        /* slot of the CA, in the modes that verify */
+	bool diagnose; /* after a failure, find out why: a look-up and one plain TCP connection */
 };
 
 /* Why a link has ended. */
 enum link_end {
 	LINK_END_PEER,     /* the server has closed it: all that it sent was delivered */
 	LINK_END_SETTINGS, /* the chip refused a trust setting */
-	LINK_END_REFUSED,  /* CIPSTART said ERROR */
+	LINK_END_REFUSED,  /* CIPSTART said ERROR, and it is not known why */
+	LINK_END_NO_HOST,  /* the chip cannot look the host up */
+	LINK_END_TIMEOUT,  /* the server did not answer */
+	LINK_END_NO_TCP,   /* nobody listens there, or it cannot be reached */
+	LINK_END_TLS,      /* TCP works: the handshake failed, or the server is not trusted */
 	LINK_END_VOID,     /* closed before it was open */
 	LINK_END_SEND,     /* a send failed or is in doubt */
 	LINK_END_FLOW,     /* the chip refused to change the receive type */
@@ -80,6 +85,8 @@ struct link {
 	int step;
 	struct chan_cmd cmd; /* settings, connect, send, close */
 	bool running;        /* cmd is submitted */
+	bool diagnosing;     /* what comes now is not the user's */
+	uint64_t started;    /* when CIPSTART was sent, µs */
 	bool connected;      /* the chip has said CONNECT */
 	bool closed;         /* the chip has said CLOSED */
 	struct timer timer;  /* waits for a late CLOSED */

@@ -296,7 +296,7 @@ static void client_on_opened(void *user)
 	client_enter_state(client, CLIENT_OPEN);
 	timer_cancel(&client->deadline);
 	timer_cancel(&client->look);
-	client->tunnel->connects++;
+	tunnel_connected(client->tunnel);
 	log_info("%s: connection %u is open on %s/%d", client->tunnel->config->name, client->number,
 		 client->tunnel->dev->settings->name, client->link->id);
 	client_read_on(client);
@@ -308,6 +308,7 @@ static void client_on_closed(void *user, enum link_end end)
 	unsigned int limit = client->tunnel->config->half_close_timeout;
 
 	client->link = NULL;
+	tunnel_failed(client->tunnel, end);
 	if (end == LINK_END_REFUSED) {
 		client_end(client, tunnel_refused_reason(client->tunnel));
 		return;

@@ -21,11 +21,14 @@
 #define TUNNEL_BACKLOG 128
 /* How long no client is accepted after the process ran out of file descriptors. */
 #define TUNNEL_ACCEPT_LATER (1 * TIMERS_S)
+/* How often a failed connection is looked into, for each tunnel. */
+#define TUNNEL_DIAGNOSE (60 * TIMERS_S)
 
-int tunnel_target(const struct tunnel *tunnel, struct link_target *ret)
+int tunnel_target(struct tunnel *tunnel, struct link_target *ret)
 {
 	const struct config_tunnel *config = tunnel->config;
 	unsigned int auth = LINK_AUTH_NONE;
+	uint64_t now;
 
 	*ret = (struct link_target){
 		.host = config->host,
@@ -41,23 +44,37 @@ int tunnel_target(const struct tunnel *tunnel, struct link_target *ret)
 		auth |= LINK_AUTH_CLIENT;
 	}
 	ret->auth = auth;
+	/* Looking into it costs the chip a connection: not for each of a client's retries. */
+	now = tunnel->pool->timers->now;
+	ret->diagnose = !tunnel->diagnosed || now - tunnel->diagnosed_at >= TUNNEL_DIAGNOSE;
 	return ret->ca < 0 || ret->pki < 0 ? -ENOENT : 0;
+}
+
+void tunnel_connected(struct tunnel *tunnel)
+{
+	tunnel->connects++;
+	tunnel->diagnosis = LINK_END_REFUSED;
+}
+
+void tunnel_failed(struct tunnel *tunnel, enum link_end end)
+{
+	if (end != LINK_END_NO_HOST && end != LINK_END_NO_TCP && end != LINK_END_TLS)
+		return;
+	tunnel->diagnosed = true;
+	tunnel->diagnosed_at = tunnel->pool->timers->now;
+	tunnel->diagnosis = end;
+}
+
+const char *tunnel_refused_reason(const struct tunnel *tunnel)
+{
+	return tunnel->diagnosed ? link_end_text(tunnel->diagnosis)
+				 : link_end_text(LINK_END_REFUSED);
 }
 
 const char *tunnel_wait_reason(const struct tunnel *tunnel)
 {
 	return tunnel->dev->state == DEVICE_READY ? "no link of the chip became free in time"
 						  : "the chip did not become ready in time";
-}
-
-const char *tunnel_refused_reason(const struct tunnel *tunnel)
-{
-	return tunnel->config->insecure
-		       ? "the chip could not connect: no such host, nobody listens there, or no "
-			 "TLS "
-			 "1.2"
-		       : "the chip could not connect: no such host, nobody listens there, or the "
-			 "server's certificate or name is not what the tunnel trusts";
 }
 
 /* ---- clients ---- */
@@ -206,6 +223,7 @@ int tunnel_new(struct tunnel **ret, const struct config_tunnel *config, const ch
 	tunnel->pool = pool;
 	tunnel->dev = dev;
 	tunnel->fd = -1;
+	tunnel->diagnosis = LINK_END_REFUSED;
 	list_init(&tunnel->clients);
 	tunnel->watch.state = tunnel_on_device;
 	device_watch(dev, &tunnel->watch);

@@ -27,6 +27,9 @@ struct tunnel {
 	unsigned int accepted;
 	uint64_t sent, received; /* bytes of the clients */
 	uint64_t connects, failures, aborted;
+	bool diagnosed; /* a failure was looked into, at diagnosed_at */
+	uint64_t diagnosed_at;
+	enum link_end diagnosis;
 };
 
 /* All pointers must outlive it. The socket appears when the device is ready for the first time. */
@@ -36,8 +39,13 @@ int tunnel_new(struct tunnel **ret, const struct config_tunnel *config, const ch
 struct tunnel *tunnel_free(struct tunnel *tunnel);
 
 /* Where to, for the present state of the chip. Returns 0 or -ENOENT: the material is not there. */
-int tunnel_target(const struct tunnel *tunnel, struct link_target *ret);
+int tunnel_target(struct tunnel *tunnel, struct link_target *ret);
 void tunnel_client_gone(struct tunnel *tunnel);
-/* Why a client still waits, and what it can mean that the chip did not connect: for people. */
+/* Why a client still waits: for people. */
 const char *tunnel_wait_reason(const struct tunnel *tunnel);
+/* A link was opened. */
+void tunnel_connected(struct tunnel *tunnel);
+/* A link could not be opened. */
+void tunnel_failed(struct tunnel *tunnel, enum link_end end);
+/* What a failure that was not looked into most likely is: what the last one was. */
 const char *tunnel_refused_reason(const struct tunnel *tunnel);

@@ -12,7 +12,6 @@ struct list {
 	struct list *next;
 };
 
-
 static inline void list_init(struct list *l)
 {
 	l->prev = l;
