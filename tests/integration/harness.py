@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: MIT
+"""Programs under test: started, listened to, ended. Whatever is waited for has a deadline."""
+import os
+import re
+import socket
+import subprocess
+import threading
+import time
+
+PASSWORD = "wifi-password-9431"
+DEADLINE = 20
+
+
+def wait_for(condition, what, timeout=DEADLINE):
+    """Asks again and again: for what tells nobody that it has happened, such as files."""
+    end = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < end, f"not within {timeout} s: {what}"
+        time.sleep(0.01)
+
+
+class Program:
+    """A process whose output is kept line by line and can be waited for."""
+
+    def __init__(self, args, stdout=subprocess.DEVNULL):
+        self.name = os.path.basename(args[0])
+        self.lines = []
+        self.changed = threading.Condition()
+        self.ended = False
+        self.process = subprocess.Popen(args, stdin=subprocess.DEVNULL, stdout=stdout,
+                                        stderr=subprocess.PIPE)
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+
+    def _read(self):
+        for line in self.process.stderr:
+            with self.changed:
+                self.lines.append(line.decode("utf-8", "replace").rstrip("\n"))
+                self.changed.notify_all()
+        with self.changed:
+            self.ended = True
+            self.changed.notify_all()
+
+    def log(self):
+        with self.changed:
+            return list(self.lines)
+
+    def mark(self):
+        """Where the log ends now: for await_line() and matching()."""
+        with self.changed:
+            return len(self.lines)
+
+    def matching(self, pattern, after=0):
+        return [line for line in self.log()[after:] if re.search(pattern, line)]
+
+    def await_line(self, pattern, after=0, count=1, timeout=DEADLINE):
+        """The count-th line that matches, among those behind @after."""
+        def found():
+            lines = [x for x in self.lines[after:] if re.search(pattern, x)]
+            return lines[count - 1] if len(lines) >= count else None
+
+        with self.changed:
+            self.changed.wait_for(lambda: found() or self.ended, timeout)
+            line = found()
+            tail = "\n".join(self.lines[-15:])
+        assert line, f"{self.name}: no line {pattern!r}, but\n{tail}"
+        return line
+
+    def wait(self, timeout=DEADLINE):
+        status = self.process.wait(timeout)
+        self.reader.join(timeout)
+        return status
+
+    def kill(self):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.wait()
+
+    def end(self):
+        """By SIGTERM; returns the exit status."""
+        if self.process.poll() is None:
+            self.process.terminate()
+        return self.wait()
+
+
+class Sim(Program):
+    """espat-sim; the same @dir means the same flash."""
+
+    def __init__(self, dir, *options):
+        self.tty = dir / "tty"
+        self.control = dir / "ctl"
+        self.tty.unlink(missing_ok=True)
+        self.control.unlink(missing_ok=True)
+        super().__init__([os.environ["ESPAT_SIM"], "--tty", str(self.tty),
+                          "--state", str(dir / "flash"), "--hosts", str(dir / "hosts"),
+                          "--ssid", "lab", "--psk", PASSWORD, "--control", str(self.control),
+                          "-v", *options])
+        wait_for(lambda: self.tty.exists() and self.control.exists(), "the simulator's line")
+
+    def fault(self, line):
+        """A line of a fault script; returns when the simulator has taken it."""
+        with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(DEADLINE)
+            s.connect(str(self.control))
+            s.sendall(line.encode() + b"\n")
+            answer = s.recv(200)
+        assert answer == b"ok\n", (line, answer)
+
+    def commands(self, prefix="", after=0):
+        """The command lines that the chip got, of those that begin with AT and @prefix."""
+        lines = [x for x in self.log()[after:] if x.startswith("H>D AT" + prefix)]
+        return [x[4:-4] for x in lines if x.endswith("\\r\\n")]
+
+
+class Espatd(Program):
+    def __init__(self, dir, text, *options):
+        self.dir = dir
+        self.config = dir / "espatd.conf"
+        self.config.write_text(text)
+        self.tunnels = re.findall(r'name = "([^"]+)"; host', text)
+        super().__init__([os.environ["ESPATD"], "-c", str(self.config), "--bus", "none",
+                          "--runtime-dir", str(dir / "run"), "--state-dir", str(dir / "state"),
+                          *options])
+
+    def socket_path(self, tunnel="broker"):
+        return self.dir / "run" / f"{tunnel}.sock"
+
+    def await_tunnels(self):
+        for name in self.tunnels:
+            self.await_line(f"{name}: listening on")
+        return self
+
+    def connect(self, tunnel="broker"):
+        s = socket.socket(socket.AF_UNIX)
+        s.settimeout(DEADLINE)
+        s.connect(str(self.socket_path(tunnel)))
+        return s

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: MIT
+"""Real TLS servers in threads, which remember what they saw."""
+import socket
+import ssl
+import struct
+import threading
+
+from harness import DEADLINE
+
+
+class Connection:
+    """What a server saw of one client."""
+
+    def __init__(self):
+        self.sni = None
+        self.peer = None  # the client's certificate, as getpeercert() tells it
+        self.received = bytearray()
+        self.error = None  # a handshake or a read that failed
+        self.established = threading.Event()
+        self.ended = threading.Event()
+        self.tls = None
+
+    def read(self, size=65536):
+        data = self.tls.recv(size)
+        self.received += data
+        return data
+
+    def read_exactly(self, size):
+        while len(self.received) < size and self.read():
+            pass
+        return len(self.received) == size
+
+    def abort(self):
+        """A reset instead of a close."""
+        self.tls.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.tls.close()
+
+
+def echo(conn):
+    while data := conn.read():
+        conn.tls.sendall(data)
+
+
+def swallow(conn):
+    while conn.read():
+        pass
+
+
+def say(data):
+    """Sends @data, then closes."""
+    return lambda conn: conn.tls.sendall(data)
+
+
+def say_and_hold(data):
+    """Sends @data, then waits for the other side's end."""
+    def handler(conn):
+        conn.tls.sendall(data)
+        swallow(conn)
+    return handler
+
+
+class TlsServer:
+    """Serves each connection by @handler(Connection) in a thread of its own."""
+
+    def __init__(self, pki, handler=echo, cert="server", key=None, client_ca=None):
+        self.handler = handler
+        self.pki = pki
+        self.client_ca = client_ca
+        self.connections = []
+        self.changed = threading.Condition()
+        self.use(cert, key)
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def use(self, cert, key=None):
+        """Another certificate, from the next connection on."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        if key is None:
+            key = cert if (self.pki / f"{cert}.key").exists() else "server"
+        context.load_cert_chain(self.pki / f"{cert}.pem", self.pki / f"{key}.key")
+        if self.client_ca:
+            context.verify_mode = ssl.CERT_REQUIRED
+            context.load_verify_locations(self.pki / f"{self.client_ca}.pem")
+        self.context = context
+
+    def _accept(self):
+        while True:
+            try:
+                raw, _ = self.listener.accept()
+            except OSError:
+                return
+            conn = Connection()
+            with self.changed:
+                self.connections.append(conn)
+                self.changed.notify_all()
+            args = conn, raw, self.context
+            threading.Thread(target=self._serve, args=args, daemon=True).start()
+
+    def _serve(self, conn, raw, context):
+        def sni(sock, name, context):
+            conn.sni = name
+
+        context.sni_callback = sni
+        try:
+            raw.settimeout(DEADLINE)
+            conn.tls = context.wrap_socket(raw, server_side=True)
+            conn.peer = conn.tls.getpeercert()
+            conn.tls.settimeout(None)
+            conn.established.set()
+            self.handler(conn)
+        except (OSError, ssl.SSLError, ValueError) as error:
+            conn.error = error
+        finally:
+            self._close(conn.tls or raw)
+            conn.ended.set()
+
+    @staticmethod
+    def _close(sock):
+        """With close_notify, and without a reset that would overtake what was sent."""
+        try:
+            if isinstance(sock, ssl.SSLSocket):
+                sock.settimeout(DEADLINE)
+                sock = sock.unwrap()
+        except (OSError, ssl.SSLError, ValueError):
+            pass
+        sock.close()
+
+    def connection(self, number=0):
+        """The connection of that number, when it is established."""
+        with self.changed:
+            assert self.changed.wait_for(lambda: len(self.connections) > number, DEADLINE), \
+                f"only {len(self.connections)} connections"
+            conn = self.connections[number]
+        assert conn.established.wait(DEADLINE), "no handshake"
+        return conn
+
+    def close(self):
+        self.listener.close()
+        for conn in self.connections:
+            if conn.tls is not None and conn.tls.fileno() >= 0:
+                try:
+                    conn.tls.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass
