@@ -38,13 +38,15 @@ static struct {
 	struct job jobs[N_CMDS];
 	bool submitting, deinit, troubled, syncing;
 	bool reset_in_done, submit_in_done;
-	size_t prompts; /* '>' fed since the last line was written */
+	bool owed;                      /* a time-out was told, the trouble about it not yet */
+	size_t prompts;                 /* '>' fed since the last line was written */
 	const struct chan_cmd *writing; /* whose line went last */
 } f;
 
 static void reset_now(void)
 {
 	f.troubled = false;
+	f.owed = false;
 	chan_reset(&f.chan);
 }
 
@@ -77,6 +79,7 @@ static void on_done(struct chan_cmd *cmd, enum chan_result result)
 	MUST(!f.troubled || result == CHAN_E_RESET);
 	MUST(result != CHAN_E_DOUBT || cmd->kind != CHAN_PLAIN);
 	job->submitted = false;
+	f.owed = result == CHAN_E_TIMEOUT && !f.syncing;
 	if (f.deinit)
 		return;
 	if (f.submit_in_done) {
@@ -103,7 +106,7 @@ static void on_data(struct chan_cmd *cmd, const struct at_block *block, const ui
 
 static void on_write(void *userdata, const void *data, size_t len)
 {
-	MUST(!f.troubled && f.chan.current && len > 0);
+	MUST(!f.troubled && !f.owed && f.chan.current && len > 0);
 	MUST(container_of(f.chan.current, struct job, cmd)->submitted);
 	if (data == f.chan.current->payload) {
 		MUST(len == f.chan.current->payload_len && f.prompts > 0);
@@ -134,6 +137,7 @@ static void on_trouble(void *userdata, const char *what)
 {
 	MUST(!f.troubled && !f.syncing && what);
 	f.troubled = true;
+	f.owed = false;
 }
 
 static const struct chan_ops ops = { on_write, on_report, on_ipd, on_trouble };
@@ -211,13 +215,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 		if (is_instruction(*data)) {
 			instruction(*data);
+			MUST(!f.owed);
 			n = 1;
 		} else {
 			/* A prompt goes by itself, so that it is counted for whoever waits by then. */
 			f.prompts += *data == '>';
 			do
 				n++;
-			while (*data != '>' && n < size && !is_instruction(data[n]) && data[n] != '>');
+			while (*data != '>' && n < size && !is_instruction(data[n]) &&
+			       data[n] != '>');
 			chan_feed(&f.chan, data, n);
 		}
 		data += n;

@@ -33,7 +33,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		off += piece;
 	}
 	if (strcmp(whole.text, bytes.text) != 0 || strcmp(whole.text, cut.text) != 0) {
-		fprintf(stderr, "whole: %s\nbytes: %s\ncut:   %s\n", whole.text, bytes.text, cut.text);
+		fprintf(stderr, "whole: %s\nbytes: %s\ncut:   %s\n", whole.text, bytes.text,
+			cut.text);
 		abort();
 	}
 	render_free(&whole);

@@ -19,14 +19,25 @@
 	} while (0)
 
 static const char *const plain_commands[] = {
-	"AT", "AT+SYSSTORE=0", "AT+CIPSERVER=0,1", "AT+CIPMUX=1", "AT+CIPCLOSE=5", "AT+CIPDINFO=0",
-	"AT+CIPRECVTYPE=", "AT+CIPRECVMODE=", "AT+CIPSSLCALPN?", "AT+CIPSSLCPSK?",
-	"AT+SYSTIMESTAMP=", "AT+CIPSSLCCONF=", "AT+CIPSSLCSNI=", "AT+CIPSSLCCN=",
+	"AT",
+	"AT+SYSSTORE=0",
+	"AT+CIPSERVER=0,1",
+	"AT+CIPMUX=1",
+	"AT+CIPCLOSE=5",
+	"AT+CIPDINFO=0",
+	"AT+CIPRECVTYPE=",
+	"AT+CIPRECVMODE=",
+	"AT+CIPSSLCALPN?",
+	"AT+CIPSSLCPSK?",
+	"AT+SYSTIMESTAMP=",
+	"AT+CIPSSLCCONF=",
+	"AT+CIPSSLCSNI=",
+	"AT+CIPSSLCCN=",
 };
 
 static const char *const listed_commands[] = {
-	"AT", "AT+SYSMFG", "AT+SYSTIMESTAMP", "AT+CIPSSLCCONF", "AT+CIPSSLCSNI", "AT+CIPSSLCCN",
-	"AT+CIPRECVTYPE", "AT+CIPRECVMODE", "AT+CIPDOMAIN",
+	"AT",           "AT+SYSMFG",      "AT+SYSTIMESTAMP", "AT+CIPSSLCCONF", "AT+CIPSSLCSNI",
+	"AT+CIPSSLCCN", "AT+CIPRECVTYPE", "AT+CIPRECVMODE",  "AT+CIPDOMAIN",
 };
 
 int count_of(const char *text, const char *part)
@@ -100,7 +111,8 @@ static void chip_list(struct chip *c, const char *line)
 		for (int slot = 0; slot < SLOTS_COUNT; slot++) {
 			char name[32];
 
-			snprintf(name, sizeof(name), "\"%s\"", slots_namespace((enum cert_kind)kind));
+			snprintf(name, sizeof(name), "\"%s\"",
+				 slots_namespace((enum cert_kind)kind));
 			if (!c->nvs[kind][slot].type || !strstr(line, name))
 				continue;
 			out(c, "+SYSMFG:%s,\"%s.%d\",%d\r\n", name,
@@ -158,7 +170,8 @@ static void chip_reply(struct chip *c, const char *line)
 		c->mode = link;
 		out(c, "\r\nOK\r\n");
 	} else if (strcmp(line, "AT+CWSTATE?") == 0) {
-		out(c, "+CWSTATE:%d,\"%s\"\r\n\r\nOK\r\n", c->joined ? 2 : 0, c->joined ? "lab" : "");
+		out(c, "+CWSTATE:%d,\"%s\"\r\n\r\nOK\r\n", c->joined ? 2 : 0,
+		    c->joined ? "lab" : "");
 	} else if (begins(line, "AT+CWJAP")) {
 		c->joined = true;
 		out(c, "WIFI CONNECTED\r\nWIFI GOT IP\r\n\r\nOK\r\n");
@@ -349,7 +362,8 @@ void bench_init(struct bench *b)
 	timers_init(&b->timers);
 	b->wallclock = 1790000000;
 	b->password = "hunter2";
-	b->settings = (struct config_device){ .name = bench_esp0, .baud = 115200, .has_wifi = true };
+	b->settings =
+		(struct config_device){ .name = bench_esp0, .baud = 115200, .has_wifi = true };
 	b->settings.wifi.ssid = bench_lab;
 	b->settings.wifi.password_file = bench_file;
 	b->authority = (struct config_authority){ .name = bench_corp, .slot = CONFIG_SLOT_AUTO };

@@ -435,9 +435,11 @@ static void test_timeout_of_each_phase(void **state)
 		const char *parts[5];
 		uint64_t limits[4]; /* after each part; it starts anew with each */
 	} rows[] = {
-		{ CHAN_SEND, { "", "\r\nOK\r\n", "\r\n>", "\r\nRecv 5 bytes\r\n" },
+		{ CHAN_SEND,
+		  { "", "\r\nOK\r\n", "\r\n>", "\r\nRecv 5 bytes\r\n" },
 		  { 2 * TIMERS_S, 2 * TIMERS_S, 2 * TIMERS_S, TIMEOUT } },
-		{ CHAN_BLOCK, { "", "\r\nOK\r\n", "\r\n>" },
+		{ CHAN_BLOCK,
+		  { "", "\r\nOK\r\n", "\r\n>" },
 		  { 2 * TIMERS_S, 2 * TIMERS_S, TIMEOUT } },
 		{ CHAN_PLAIN, { "" }, { TIMEOUT } },
 	};
@@ -613,10 +615,19 @@ static void test_blob(void **state)
 static void test_stray(void **state)
 {
 	static const char *const strays[] = {
-		"\r\nOK\r\n", "\r\nERROR\r\n", "\r\nSEND OK\r\n", "\r\nSEND FAIL\r\n",
-		"SEND Canceled\r\n", "Recv 5 bytes\r\n", "\r\nbusy p...\r\n", ">",
-		"+CIPRECVDATA:3,abc\r\n", "+SYSMFG:\"a\",\"b\",8,3,abc\r\n",
-		"\r\n+IPD,3:abc\r\n", "a\x01\r\n", "\r\n+IPD,9,1:a\r\n",
+		"\r\nOK\r\n",
+		"\r\nERROR\r\n",
+		"\r\nSEND OK\r\n",
+		"\r\nSEND FAIL\r\n",
+		"SEND Canceled\r\n",
+		"Recv 5 bytes\r\n",
+		"\r\nbusy p...\r\n",
+		">",
+		"+CIPRECVDATA:3,abc\r\n",
+		"+SYSMFG:\"a\",\"b\",8,3,abc\r\n",
+		"\r\n+IPD,3:abc\r\n",
+		"a\x01\r\n",
+		"\r\n+IPD,9,1:a\r\n",
 	};
 	struct fixture *f = *state;
 
@@ -684,8 +695,12 @@ static void test_stray_within_a_command(void **state)
 static void test_missing_empty_line(void **state)
 {
 	static const char *const lines[] = {
-		"OK\r\n", "busy p...\r\n", "+IPD,1,5\r\n", "+IPD,1,2:ab\r\n",
-		"\r\nOK\r\n\r\n>SEND OK\r\n", "\r\nOK\r\n\r\n>\r\nRecv 5 bytes\r\nSEND OK\r\n",
+		"OK\r\n",
+		"busy p...\r\n",
+		"+IPD,1,5\r\n",
+		"+IPD,1,2:ab\r\n",
+		"\r\nOK\r\n\r\n>SEND OK\r\n",
+		"\r\nOK\r\n\r\n>\r\nRecv 5 bytes\r\nSEND OK\r\n",
 		"\r\nOK\r\n\r\n>\r\nRecv 5 bytes\r\nSEND FAIL\r\n",
 		"\r\n+IPD,1,5:abc\r\n\r\n+IPD,1,2:ab\r\n",
 		"\r\n+IPD,1,2:ab\r\nOK\r\n",

@@ -52,7 +52,8 @@ static void test_factory_chip(void **state)
 
 	bench_up(b);
 	assert_ready(b);
-	assert_string_equal(b->chip.told,
+	assert_string_equal(
+		b->chip.told,
 		"ATE1|ATESPATD0123456789ABCDEF|ATE0|AT+GMR|AT+CMD?|AT+CIPSTAMAC?|"
 		"AT+SYSSTORE=0|AT+CIPSERVER=0,1|AT+CIPMUX=1|AT+CIPCLOSE=5|AT+CIPDINFO=0|"
 		"AT+CIPRECVTYPE=5,0|AT+CWMODE?|AT+CWMODE=1|AT+CIPSSLCALPN?|AT+CIPSSLCPSK?|"
@@ -156,7 +157,8 @@ static void test_no_slot_is_free(void **state)
 static void test_old_version_is_refused(void **state)
 {
 	static const char *const old[] = {
-		"AT version:2.4.0.0(x - ESP32 - y)", "AT version:3.1.9.0(x - ESP32 - y)",
+		"AT version:2.4.0.0(x - ESP32 - y)",
+		"AT version:3.1.9.0(x - ESP32 - y)",
 		"AT version:1.7.5.0(x - ESP8266 - y)",
 	};
 	struct bench *b = *state;
@@ -274,10 +276,22 @@ static void test_stale_alpn_is_reset(void **state)
 static void test_reset_at_any_command(void **state)
 {
 	static const char *const commands[] = {
-		"ATE1", "ATESPATD", "ATE0", "AT+GMR", "AT+CMD?", "AT+CIPSTAMAC?", "AT+SYSSTORE=0",
-		"AT+CIPMUX=1", "AT+CWMODE?", "AT+CWMODE=1", "AT+SYSMFG=1,\"client_ca\"",
-		"AT+SYSMFG=2,\"client_ca\"", "AT+SYSMFG=2,\"client_key\"",
-		"AT+SYSMFG=1,\"client_key\",\"client_key.0\"", "AT+CWSTATE?", "AT+CWJAP",
+		"ATE1",
+		"ATESPATD",
+		"ATE0",
+		"AT+GMR",
+		"AT+CMD?",
+		"AT+CIPSTAMAC?",
+		"AT+SYSSTORE=0",
+		"AT+CIPMUX=1",
+		"AT+CWMODE?",
+		"AT+CWMODE=1",
+		"AT+SYSMFG=1,\"client_ca\"",
+		"AT+SYSMFG=2,\"client_ca\"",
+		"AT+SYSMFG=2,\"client_key\"",
+		"AT+SYSMFG=1,\"client_key\",\"client_key.0\"",
+		"AT+CWSTATE?",
+		"AT+CWJAP",
 		"AT+SYSTIMESTAMP=",
 	};
 	struct bench *b = *state;
@@ -297,10 +311,21 @@ static void test_reset_at_any_command(void **state)
 static void test_silence_at_any_command(void **state)
 {
 	static const char *const commands[] = {
-		"ATE1", "ATESPATD", "ATE0", "AT+GMR", "AT+CMD?", "AT+CIPSTAMAC?", "AT+SYSSTORE=0",
-		"AT+CWMODE?", "AT+CIPSSLCALPN?", "AT+SYSMFG=1,\"client_ca\"",
-		"AT+SYSMFG=1,\"client_key\",\"client_key.0\"", "AT+SYSMFG=2,\"client_ca\"",
-		"AT+CWSTATE?", "AT+CWJAP", "AT+SYSTIMESTAMP=",
+		"ATE1",
+		"ATESPATD",
+		"ATE0",
+		"AT+GMR",
+		"AT+CMD?",
+		"AT+CIPSTAMAC?",
+		"AT+SYSSTORE=0",
+		"AT+CWMODE?",
+		"AT+CIPSSLCALPN?",
+		"AT+SYSMFG=1,\"client_ca\"",
+		"AT+SYSMFG=1,\"client_key\",\"client_key.0\"",
+		"AT+SYSMFG=2,\"client_ca\"",
+		"AT+CWSTATE?",
+		"AT+CWJAP",
+		"AT+SYSTIMESTAMP=",
 	};
 	struct bench *b = *state;
 

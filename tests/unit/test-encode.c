@@ -92,7 +92,8 @@ static void test_round_trip(void **state)
 
 			for (size_t i = 0; i < len; i++) {
 				if (test_random_below(&seed, 2))
-					in[k][i] = often[test_random_below(&seed, sizeof(often) - 1)];
+					in[k][i] =
+						often[test_random_below(&seed, sizeof(often) - 1)];
 				else
 					in[k][i] = (char)(test_random_below(&seed, 255) + 1);
 				if ((in[k][i] == '\r' || in[k][i] == '\n') && round % 3)

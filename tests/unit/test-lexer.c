@@ -14,7 +14,10 @@ struct row {
 	const char *tokens;
 };
 
-#define ROW(input, tokens) { input, sizeof(input) - 1, tokens }
+#define ROW(input, tokens)                                                                         \
+	{                                                                                          \
+		input, sizeof(input) - 1, tokens                                                   \
+	}
 
 /* As recorded, with the capture's number; long blocks made shorter. */
 static const struct row good[] = {
@@ -34,7 +37,7 @@ static const struct row good[] = {
 	/* prompts */
 	ROW("AT+CIPSEND=5\r\n\r\nOK\r\n\r\n>", "LAT+CIPSEND=5|~LOK|~P|"), /* 30 */
 	ROW("\r\nbusy p...\r\n\r\nOK\r\n\r\n>", "~Lbusy p...|~LOK|~P|"),  /* 62 */
-	ROW(">", "P|"), /* 14 */
+	ROW(">", "P|"),                                                   /* 14 */
 	ROW(">0,CLOSED\r\n", "P|L0,CLOSED|"),
 	ROW("\r\n>\r\n+IPD,0,3\r\n", "~P|~L+IPD,0,3|"),
 	ROW(">>a>b\r\n", "P|P|La>b|"),
@@ -43,7 +46,8 @@ static const struct row good[] = {
 	ROW("\r\n+IPD,3,11\r\n", "~L+IPD,3,11|"),
 	ROW("+CIPRECVLEN:0,11,0,11,0\r\n\r\nOK\r\n", "L+CIPRECVLEN:0,11,0,11,0|~LOK|"),
 	/* active receive */
-	ROW("\r\nSEND OK\r\n\r\n+IPD,5:hello\r\n", "~LSEND OK|~B+IPD,5:(ipd -1 0 5)|Dhello|E|"), /* 30 */
+	ROW("\r\nSEND OK\r\n\r\n+IPD,5:hello\r\n",
+	    "~LSEND OK|~B+IPD,5:(ipd -1 0 5)|Dhello|E|"), /* 30 */
 	ROW("\r\n+IPD,7:a\r\nb\x00\xff+\r\n", "~B+IPD,7:(ipd -1 0 7)|Da\\r\\nb\\x00\\xff+|E|"),
 	ROW("\r\n+IPD,4,11:220 hello\r\n\r\n", "~B+IPD,4,11:(ipd 4 0 11)|D220 hello\\r\\n|E|"),
 	ROW("\r\n+IPD,15:data-then-close\r\nCLOSED\r\n",
@@ -92,7 +96,8 @@ static const struct row good[] = {
 	/* listings stay lines (10) */
 	ROW("+SYSMFG:\"server_cert\"\r\n+SYSMFG:\"ble_data\"\r\n\r\nOK\r\n",
 	    "L+SYSMFG:\"server_cert\"|L+SYSMFG:\"ble_data\"|~LOK|"),
-	ROW("+SYSMFG:\"client_ca\",\"client_ca.0\",8\r\n+SYSMFG:\"client_ca\",\"client_ca.1\",8\r\n",
+	ROW("+SYSMFG:\"client_ca\",\"client_ca.0\",8\r\n+SYSMFG:\"client_ca\",\"client_ca.1\","
+	    "8\r\n",
 	    "L+SYSMFG:\"client_ca\",\"client_ca.0\",8|L+SYSMFG:\"client_ca\",\"client_ca.1\",8|"),
 	/* heads only count at the start of a line */
 	ROW("x+IPD,1,9:\r\n", "Lx+IPD,1,9:|"),
@@ -110,15 +115,13 @@ static const struct row good[] = {
 /* Bytes were lost or changed; reading goes on at the next line. */
 static const struct row bad[] = {
 	/* control characters; a bare LF or CR is one */
-	ROW("a\x00" "b\r\nOK\r\n", "Xcontrol|LOK|"),
-	ROW("a\tb\r\nOK\r\n", "Xcontrol|LOK|"),
-	ROW("a\x7f\r\nOK\r\n", "Xcontrol|LOK|"),
-	ROW("\x1b[0mboot\r\nOK\r\n", "Xcontrol|LOK|"),
-	ROW("O\nK\r\n", "Xcontrol|LK|"),
-	ROW("O\rK\r\nOK\r\n", "Xcontrol|LOK|"),
-	ROW("\n\r\nOK\r\n", "Xcontrol|~LOK|"),
-	ROW("OK\r\r\nOK\r\n", "Xcontrol|~LOK|"),
-	ROW("OK\r\r\r\nOK\r\n", "Xcontrol|Xcontrol|~LOK|"),
+	ROW("a\x00"
+	    "b\r\nOK\r\n",
+	    "Xcontrol|LOK|"),
+	ROW("a\tb\r\nOK\r\n", "Xcontrol|LOK|"), ROW("a\x7f\r\nOK\r\n", "Xcontrol|LOK|"),
+	ROW("\x1b[0mboot\r\nOK\r\n", "Xcontrol|LOK|"), ROW("O\nK\r\n", "Xcontrol|LK|"),
+	ROW("O\rK\r\nOK\r\n", "Xcontrol|LOK|"), ROW("\n\r\nOK\r\n", "Xcontrol|~LOK|"),
+	ROW("OK\r\r\nOK\r\n", "Xcontrol|~LOK|"), ROW("OK\r\r\r\nOK\r\n", "Xcontrol|Xcontrol|~LOK|"),
 	ROW("\r\na\x01\r\nOK\r\n", "Xcontrol|LOK|"), /* the empty line is forgotten */
 	/* lengths and links */
 	ROW("\r\n+IPD,1,0:\r\nOK\r\n", "Xlength|LOK|"),
@@ -231,8 +234,8 @@ static void test_cuts_of_damaged_streams(void **state)
 
 		for (size_t k = 0; k < 12; k++) {
 			size_t i = test_random_below(&seed, ARRAY_SIZE(good) + ARRAY_SIZE(bad));
-			const struct row *row =
-				i < ARRAY_SIZE(good) ? &good[i] : &bad[i - ARRAY_SIZE(good)];
+			const struct row *row = i < ARRAY_SIZE(good) ? &good[i]
+								     : &bad[i - ARRAY_SIZE(good)];
 
 			if (n + row->len > sizeof(stream))
 				break;
@@ -305,8 +308,8 @@ static void test_longest_block(void **state)
 static void test_reset_forgets(void **state)
 {
 	static const char *const halves[] = {
-		"half a line", "half a line\r", "\r\n", "\r\n+IPD,1,500:abc", "\r\n+IPD,1,1:a",
-		"\r\n+IPD,1,1:a\r", "bad\x01",
+		"half a line",    "half a line\r",    "\r\n",    "\r\n+IPD,1,500:abc",
+		"\r\n+IPD,1,1:a", "\r\n+IPD,1,1:a\r", "bad\x01",
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(halves); i++) {

@@ -51,8 +51,12 @@ static void on_closed(void *user, enum link_end end)
 static const struct link_ops user_ops = { on_opened, on_data, on_data_end, on_sent, on_closed };
 
 static const struct link_target mutual = {
-	.host = "broker.example", .port = 8883, .server_name = "broker.example",
-	.auth = LINK_AUTH_MUTUAL, .pki = 3, .ca = 5,
+	.host = "broker.example",
+	.port = 8883,
+	.server_name = "broker.example",
+	.auth = LINK_AUTH_MUTUAL,
+	.pki = 3,
+	.ca = 5,
 };
 
 static struct user users[8];
@@ -169,8 +173,9 @@ static void test_names_are_fresh_each_time(void **state)
 	other.server_name = "other.example";
 	start(b, 0, &other);
 	bench_run(b);
-	assert_string_equal(b->chip.told, "AT+CIPSSLCCONF=0,3,3,6|AT+CIPSSLCSNI=0,\"other.example\"|"
-					  "AT+CIPSSLCCN=0,\"other.example\"|" START);
+	assert_string_equal(b->chip.told,
+			    "AT+CIPSSLCCONF=0,3,3,6|AT+CIPSSLCSNI=0,\"other.example\"|"
+			    "AT+CIPSSLCCN=0,\"other.example\"|" START);
 	/* After a reset of the chip nothing is known any more. */
 	chip_say(b, "\r\nready\r\n");
 	bench_run(b);
@@ -185,7 +190,9 @@ static void test_names_are_fresh_each_time(void **state)
 static void test_refused_setting_aborts(void **state)
 {
 	static const char *const settings[] = {
-		"AT+CIPSSLCCONF", "AT+CIPSSLCSNI", "AT+CIPSSLCCN",
+		"AT+CIPSSLCCONF",
+		"AT+CIPSSLCSNI",
+		"AT+CIPSSLCCN",
 	};
 	struct bench *b = *state;
 
@@ -473,7 +480,8 @@ static void test_send(void **state)
 static void test_plus(void **state)
 {
 	static const char *const texts[] = {
-		"+++", "abc+++", "+++abc", "++++++++++", "a++b+++c++++d", "++", "+", "+++\r\nAT+RST\r\n",
+		"+++",           "abc+++", "+++abc", "++++++++++",
+		"a++b+++c++++d", "++",     "+",      "+++\r\nAT+RST\r\n",
 	};
 	struct bench *b = *state;
 	struct user *u = open_link(b, 0);
@@ -531,8 +539,10 @@ static void test_block_len(void **state)
 static void test_doubtful_send_closes(void **state)
 {
 	static const char *const verdicts[] = {
-		"\r\nRecv 3 bytes\r\n\r\nSEND FAIL\r\n", "\r\nRecv 2 bytes\r\n\r\nSEND OK\r\n",
-		"\r\nSEND Canceled\r\n", "\r\nERROR\r\n",
+		"\r\nRecv 3 bytes\r\n\r\nSEND FAIL\r\n",
+		"\r\nRecv 2 bytes\r\n\r\nSEND OK\r\n",
+		"\r\nSEND Canceled\r\n",
+		"\r\nERROR\r\n",
 		"\r\nbusy p...\r\n\r\nRecv 3 bytes\r\n\r\nSEND OK\r\n",
 	};
 	struct bench *b = *state;

@@ -29,7 +29,9 @@ static void test_control_characters(void **state)
 {
 	struct problems p = PROBLEMS_NULL;
 
-	assert_int_equal(problems_add(&p, PROBLEM_ERROR, "x\n.conf", 3, "bad name \"a\r\nb\x1b\x7f\t\xc3\xa9\""), 0);
+	assert_int_equal(problems_add(&p, PROBLEM_ERROR, "x\n.conf", 3,
+				      "bad name \"a\r\nb\x1b\x7f\t\xc3\xa9\""),
+			 0);
 	assert_string_equal(p.items[0].text, "x?.conf:3: bad name \"a??b???\xc3\xa9\"");
 	problems_clear(&p);
 }

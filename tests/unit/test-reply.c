@@ -27,10 +27,10 @@ static const struct {
 	{ "SDK version:v5.4-dirty", false, 0, 0, 0, NULL, NULL },
 	{ "Bin version:v4.1.0.0-dev(WROOM-32)", false, 0, 0, 0, NULL, NULL },
 	/* 64 bytes of core do not fit with their NUL, 63 do */
-	{ "AT version:3.2.0.0aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", false, 0, 0, 0,
-	  NULL, NULL },
-	{ "AT version:3.2.0.0aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", true, 3, 2, 0,
-	  "3.2.0.0aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "" },
+	{ "AT version:3.2.0.0aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", false, 0,
+	  0, 0, NULL, NULL },
+	{ "AT version:3.2.0.0aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", true, 3, 2,
+	  0, "3.2.0.0aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "" },
 };
 
 static void test_version(void **state)
@@ -116,9 +116,9 @@ static void test_cwstate(void **state)
 		char ssid[AT_SSID_MAX + 1] = "?";
 		int number = -1;
 
-		assert_int_equal(at_reply_cwstate(cwstates[i].text, strlen(cwstates[i].text),
-						  &number, ssid),
-				 cwstates[i].ok);
+		assert_int_equal(
+			at_reply_cwstate(cwstates[i].text, strlen(cwstates[i].text), &number, ssid),
+			cwstates[i].ok);
 		if (!cwstates[i].ok)
 			continue;
 		assert_int_equal(number, cwstates[i].number);

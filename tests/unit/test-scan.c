@@ -126,12 +126,9 @@ static void test_string(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_number),
-		cmocka_unit_test(test_number_ends_with_the_text),
-		cmocka_unit_test(test_signed),
-		cmocka_unit_test(test_literal),
-		cmocka_unit_test(test_quoted),
-		cmocka_unit_test(test_string),
+		cmocka_unit_test(test_number), cmocka_unit_test(test_number_ends_with_the_text),
+		cmocka_unit_test(test_signed), cmocka_unit_test(test_literal),
+		cmocka_unit_test(test_quoted), cmocka_unit_test(test_string),
 	};
 
 	return cmocka_run_group_tests_name("scan", tests, NULL, NULL);

@@ -29,10 +29,10 @@ static void fill(struct slots *slots, enum cert_kind kind, const char *letters)
 		struct slot *s = &slots->of[kind][i];
 
 		memset(s->digest, letters[i], sizeof(s->digest));
-		s->content = letters[i] == '.' ? SLOT_FREE :
-			     letters[i] == '?' ? SLOT_UNREAD :
-			     letters[i] == '!' ? SLOT_UNUSABLE :
-						 SLOT_READ;
+		s->content = letters[i] == '.'   ? SLOT_FREE
+			     : letters[i] == '?' ? SLOT_UNREAD
+			     : letters[i] == '!' ? SLOT_UNUSABLE
+						 : SLOT_READ;
 	}
 }
 
@@ -145,8 +145,9 @@ static void test_always_ends(void **state)
 	for (size_t round = 0; round < 20000; round++) {
 		char there[2][SLOTS_COUNT], known[2][SLOTS_COUNT];
 		struct slots_choice choice = { 0 };
-		int pinned = test_random_below(&seed, 3) ? CONFIG_SLOT_AUTO :
-							   (int)test_random_below(&seed, SLOTS_COUNT);
+		int pinned = test_random_below(&seed, 3)
+				     ? CONFIG_SLOT_AUTO
+				     : (int)test_random_below(&seed, SLOTS_COUNT);
 		size_t reads = 0;
 
 		for (size_t k = 0; k < 2; k++)
@@ -224,10 +225,8 @@ static void test_names(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_authorities),
-		cmocka_unit_test(test_identities),
-		cmocka_unit_test(test_always_ends),
-		cmocka_unit_test(test_holds_what_was_read),
+		cmocka_unit_test(test_authorities), cmocka_unit_test(test_identities),
+		cmocka_unit_test(test_always_ends), cmocka_unit_test(test_holds_what_was_read),
 		cmocka_unit_test(test_names),
 	};
 
