@@ -270,13 +270,28 @@ static bool report_needs_blank(const struct chan *chan, enum at_report_type type
 	}
 }
 
+/*
+ * While the chip is looked for, or where an answer's head was damaged, a line may be a piece of a key
+ * that is being read back: only what is known to be none is shown.
+ */
+static void chan_log_line(struct chan *chan, const struct at_token *token,
+			  const struct at_report *report)
+{
+	const struct chan_cmd *cmd = chan->current;
+
+	if (report->type != AT_REPORT_NONE ||
+	    (cmd && !cmd->secret && !cmd->secret_reply && !chan->syncing))
+		log_debug("%s: < %s", chan->name, token->text);
+	else
+		log_debug("%s: < [a line of %zu bytes]", chan->name, token->text_len);
+}
+
 static void chan_on_line(struct chan *chan, const struct at_token *token)
 {
 	struct at_report report = at_report_parse(token->text, token->text_len);
 	struct chan_cmd *cmd = chan->current;
 
-	log_debug("%s: < %.*s", chan->name, cmd && cmd->secret ? 8 : (int)token->text_len,
-		  token->text);
+	chan_log_line(chan, token, &report);
 	if (!token->blank && report_needs_blank(chan, report.type)) {
 		chan_trouble(chan, "a line without its line end in front");
 		return;

@@ -57,7 +57,8 @@ enum chan_phase {
 struct chan_cmd {
 	struct at_line line;
 	enum chan_kind kind;
-	bool secret; /* the line is not shown in logs */
+	bool secret;       /* neither line nor answer is shown in logs */
+	bool secret_reply; /* the answer is not */
 	const void *payload;
 	size_t payload_len;
 	uint64_t timeout; /* µs for the final answer; what the line itself takes comes on top */

@@ -21,6 +21,15 @@ static void device_cmd_done(struct chan_cmd *cmd, enum chan_result result)
 	dev->step(dev, result);
 }
 
+void device_begin(struct device *dev, const char *name)
+{
+	dev->cmd.kind = CHAN_PLAIN;
+	dev->cmd.secret = false;
+	dev->cmd.secret_reply = false;
+	dev->cmd.on_data = NULL;
+	at_line_begin(&dev->cmd.line, name);
+}
+
 void device_run(struct device *dev, uint64_t timeout,
 		void (*on_line)(struct chan_cmd *cmd, const char *text, size_t len),
 		void (*step)(struct device *dev, enum chan_result result))
@@ -36,10 +45,8 @@ void device_run_plain(struct device *dev, const char *command, uint64_t timeout,
 		      void (*on_line)(struct chan_cmd *cmd, const char *text, size_t len),
 		      void (*step)(struct device *dev, enum chan_result result))
 {
-	dev->cmd.kind = CHAN_PLAIN;
-	dev->cmd.secret = false;
-	dev->cmd.on_data = NULL;
-	at_line_plain(&dev->cmd.line, command);
+	device_begin(dev, command);
+	at_line_end(&dev->cmd.line);
 	device_run(dev, timeout, on_line, step);
 }
 

@@ -24,6 +24,8 @@ void device_recover(struct device *dev, const char *why);
 /* Resets the chip by command and waits for `ready`. */
 void device_restart_chip(struct device *dev, const char *why);
 
+/* Starts the line of a plain command in dev->cmd. */
+void device_begin(struct device *dev, const char *name);
 /*
  * Runs the command in dev->cmd.line (made and ended by the caller); then @step is called, unless the
  * chip was reset or lost meanwhile. @on_line may be NULL.

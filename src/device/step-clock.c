@@ -29,10 +29,7 @@ void clock_start(struct device *dev)
 		device_fail(dev, "the host's own clock is not set, certificates cannot be judged");
 		return;
 	}
-	dev->cmd.kind = CHAN_PLAIN;
-	dev->cmd.secret = false;
-	dev->cmd.on_data = NULL;
-	at_line_begin(&dev->cmd.line, "AT+SYSTIMESTAMP");
+	device_begin(dev, "AT+SYSTIMESTAMP");
 	at_line_int(&dev->cmd.line, (long)now);
 	at_line_end(&dev->cmd.line);
 	device_run(dev, DEVICE_TIMEOUT, NULL, clock_set);

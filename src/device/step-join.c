@@ -74,9 +74,7 @@ static void join_command(struct device *dev)
 			    dev->settings->wifi.password_file, strerror(-r));
 		return;
 	}
-	dev->cmd.kind = CHAN_PLAIN;
-	dev->cmd.on_data = NULL;
-	at_line_begin(&dev->cmd.line, "AT+CWJAP");
+	device_begin(dev, "AT+CWJAP");
 	at_line_string(&dev->cmd.line, dev->settings->wifi.ssid);
 	at_line_string(&dev->cmd.line, password);
 	explicit_bzero(password, sizeof(password));

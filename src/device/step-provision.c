@@ -134,10 +134,7 @@ static void provision_line(struct device *dev, int op)
 	char key[AT_NVS_NAME_MAX + 1];
 
 	slots_key(p->kind, p->slot, key, sizeof(key));
-	dev->cmd.kind = CHAN_PLAIN;
-	dev->cmd.secret = false;
-	dev->cmd.on_data = NULL;
-	at_line_begin(&dev->cmd.line, "AT+SYSMFG");
+	device_begin(dev, "AT+SYSMFG");
 	at_line_int(&dev->cmd.line, op);
 	at_line_string(&dev->cmd.line, slots_namespace(p->kind));
 	at_line_string(&dev->cmd.line, key);
@@ -152,14 +149,16 @@ static void provision_written(struct device *dev, enum chan_result result)
 
 	slots_key(p->kind, p->slot, key, sizeof(key));
 	dev->cmd.payload = NULL;
-	dev->flash_writes++;
 	if (result != CHAN_OK && p->writes >= PROVISION_WRITES_MAX) {
 		device_fail(dev, "writing %s failed: %s", key, chan_result_text(result));
 		return;
 	}
 	if (result == CHAN_E_TIMEOUT)
 		return; /* trouble follows */
-	log_notice("%s: wrote %s, %zu bytes", dev->settings->name, key, p->blob->len);
+	if (result != CHAN_E_ERROR)
+		dev->flash_writes++;
+	if (result == CHAN_OK)
+		log_notice("%s: wrote %s, %zu bytes", dev->settings->name, key, p->blob->len);
 	provision_read(dev);
 }
 
@@ -254,6 +253,7 @@ static void provision_read(struct device *dev)
 	provision_line(dev, 1);
 	at_line_end(&dev->cmd.line);
 	dev->cmd.on_data = provision_read_data;
+	dev->cmd.secret_reply = p->kind == CERT_KIND_KEY;
 	device_run(dev, DEVICE_TIMEOUT_FLASH, NULL, provision_read_done);
 }
 
@@ -350,10 +350,7 @@ static void provision_list(struct device *dev)
 		provision_item(dev);
 		return;
 	}
-	dev->cmd.kind = CHAN_PLAIN;
-	dev->cmd.secret = false;
-	dev->cmd.on_data = NULL;
-	at_line_begin(&dev->cmd.line, "AT+SYSMFG");
+	device_begin(dev, "AT+SYSMFG");
 	at_line_int(&dev->cmd.line, 1);
 	at_line_string(&dev->cmd.line, slots_namespace(p->listing));
 	at_line_end(&dev->cmd.line);
