@@ -77,7 +77,7 @@ def test_wrong_name_is_refused_on_the_second_connection_too(bench, serve):
     assert works(daemon)
     server.use("wrongname")
     assert refused(daemon)
-    assert len(server.connections) == 2
+    assert len(server.handshakes()) == 2
     server.use("server")
     assert works(daemon)
 

@@ -126,6 +126,10 @@ class TlsServer:
             pass
         sock.close()
 
+    def handshakes(self):
+        """The connections that TLS was spoken on: looking for a reason, the daemon tries TCP alone."""
+        return [conn for conn in self.connections if conn.sni]
+
     def connection(self, number=0):
         """The connection of that number, when it is established."""
         with self.changed:
