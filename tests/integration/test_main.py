@@ -4,6 +4,7 @@ import subprocess
 
 from bench import tunnel
 from clients import exchange, refused, works
+from fixtures import bench, pki, serve  # noqa: F401 (used by name)
 from harness import PASSWORD
 from tlsserver import echo, say
 

@@ -7,6 +7,7 @@ import pytest
 
 from bench import tunnel
 from clients import exchange, read_all, read_exactly, send_in_background
+from fixtures import bench, pki, serve  # noqa: F401 (used by name)
 from tlsserver import echo, say, swallow
 
 SIZES = [1, 2919, 2920, 2921, 8191, 8192, 8193]

@@ -1,20 +1,14 @@
 # SPDX-License-Identifier: MIT
-import os
+"""What a test file imports to have a bench."""
 import pathlib
 import subprocess
 
 import pytest
 
-import bench as benches
 import tlsserver
+from bench import Bench
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
-
-
-def pytest_configure(config):
-    for name in "ESPATD", "ESPAT_SIM":
-        if not os.environ.get(name):
-            pytest.exit(f"{name} must name a binary", returncode=2)
 
 
 @pytest.fixture(scope="session")
@@ -28,11 +22,11 @@ def pki(tmp_path_factory):
 
 @pytest.fixture
 def bench(pki):
-    bench = benches.Bench(pki)
+    made = Bench(pki)
     try:
-        yield bench
+        yield made
     finally:
-        bench.close()
+        made.close()
 
 
 @pytest.fixture
