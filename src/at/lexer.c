@@ -14,6 +14,11 @@ void at_lexer_reset(struct at_lexer *lexer)
 	lexer->blank = false;
 }
 
+bool at_lexer_idle(const struct at_lexer *lexer)
+{
+	return lexer->state == AT_LEXER_LINE && lexer->len == 0 && !lexer->blank;
+}
+
 const char *at_bad_text(enum at_bad bad)
 {
 	switch (bad) {

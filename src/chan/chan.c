@@ -252,22 +252,45 @@ static bool report_is_final(enum at_report_type type)
 }
 
 /*
- * Each of these has an empty line in front. Where it is missing, a block before it has swallowed it,
- * because it had lost two of its own bytes. OK is let off behind reply lines (protocol fact 24).
+ * Each of these has an empty line in front (but OK behind reply lines, protocol fact 24). Where it is
+ * missing, a block before it has swallowed it, because it had lost two of its own bytes. "Recv" comes
+ * without one from some firmware (field notes 1.3), so it is let off where no block came before.
  */
 static bool report_needs_blank(const struct chan *chan, enum at_report_type type)
 {
 	switch (type) {
 	case AT_REPORT_OK:
 		return !chan->current || !chan->current->lines;
+	case AT_REPORT_ERROR:
 	case AT_REPORT_SEND_OK:
 	case AT_REPORT_SEND_FAIL:
 	case AT_REPORT_BUSY:
 	case AT_REPORT_IPD:
 		return true;
+	case AT_REPORT_RECV:
+		return chan->ended >= 0;
 	default:
 		return false;
 	}
+}
+
+/*
+ * What comes behind a block tells whether its end was its end. Returns false if nothing more is to be
+ * done with the token.
+ */
+static bool chan_frame_is_right(struct chan *chan, bool blank, bool needs_blank)
+{
+	unsigned int epoch = chan->epoch;
+	int link = chan->ended;
+
+	chan->ended = -1;
+	if (needs_blank && !blank) {
+		chan_trouble(chan, "a line without its line end in front");
+		return false;
+	}
+	if (link >= 0)
+		chan->ops->ipd(chan->userdata, link, NULL, 0);
+	return epoch == chan->epoch && !chan->deaf;
 }
 
 /*
@@ -289,13 +312,12 @@ static void chan_log_line(struct chan *chan, const struct at_token *token,
 static void chan_on_line(struct chan *chan, const struct at_token *token)
 {
 	struct at_report report = at_report_parse(token->text, token->text_len);
-	struct chan_cmd *cmd = chan->current;
+	struct chan_cmd *cmd;
 
 	chan_log_line(chan, token, &report);
-	if (!token->blank && report_needs_blank(chan, report.type)) {
-		chan_trouble(chan, "a line without its line end in front");
+	if (!chan_frame_is_right(chan, token->blank, report_needs_blank(chan, report.type)))
 		return;
-	}
+	cmd = chan->current;
 	if (report_is_final(report.type)) {
 		chan_on_final(chan, &report);
 		return;
@@ -310,23 +332,34 @@ static void chan_on_line(struct chan *chan, const struct at_token *token)
 		chan->ops->report(chan->userdata, &report);
 }
 
-/* BLOCK, DATA and END */
-static void chan_on_block(struct chan *chan, const struct at_token *token)
+/* BLOCK, DATA and END of what a link received */
+static void chan_on_ipd(struct chan *chan, const struct at_token *token)
 {
-	struct chan_cmd *cmd = chan->current;
+	int link = token->block.link;
 
-	if (token->block.type == AT_BLOCK_IPD) {
-		if (token->type == AT_TOKEN_BLOCK) {
-			log_debug("%s: < %s[%zu bytes]", chan->name, token->text, token->block.len);
-			if (!token->blank || token->block.link < 0)
-				chan_trouble(chan, "a block without its line end in front");
-			return;
-		}
-		/* Without a link number it is from before CIPMUX=1: of nobody's link. */
-		if (token->block.link >= 0)
-			chan->ops->ipd(chan->userdata, token->block.link, token->data, token->len);
+	if (token->type == AT_TOKEN_BLOCK) {
+		log_debug("%s: < %s[%zu bytes]", chan->name, token->text, token->block.len);
+		if (chan_frame_is_right(chan, token->blank, true) && link < 0)
+			chan_trouble(chan, "a block without a link number");
 		return;
 	}
+	/* Without a link number it is from before CIPMUX=1: of nobody's link. */
+	if (link < 0)
+		return;
+	if (token->type == AT_TOKEN_DATA)
+		chan->ops->ipd(chan->userdata, link, token->data, token->len);
+	else
+		chan->ended = link;
+}
+
+/* BLOCK, DATA and END of an answer */
+static void chan_on_block(struct chan *chan, const struct at_token *token)
+{
+	struct chan_cmd *cmd;
+
+	if (token->type == AT_TOKEN_BLOCK && !chan_frame_is_right(chan, token->blank, false))
+		return;
+	cmd = chan->current;
 	if (!cmd || !cmd->on_data) {
 		chan_trouble(chan, "a block that was not asked for");
 		return;
@@ -347,14 +380,19 @@ static void chan_on_token(struct chan *chan, const struct at_token *token)
 		chan_on_line(chan, token);
 		return;
 	case AT_TOKEN_PROMPT:
-		chan_on_prompt(chan);
+		if (chan_frame_is_right(chan, token->blank, true))
+			chan_on_prompt(chan);
 		return;
 	case AT_TOKEN_BLOCK:
 	case AT_TOKEN_DATA:
 	case AT_TOKEN_END:
-		chan_on_block(chan, token);
+		if (token->block.type == AT_BLOCK_IPD)
+			chan_on_ipd(chan, token);
+		else
+			chan_on_block(chan, token);
 		return;
 	case AT_TOKEN_BAD:
+		chan->ended = -1;
 		chan_trouble(chan, at_bad_text(token->bad));
 		return;
 	}
@@ -372,9 +410,15 @@ void chan_feed(struct chan *chan, const uint8_t *data, size_t len)
 		data += n;
 		len -= n;
 		if (token.type == AT_TOKEN_NONE)
-			return;
+			break;
 		chan_on_token(chan, &token);
 	}
+	/*
+	 * Nothing came behind the block, not even half a line: had it swallowed the line end of what
+	 * comes next, the rest of that would be here too.
+	 */
+	if (chan->ended >= 0 && at_lexer_idle(&chan->lexer))
+		chan_frame_is_right(chan, true, false);
 }
 
 void chan_submit(struct chan *chan, enum chan_lane lane, struct chan_cmd *cmd)
@@ -404,6 +448,7 @@ void chan_reset(struct chan *chan)
 	timer_cancel(&chan->timer);
 	at_lexer_reset(&chan->lexer);
 	chan->current = NULL;
+	chan->ended = -1;
 	chan->epoch++;
 	chan->deaf = true; /* until all are told */
 	if (current)
@@ -429,7 +474,7 @@ void chan_set_baud(struct chan *chan, unsigned int baud)
 int chan_init(struct chan *chan, const char *name, struct timers *timers,
 	      const struct chan_ops *ops, void *userdata)
 {
-	*chan = (struct chan){ .name = name, .ops = ops, .userdata = userdata };
+	*chan = (struct chan){ .name = name, .ops = ops, .userdata = userdata, .ended = -1 };
 	at_lexer_reset(&chan->lexer);
 	list_init(&chan->lanes[CHAN_CONTROL]);
 	list_init(&chan->lanes[CHAN_DATA]);

@@ -97,6 +97,7 @@ struct chan {
 	struct list lanes[2];
 	struct chan_cmd *current; /* weak */
 	struct timer timer;
+	int ended;          /* link of an +IPD block whose end is not yet confirmed; -1: none */
 	uint64_t byte_time; /* ns that a byte takes on the line */
 	unsigned int epoch; /* of chan_reset() */
 	bool deaf;          /* after trouble, until chan_reset() */

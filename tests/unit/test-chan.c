@@ -958,6 +958,51 @@ static void test_results_have_words(void **state)
 						chan_result_text((enum chan_result)k));
 }
 
+/*
+ * Two bytes of a block were lost: it takes its own line end as data, and the next message's as its
+ * end. That message then stands without its empty line, and the block must not be believed.
+ */
+static void test_swallowed_line_end(void **state)
+{
+	static const char *const next[] = {
+		"SEND OK\r\n", "Recv 5 bytes\r\n", "OK\r\n", "ERROR\r\n", "+IPD,1,3:xyz\r\n", ">",
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < sizeof(next) / sizeof(*next); i++) {
+		feed(f, "\r\n+IPD,0,5:abc\r\n\r\n");
+		/* Nothing came behind it: it is believed, there is no more to go by. */
+		expect(f, "I0+abc\\x0d\\x0a|I0.|");
+		chan_reset(&f->chan);
+		for (size_t cut = 1; cut <= strlen(next[i]); cut++) {
+			char text[64];
+
+			snprintf(text, sizeof(text), "\r\n+IPD,0,5:abc\r\n\r\n%.*s", (int)cut, next[i]);
+			feed(f, text);
+			feed(f, next[i] + cut);
+			expect(f, "I0+abc\\x0d\\x0a|T:a line without its line end in front|");
+			chan_reset(&f->chan);
+		}
+	}
+}
+
+/* What may stand right behind a block confirms it, before it is acted upon itself. */
+static void test_block_confirmed(void **state)
+{
+	struct fixture *f = *state;
+	char want[64];
+
+	feed(f, "\r\n+IPD,0,3:abc\r\n0,CLOSED\r\n");
+	snprintf(want, sizeof(want), "I0+abc|I0.|R%d,0,0|", AT_REPORT_CLOSED);
+	expect(f, want);
+	feed(f, "\r\n+IPD,0,3:abc\r\n\r\n+IPD,1,3:xyz\r\n\r");
+	expect(f, "I0+abc|I0.|I1+xyz|");
+	feed(f, "\n+IPD,2,7\r\n");
+	snprintf(want, sizeof(want), "I1.|R%d,2,7|", AT_REPORT_IPD);
+	expect(f, want);
+}
+
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -998,6 +1043,8 @@ int main(void)
 		T(test_deinit_ends_all),
 		T(test_secrets),
 		T(test_results_have_words),
+		T(test_swallowed_line_end),
+		T(test_block_confirmed),
 	};
 
 	return cmocka_run_group_tests_name("chan", tests, NULL, NULL);
