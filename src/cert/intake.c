@@ -91,7 +91,7 @@ struct der {
 	size_t len;
 };
 
-/* Takes one element off the front of @data; false if there is no whole one. */
+/* Takes one element off the front of @data; false, and nothing changed, if there is no whole one. */
 static bool der_next(struct der *ret, const uint8_t **data, size_t *len)
 {
 	const uint8_t *p = *data;
@@ -99,7 +99,6 @@ static bool der_next(struct der *ret, const uint8_t **data, size_t *len)
 
 	if (left < 2)
 		return false;
-	ret->tag = p[0];
 	n = p[1];
 	p += 2;
 	left -= 2;
@@ -116,8 +115,7 @@ static bool der_next(struct der *ret, const uint8_t **data, size_t *len)
 	}
 	if (n > left)
 		return false;
-	ret->data = p;
-	ret->len = n;
+	*ret = (struct der){ .tag = **data, .data = p, .len = n };
 	*data = p + n;
 	*len = left - n;
 	return true;

@@ -607,8 +607,7 @@ int config_load(struct config **ret, const char *path, struct problems *problems
 }
 
 /* @dir from the command line, absolute; NULL after a complaint or out of memory, see *r. */
-static char *command_line_dir(const struct config *config, const char *dir, const char *option,
-			      struct problems *problems, int *r)
+static char *command_line_dir(const char *dir, const char *option, struct problems *problems, int *r)
 {
 	_cleanup_free_ char *cwd = NULL;
 	const char *expected = syntax_path(dir);
@@ -637,7 +636,7 @@ int config_set_runtime_dir(struct config *config, const char *dir, struct proble
 	_cleanup_free_ char *path = NULL;
 	int r = 0;
 
-	path = command_line_dir(config, dir, "--runtime-dir", problems, &r);
+	path = command_line_dir(dir, "--runtime-dir", problems, &r);
 	if (!path)
 		return r;
 	r = check_sockets(config, path, problems);
@@ -654,7 +653,7 @@ int config_set_state_dir(struct config *config, const char *dir, struct problems
 	char *path;
 	int r = 0;
 
-	path = command_line_dir(config, dir, "--state-dir", problems, &r);
+	path = command_line_dir(dir, "--state-dir", problems, &r);
 	if (!path)
 		return r;
 	free(config->state_dir);
