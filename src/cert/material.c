@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Reads the certificate files of the configuration. */
+/* Reads the certificate files of the configuration, and looks at its other secrets. */
 #include "cert/material.h"
 
 #include <errno.h>
@@ -15,6 +15,11 @@
 
 /* Largest file: eight times what the chip takes, as C arrays are five times their bytes. */
 #define MATERIAL_FILE_MAX (64 * 1024)
+
+/* Longest password of a Wi-Fi network: WPA's 64 hexadecimal digits. */
+#define PASSWORD_MAX 64
+
+static const char password_text[] = "a file with the Wi-Fi password in its first line";
 
 static const char *kind_text(enum cert_kind kind)
 {
@@ -38,21 +43,21 @@ static int refuse(const struct cert_source *source, struct problems *problems, c
 }
 
 static int refuse_errno(const struct cert_source *source, struct problems *problems, int error,
-			enum cert_kind kind)
+			const char *expected)
 {
 	int r;
 
 	if (error == ENOMEM)
 		return -ENOMEM;
 	if (error == ENOENT || error == ENOTDIR)
-		return refuse(source, problems, "no such file", kind_text(kind));
+		return refuse(source, problems, "no such file", expected);
 	if (error == EACCES || error == EPERM)
 		r = cert_complain(source, problems, PROBLEM_ERROR,
 				  "permission denied for user %lu, expected a readable file",
 				  (unsigned long)geteuid());
 	else
 		r = cert_complain(source, problems, PROBLEM_ERROR, "cannot be read: %s, expected %s",
-				  strerror(error), kind_text(kind));
+				  strerror(error), expected);
 	return r < 0 ? r : -EINVAL;
 }
 
@@ -67,16 +72,45 @@ static const char *mode_text(mode_t mode)
 	return "is a device";
 }
 
-/* Keys are for their owner alone; the daemon still works with others, so it is no error. */
-static int warn_mode(const struct stat *st, const struct cert_source *source,
+/* Secrets are for their owner alone; the daemon still works with others, so it is no error. */
+static int warn_mode(const struct stat *st, const char *what, const struct cert_source *source,
 		     struct problems *problems)
 {
 	if (!(st->st_mode & (S_IRGRP | S_IROTH)))
 		return 0;
 	return cert_complain(source, problems, PROBLEM_WARNING,
-			     "the private key can be read by %s (mode %04o), expected mode 0600",
+			     "%s can be read by %s (mode %04o), expected mode 0600", what,
 			     st->st_mode & S_IROTH ? "everybody" : "its group",
 			     (unsigned int)(st->st_mode & 07777));
+}
+
+/*
+ * Opens a regular file; @secret says what is in it if only its owner should read it. Returns the file
+ * descriptor, -EINVAL after a complaint, or -ENOMEM.
+ */
+static int material_open(const char *path, const char *expected, const char *secret,
+			 const struct cert_source *source, struct problems *problems)
+{
+	struct stat st;
+	int fd, r;
+
+	/* O_NONBLOCK: a pipe must not hold us up before it is refused. */
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	if (fd < 0 && errno == ENXIO)
+		return refuse(source, problems, "is a socket or a device", expected);
+	if (fd < 0)
+		return refuse_errno(source, problems, errno, expected);
+	if (fstat(fd, &st) < 0)
+		r = refuse_errno(source, problems, errno, expected);
+	else if (!S_ISREG(st.st_mode))
+		r = refuse(source, problems, mode_text(st.st_mode), expected);
+	else
+		r = secret ? warn_mode(&st, secret, source, problems) : 0;
+	if (r < 0) {
+		close(fd);
+		return r;
+	}
+	return fd;
 }
 
 /* Reads the whole file into *ret, which has room for MATERIAL_FILE_MAX + 1 bytes. */
@@ -102,33 +136,57 @@ static int read_all(int fd, uint8_t *data, size_t *ret_len)
 static int material_read(struct cert_blob **ret, enum cert_kind kind, const char *path, time_t now,
 			 const struct cert_source *source, struct problems *problems)
 {
+	const char *expected = kind_text(kind);
 	_cleanup_close_ int fd = -1;
-	struct stat st;
 	uint8_t *data;
 	size_t len = 0;
 	int r;
 
-	/* O_NONBLOCK: a pipe must not hold us up before it is refused. */
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	if (fd < 0 && errno == ENXIO)
-		return refuse(source, problems, "is a socket or a device", kind_text(kind));
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return refuse_errno(source, problems, errno, kind);
-	if (!S_ISREG(st.st_mode))
-		return refuse(source, problems, mode_text(st.st_mode), kind_text(kind));
-	if (kind == CERT_KIND_KEY && warn_mode(&st, source, problems) < 0)
-		return -ENOMEM;
+	fd = material_open(path, expected, kind == CERT_KIND_KEY ? "the private key" : NULL, source,
+			   problems);
+	if (fd < 0)
+		return fd;
 	data = malloc(MATERIAL_FILE_MAX + 1);
 	if (!data)
 		return -ENOMEM;
 	r = read_all(fd, data, &len);
 	if (r < 0)
-		r = refuse_errno(source, problems, -r, kind);
+		r = refuse_errno(source, problems, -r, expected);
 	else if (len > MATERIAL_FILE_MAX)
-		r = refuse(source, problems, "is larger than 64 KiB", kind_text(kind));
+		r = refuse(source, problems, "is larger than 64 KiB", expected);
 	else
 		r = cert_check(ret, kind, data, len, now, source, problems);
 	intake_wipe(data, MATERIAL_FILE_MAX + 1);
+	return r;
+}
+
+/* The password itself is read when the chip joins; here it is only looked at. */
+static int check_password(const struct config_wifi *wifi, struct problems *problems)
+{
+	const struct cert_source source = {
+		.file = wifi->where.file, .line = wifi->where.line, .name = wifi->password_file,
+	};
+	_cleanup_close_ int fd = -1;
+	uint8_t data[PASSWORD_MAX + 1];
+	size_t len = 0;
+	ssize_t n;
+	int r = 0;
+
+	fd = material_open(wifi->password_file, password_text, "the password", &source, problems);
+	if (fd < 0)
+		return fd;
+	n = read(fd, data, sizeof(data));
+	if (n < 0)
+		return refuse_errno(&source, problems, errno, password_text);
+	while (len < (size_t)n && data[len] != '\n' && data[len] != '\r')
+		len++;
+	if (len == 0)
+		r = refuse(&source, problems, "its first line is empty", password_text);
+	else if (len > PASSWORD_MAX)
+		r = refuse(&source, problems, "its first line is longer than 64 bytes", password_text);
+	else if (memchr(data, '\0', len))
+		r = refuse(&source, problems, "its first line has a NUL byte", password_text);
+	explicit_bzero(data, sizeof(data));
 	return r;
 }
 
@@ -186,6 +244,15 @@ int material_load(struct material **ret, const struct config *config, time_t now
 	material->identities = calloc(config->n_identities + 1, sizeof(*material->identities));
 	if (!material->authorities || !material->identities)
 		return -ENOMEM;
+	for (size_t i = 0; i < config->n_devices; i++) {
+		const struct config_device *device = &config->devices[i];
+
+		if (!device->has_wifi || !device->wifi.password_file)
+			continue;
+		r = go_on(check_password(&device->wifi, problems));
+		if (r < 0)
+			return r;
+	}
 	for (size_t i = 0; i < config->n_authorities; i++) {
 		material->authorities[i].config = &config->authorities[i];
 		material->n_authorities++;

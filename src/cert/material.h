@@ -29,7 +29,7 @@ struct material {
 /*
  * Reads and checks every file of @config at time @now; complaints (missing or unreadable file, key
  * of another certificate, expired, key readable by group or others as a warning...) go to
- * @problems. Returns 0, -EINVAL if there was an error among the complaints, or -ENOMEM.
+ * @problems. Wi-Fi passwords are looked at in the same way, but not kept. Returns 0, -EINVAL if there was an error among the complaints, or -ENOMEM.
  */
 int material_load(struct material **ret, const struct config *config, time_t now,
 		  struct problems *problems);

@@ -328,6 +328,66 @@ static void test_wiped(void **state)
 	}
 }
 
+static void put_text(const char *name, const char *text, size_t len, mode_t mode)
+{
+	BIO *bio = BIO_new(BIO_s_mem());
+
+	BIO_write(bio, text, (int)len);
+	put_bio(name, bio, mode);
+}
+
+static void test_password(void **state)
+{
+	static const struct {
+		const char *text;
+		size_t len;
+		mode_t mode;
+		const char *expected; /* NULL: good */
+	} cases[] = {
+		{ "secret88\n", 9, 0600, NULL },
+		{ "x\r\n", 3, 0600, NULL },
+		{ "x", 1, 0644, "the password can be read by everybody (mode 0644), expected mode 0600" },
+		{ "", 0, 0600, "its first line is empty, expected a file with the Wi-Fi password in its "
+			       "first line" },
+		{ "\nx", 2, 0600, "its first line is empty, expected a file with the Wi-Fi password in "
+				  "its first line" },
+		{ "a\0b", 3, 0600, "its first line has a NUL byte, expected a file with the Wi-Fi "
+				   "password in its first line" },
+		{ "0123456789012345678901234567890123456789012345678901234567890123\nx", 66, 0600, NULL },
+		{ "01234567890123456789012345678901234567890123456789012345678901234", 65, 0600,
+		  "its first line is longer than 64 bytes, expected a file with the Wi-Fi password in its "
+		  "first line" },
+		{ NULL, 0, 0600, "no such file, expected a file with the Wi-Fi password in its first "
+				 "line" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct problems problems = PROBLEMS_NULL;
+		struct config_device device = {
+			.has_wifi = true, .wifi = { .where = { "a.conf", 9 } },
+		};
+		struct config config = { .devices = &device, .n_devices = 1 };
+		struct material *material = NULL;
+		char want[512] = "";
+		int r;
+
+		unlink(path_of("secret"));
+		if (cases[i].text)
+			put_text("secret", cases[i].text, cases[i].len, cases[i].mode);
+		device.wifi.password_file = path_of("secret");
+		if (cases[i].expected)
+			snprintf(want, sizeof(want), "a.conf:9: %s/secret: %s", dir,
+				 cases[i].expected);
+		r = material_load(&material, &config, MAKE_NOW, &problems);
+		assert_int_equal(r, problems.errors ? -EINVAL : 0);
+		assert_string_equal(problems.count ? problems.items[0].text : "", want);
+		assert_int_equal(problems.count, cases[i].expected ? 1 : 0);
+		material_free(material);
+		problems_clear(&problems);
+	}
+	unlink(path_of("secret"));
+}
+
 static int setup(void **state)
 {
 	pid_t child;
@@ -363,6 +423,7 @@ int main(void)
 		cmocka_unit_test(test_good),
 		cmocka_unit_test(test_bad),
 		cmocka_unit_test(test_mode),
+		cmocka_unit_test(test_password),
 	};
 
 	/* meson test sets MALLOC_PERTURB_, which would wipe for us. */
