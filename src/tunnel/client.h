@@ -18,12 +18,13 @@ struct event;
 struct tunnel;
 
 /*
- * Asking takes until the chip has read the command, and what is in its 8 KiB output FIFO still comes;
- * behind another link's handshake that can be seconds at the line's full rate, hence the distance.
+ * Asking takes until the chip has read the command, and what is in its 8 KiB output FIFO still comes.
+ * Behind another link's handshake the command waits for seconds, at the line's full rate: 20 s at
+ * 3,000,000 baud are 6 MB.
  */
 #define CLIENT_HIGH 32768
 #define CLIENT_LOW 8192
-#define CLIENT_MAX (1024 * 1024)
+#define CLIENT_MAX (8 * 1024 * 1024)
 
 enum client_state {
 	CLIENT_WAITING,    /* in the pool's queue */
