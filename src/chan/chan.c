@@ -101,6 +101,15 @@ static void chan_done(struct chan *chan, enum chan_result result)
 		chan_kick(chan);
 }
 
+/* The command in flight is given up: whatever comes next may become bytes of its block. */
+static void chan_give_up(struct chan *chan)
+{
+	const struct chan_cmd *cmd = chan->current;
+
+	if (cmd && cmd->kind == CHAN_SEND && cmd->phase < CHAN_PHASE_VERDICT)
+		chan->send_open = true;
+}
+
 static void chan_trouble(struct chan *chan, const char *what)
 {
 	if (chan->deaf || chan->syncing)
@@ -123,6 +132,7 @@ static void chan_on_timer(struct timer *timer)
 		  cmd->line.text);
 	/* Deaf first, so that done() cannot start the next command. */
 	chan->deaf = !chan->syncing;
+	chan_give_up(chan);
 	chan_done(chan, CHAN_E_TIMEOUT);
 	if (chan->deaf)
 		chan->ops->trouble(chan->userdata, "no answer to a command");
@@ -447,6 +457,7 @@ void chan_reset(struct chan *chan)
 		}
 	timer_cancel(&chan->timer);
 	at_lexer_reset(&chan->lexer);
+	chan_give_up(chan);
 	chan->current = NULL;
 	chan->ended = -1;
 	chan->epoch++;

@@ -61,6 +61,7 @@ static void device_report_ready(struct device *dev)
 	dev->fresh = true;
 	if (dev->state == DEVICE_ABSENT)
 		return;
+	dev->booted = true;
 	if (dev->state != DEVICE_PROBING)
 		log_notice("%s: the chip has restarted, setting it up again", dev->settings->name);
 	device_enter_state(dev, DEVICE_PROBING);

@@ -87,6 +87,7 @@ struct device {
 	char firmware[AT_VERSION_MAX]; /* the "Bin version" */
 	char mac[AT_MAC_MAX + 1];
 	unsigned int features; /* enum device_feature */
+	bool booted;           /* it has just said `ready`: no block can be open */
 	bool fresh;            /* nobody but us has spoken to it since it said `ready` */
 	long cwmode;
 	int cwstate;

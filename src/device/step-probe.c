@@ -25,6 +25,7 @@
 #define PROBE_FILL (LINK_BLOCK_MAX + 2)
 
 enum probe_attempt {
+	PROBE_CANCEL, /* only if a CIPSEND may be open: the server must not get our commands as data */
 	PROBE_PLAIN,
 	PROBE_PLAIN_AGAIN,
 	PROBE_PLUS, /* leaves passthrough, cancels a CIPSEND (capture 54) */
@@ -101,6 +102,12 @@ static void probe_wait_over(struct timer *timer)
 {
 	struct device *dev = device_of_timer(timer);
 
+	if (dev->attempt == PROBE_CANCEL && dev->chan.send_open) {
+		dev->chan.send_open = false;
+		dev->ops->write(dev->userdata, "+++", 3);
+		device_wait(dev, PROBE_GUARD, probe_wait_over);
+		return;
+	}
 	if (dev->attempt == PROBE_PLUS) {
 		dev->ops->write(dev->userdata, "+++", 3);
 		dev->attempt = PROBE_PLUS_AFTER;
@@ -130,6 +137,12 @@ static void probe_attempt(struct device *dev)
 	/* What is half read or still to come of an earlier attempt must not count for this one. */
 	chan_reset(&dev->chan);
 	switch ((enum probe_attempt)dev->attempt) {
+	case PROBE_CANCEL:
+		if (dev->chan.send_open)
+			device_wait(dev, PROBE_GUARD, probe_wait_over);
+		else
+			probe_ask(dev);
+		return;
 	case PROBE_PLAIN:
 	case PROBE_PLAIN_AGAIN:
 	case PROBE_FILLED_AGAIN:
@@ -158,7 +171,10 @@ static void probe_attempt(struct device *dev)
 
 void probe_start(struct device *dev)
 {
-	dev->attempt = PROBE_PLAIN;
+	if (dev->booted)
+		dev->chan.send_open = false;
+	dev->booted = false;
+	dev->attempt = dev->chan.send_open ? PROBE_CANCEL : PROBE_PLAIN;
 	dev->step_no = 0;
 	probe_attempt(dev);
 }
