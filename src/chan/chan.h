@@ -102,7 +102,7 @@ struct chan {
 	unsigned int epoch; /* of chan_reset() */
 	bool deaf;          /* after trouble, until chan_reset() */
 	bool syncing;       /* see chan_set_syncing() */
-	bool send_open;     /* a CIPSEND was given up that may still wait for bytes; the reader clears it */
+	bool send_open;     /* a CIPSEND was given up that may wait for bytes; reader clears */
 	uint64_t commands;  /* lines written */
 };
 
