@@ -154,7 +154,8 @@ static void subject_text(char *text, size_t size, const X509 *x509)
 /* Whether the chip can use @pkey at all; @who says whose it is. */
 static bool check_public_key(struct check *check, const EVP_PKEY *pkey, const char *who)
 {
-	static const char expected[] = "expected RSA of 2048 to 4096 bits, or EC P-256, P-384 or P-521";
+	static const char expected[] =
+		"expected RSA of 2048 to 4096 bits, or EC P-256, P-384 or P-521";
 	char group[64] = "";
 	int bits, explicit = 0;
 	size_t len;
@@ -167,19 +168,24 @@ static bool check_public_key(struct check *check, const EVP_PKEY *pkey, const ch
 	switch (EVP_PKEY_get_base_id(pkey)) {
 	case EVP_PKEY_RSA:
 		if (bits < RSA_BITS_MIN || bits > RSA_BITS_MAX) {
-			REFUSE(check, "%sRSA key of %d bits, which the chip cannot use, %s", who, bits,
-			       expected);
+			REFUSE(check, "%sRSA key of %d bits, which the chip cannot use, %s", who,
+			       bits, expected);
 			return false;
 		}
 		if (bits < RSA_BITS_GOOD)
-			WARN(check, "%sRSA key of %d bits is weak, and refused where the firmware "
-			     "verifies, %s", who, bits, expected);
+			WARN(check,
+			     "%sRSA key of %d bits is weak, and refused where the firmware "
+			     "verifies, %s",
+			     who, bits, expected);
 		return true;
 	case EVP_PKEY_EC:
 		if (EVP_PKEY_get_int_param(pkey, OSSL_PKEY_PARAM_EC_DECODED_FROM_EXPLICIT_PARAMS,
-					   &explicit) && explicit) {
-			REFUSE(check, "%sEC key with explicit parameters, which the chip cannot read, "
-			       "expected a named curve (-pkeyopt ec_param_enc:named_curve)", who);
+					   &explicit) &&
+		    explicit) {
+			REFUSE(check,
+			       "%sEC key with explicit parameters, which the chip cannot read, "
+			       "expected a named curve (-pkeyopt ec_param_enc:named_curve)",
+			       who);
 			return false;
 		}
 		if (!EVP_PKEY_get_group_name(pkey, group, sizeof(group), &len))
@@ -197,7 +203,8 @@ static bool check_public_key(struct check *check, const EVP_PKEY *pkey, const ch
 	case EVP_PKEY_ED25519:
 	case EVP_PKEY_ED448:
 		REFUSE(check, "%s%s key: the chip's mbedTLS knows no Edwards curves, %s", who,
-		       EVP_PKEY_get_base_id(pkey) == EVP_PKEY_ED25519 ? "Ed25519" : "Ed448", expected);
+		       EVP_PKEY_get_base_id(pkey) == EVP_PKEY_ED25519 ? "Ed25519" : "Ed448",
+		       expected);
 		return false;
 	}
 	REFUSE(check, "%s%s key, which the chip cannot use, %s", who,
@@ -269,7 +276,7 @@ static void check_key(struct check *check, const struct intake_block *block)
 	pkey = d2i_AutoPrivateKey(NULL, &p, block->len);
 	if (!pkey) {
 		REFUSE(check, "is no private key that OpenSSL can read (damaged, or of an unknown "
-		       "kind), expected RSA or EC");
+			      "kind), expected RSA or EC");
 		return;
 	}
 	if (p != block->der + block->len) {
@@ -281,12 +288,15 @@ static void check_key(struct check *check, const struct intake_block *block)
 		return;
 	if (block->type == INTAKE_KEY_RSA && key_version(block) != 0)
 		REFUSE(check, "is an RSA key of more than two primes, which the chip cannot use, "
-		       "expected two");
+			      "expected two");
 	if (block->type == INTAKE_KEY_PKCS8 && key_version(block) != 0)
-		REFUSE(check, "is PKCS#8 of version 2, which the chip cannot read, expected version 1: "
-		       "openssl pkey -in %s -out NEWFILE", check_name(check));
+		REFUSE(check,
+		       "is PKCS#8 of version 2, which the chip cannot read, expected version 1: "
+		       "openssl pkey -in %s -out NEWFILE",
+		       check_name(check));
 	if (check->problems->errors == errors && !key_works(pkey))
-		REFUSE(check, "the key is damaged: it cannot verify what it signs, expected a whole "
+		REFUSE(check,
+		       "the key is damaged: it cannot verify what it signs, expected a whole "
 		       "one");
 }
 
@@ -307,7 +317,7 @@ static bool name_has(const X509_NAME *name, int nid, const char *value)
 /* Espressif's sample certificates, whose keys are in the public esp-at repository (capture 10). */
 static bool is_factory_name(const X509_NAME *name)
 {
-	static const char *const organizations[] = { "ESP C1", "ESP C2", "ESP S1", "ESP S2",
+	static const char *const organizations[] = { "ESP C1", "ESP C2", "ESP S1",      "ESP S2",
 						     "ESP1",   "ESP2",   "ESPRESSIF AT" };
 
 	for (size_t i = 0; i < sizeof(organizations) / sizeof(organizations[0]); i++)
@@ -364,8 +374,10 @@ static void check_dates(struct check *check, const struct check_cert *cert)
 	} else if (check->now < from) {
 		time_text(date, sizeof(date), from);
 		span_text(span, sizeof(span), from - check->now);
-		REFUSE(check, "%snot yet valid: it begins on %s, in %s, expected one that is valid now "
-		       "(%s)", cert->who, date, span, now);
+		REFUSE(check,
+		       "%snot yet valid: it begins on %s, in %s, expected one that is valid now "
+		       "(%s)",
+		       cert->who, date, span, now);
 	} else if (to - check->now < EXPIRES_SOON) {
 		time_text(date, sizeof(date), to);
 		span_text(span, sizeof(span), to - check->now);
@@ -380,8 +392,10 @@ static void check_signature(struct check *check, const struct check_cert *cert)
 	const char *name = OBJ_nid2ln(nid);
 
 	if (nid == NID_rsassaPss) {
-		WARN(check, "%ssigned with RSASSA-PSS, which not every firmware can read, expected "
-		     "RSA (PKCS#1 v1.5) or ECDSA", cert->who);
+		WARN(check,
+		     "%ssigned with RSASSA-PSS, which not every firmware can read, expected "
+		     "RSA (PKCS#1 v1.5) or ECDSA",
+		     cert->who);
 		return;
 	}
 	if (nid == NID_undef || !OBJ_find_sigid_algs(nid, &md, &pk))
@@ -398,13 +412,16 @@ static void check_signature(struct check *check, const struct check_cert *cert)
 	case NID_md5:
 		/* Of a CA the chip has no need to check the signature: it is trusted as it is. */
 		if (check->kind == CERT_KIND_CERT)
-			WARN(check, "%ssigned with %s, which most servers refuse, expected SHA-256 or "
-			     "better", cert->who, name);
+			WARN(check,
+			     "%ssigned with %s, which most servers refuse, expected SHA-256 or "
+			     "better",
+			     cert->who, name);
 		return;
 	}
-	REFUSE(check, "%ssigned with %s, which the chip cannot read, expected RSA or ECDSA with "
-	       "SHA-256, SHA-384 or SHA-512", cert->who,
-	       nid == NID_undef || !name ? "an unknown algorithm" : name);
+	REFUSE(check,
+	       "%ssigned with %s, which the chip cannot read, expected RSA or ECDSA with "
+	       "SHA-256, SHA-384 or SHA-512",
+	       cert->who, nid == NID_undef || !name ? "an unknown algorithm" : name);
 }
 
 static void check_ca(struct check *check, const struct check_cert *cert)
@@ -413,14 +430,16 @@ static void check_ca(struct check *check, const struct check_cert *cert)
 	case 1:
 		return;
 	case 3:
-		WARN(check, "%sself-signed certificate of version 1, which does not say that it is a "
-		     "CA; it is taken for one", cert->who);
+		WARN(check,
+		     "%sself-signed certificate of version 1, which does not say that it is a "
+		     "CA; it is taken for one",
+		     cert->who);
 		return;
 	}
 	REFUSE(check, "%sis not the certificate of a CA, expected basicConstraints CA:TRUE%s",
 	       cert->who,
-	       X509_get_extended_key_usage(cert->x509) != UINT32_MAX ?
-		       " (is it the server's own?)" : "");
+	       X509_get_extended_key_usage(cert->x509) != UINT32_MAX ? " (is it the server's own?)"
+								     : "");
 }
 
 /* What servers look at in a client's certificate. */
@@ -482,8 +501,8 @@ static void check_cert(struct check *check, size_t i)
 		snprintf(cert->who, sizeof(cert->who), "certificate (%s): ", subject);
 	for (size_t k = 0; k < i; k++)
 		if (check->certs[k].x509 && X509_cmp(check->certs[k].x509, cert->x509) == 0) {
-			REFUSE(check, "%sis the same as certificate %zu, expected it once", cert->who,
-			       k + 1);
+			REFUSE(check, "%sis the same as certificate %zu, expected it once",
+			       cert->who, k + 1);
 			return;
 		}
 	check_dates(check, cert);
@@ -495,15 +514,18 @@ static void check_cert(struct check *check, size_t i)
 		check_leaf(check, cert);
 	if (is_factory_name(X509_get_subject_name(cert->x509)) ||
 	    is_factory_name(X509_get_issuer_name(cert->x509)))
-		WARN(check, "%sfrom Espressif's public samples: everybody has its key, it proves "
-		     "nothing", cert->who);
+		WARN(check,
+		     "%sfrom Espressif's public samples: everybody has its key, it proves "
+		     "nothing",
+		     cert->who);
 }
 
 static bool issued(X509 *issuer, X509 *subject)
 {
 	EVP_PKEY *key = X509_get0_pubkey(issuer);
 
-	return key && X509_check_issued(issuer, subject) == X509_V_OK && X509_verify(subject, key) > 0;
+	return key && X509_check_issued(issuer, subject) == X509_V_OK &&
+	       X509_verify(subject, key) > 0;
 }
 
 /* Each certificate must be followed by the one that issued it. */
@@ -523,8 +545,10 @@ static void check_order(struct check *check)
 				hint = " (its issuer is in the file, so only the order is wrong)";
 		if (issued(cert->x509, next->x509))
 			hint = " (it is the other way round: turn the order)";
-		REFUSE(check, "%swas not issued by certificate %zu, expected the client's "
-		       "certificate first and each one's issuer after it%s", cert->who, i + 2, hint);
+		REFUSE(check,
+		       "%swas not issued by certificate %zu, expected the client's "
+		       "certificate first and each one's issuer after it%s",
+		       cert->who, i + 2, hint);
 	}
 }
 
@@ -586,13 +610,15 @@ static void check_chain_size(struct check *check)
 	if (!sizes)
 		check->error = -ENOMEM;
 	else if (total > TLS_OUT_MAX)
-		REFUSE(check, "the chain takes %zu bytes in the handshake, expected at most %d, the "
-		       "chip's TLS output buffer; certificates in bytes of DER: %s; %s", total,
-		       TLS_OUT_MAX, sizes, chain_hint(check));
+		REFUSE(check,
+		       "the chain takes %zu bytes in the handshake, expected at most %d, the "
+		       "chip's TLS output buffer; certificates in bytes of DER: %s; %s",
+		       total, TLS_OUT_MAX, sizes, chain_hint(check));
 	else
-		WARN(check, "the chain takes %zu bytes in the handshake, which is close to the %d of "
-		     "the chip's TLS output buffer; certificates in bytes of DER: %s; %s", total,
-		     TLS_OUT_MAX, sizes, chain_hint(check));
+		WARN(check,
+		     "the chain takes %zu bytes in the handshake, which is close to the %d of "
+		     "the chip's TLS output buffer; certificates in bytes of DER: %s; %s",
+		     total, TLS_OUT_MAX, sizes, chain_hint(check));
 }
 
 static void check_blob_size(struct check *check, size_t len)
@@ -602,17 +628,20 @@ static void check_blob_size(struct check *check, size_t len)
 	if (len <= CERT_BLOB_MAX)
 		return;
 	if (check->kind == CERT_KIND_KEY) {
-		REFUSE(check, "the key takes %zu bytes as PEM, expected at most %d", len, CERT_BLOB_MAX);
+		REFUSE(check, "the key takes %zu bytes as PEM, expected at most %d", len,
+		       CERT_BLOB_MAX);
 		return;
 	}
 	sizes = size_list(check, true);
 	if (!sizes)
 		check->error = -ENOMEM;
 	else
-		REFUSE(check, "the certificates take %zu bytes as PEM, expected at most %d, the chip's "
-		       "largest value; each one's bytes: %s; %s", len, CERT_BLOB_MAX, sizes,
-		       check->kind == CERT_KIND_CA ?
-			       "keep only the CAs that these servers need" : chain_hint(check));
+		REFUSE(check,
+		       "the certificates take %zu bytes as PEM, expected at most %d, the chip's "
+		       "largest value; each one's bytes: %s; %s",
+		       len, CERT_BLOB_MAX, sizes,
+		       check->kind == CERT_KIND_CA ? "keep only the CAs that these servers need"
+						   : chain_hint(check));
 }
 
 /* ---- the blob ---- */
@@ -634,8 +663,7 @@ static char *put_pem(char *p, const char *label, const uint8_t *der, size_t len)
 DEFINE_CLEANUP(struct cert_blob *, cert_blob_free)
 
 /* All checks but this one's are done; the sizes are complained about here. */
-static int make_blob(struct cert_blob **ret, struct check *check,
-		     const struct intake_block *key)
+static int make_blob(struct cert_blob **ret, struct check *check, const struct intake_block *key)
 {
 	_cleanup_(cert_blob_freep) struct cert_blob *blob = NULL;
 	size_t len = 0, errors = check->problems->errors;
@@ -693,12 +721,15 @@ static bool is_key(enum intake_type type)
 static bool refuse_container(struct check *check, const struct intake_block *block)
 {
 	if (block->type == INTAKE_PKCS12)
-		REFUSE(check, "is PKCS#12, expected PEM or DER: openssl pkcs12 -in %s %s -out NEWFILE",
+		REFUSE(check,
+		       "is PKCS#12, expected PEM or DER: openssl pkcs12 -in %s %s -out NEWFILE",
 		       check_name(check),
 		       check->kind == CERT_KIND_KEY ? "-nocerts -noenc" : "-nokeys");
 	else if (block->type == INTAKE_PKCS7)
-		REFUSE(check, "is PKCS#7, expected PEM or DER: openssl pkcs7 -in %s%s -print_certs -out "
-		       "NEWFILE", check_name(check), block->line ? "" : " -inform DER");
+		REFUSE(check,
+		       "is PKCS#7, expected PEM or DER: openssl pkcs7 -in %s%s -print_certs -out "
+		       "NEWFILE",
+		       check_name(check), block->line ? "" : " -inform DER");
 	else
 		return false;
 	return true;
@@ -753,7 +784,8 @@ static const struct intake_block *collect_key(struct check *check)
 		} else if (refuse_container(check, block)) {
 			return NULL;
 		} else if (block->type != INTAKE_PARAMETERS) {
-			REFUSE(check, "line %u: a block of the kind %s, expected a private key only",
+			REFUSE(check,
+			       "line %u: a block of the kind %s, expected a private key only",
 			       block->line, block->label);
 			return NULL;
 		}
@@ -765,15 +797,20 @@ static const struct intake_block *collect_key(struct check *check)
 	else if (n_keys == 0)
 		REFUSE(check, "contains no private key, expected one");
 	else if (n_certs > 0)
-		REFUSE(check, "contains certificates beside the private key, expected the key only: "
-		       "openssl pkey -in %s -out NEWFILE", check_name(check));
+		REFUSE(check,
+		       "contains certificates beside the private key, expected the key only: "
+		       "openssl pkey -in %s -out NEWFILE",
+		       check_name(check));
 	else if (key->type == INTAKE_KEY_ENCRYPTED)
-		REFUSE(check, "the private key is encrypted, and nobody is there to type its "
+		REFUSE(check,
+		       "the private key is encrypted, and nobody is there to type its "
 		       "passphrase, expected it decrypted: openssl pkey -in %s -out NEWFILE",
 		       check_name(check));
 	else if (key->type == INTAKE_KEY_UNUSABLE)
-		REFUSE(check, "is a private key in the form %s, which the chip cannot use, expected RSA "
-		       "or EC in PKCS#1, SEC1 or PKCS#8", key->label);
+		REFUSE(check,
+		       "is a private key in the form %s, which the chip cannot use, expected RSA "
+		       "or EC in PKCS#1, SEC1 or PKCS#8",
+		       key->label);
 	else
 		return key;
 	return NULL;
@@ -879,10 +916,13 @@ int cert_check_pair(const struct cert_blob *cert, const struct cert_blob *key,
 	if (r == 1)
 		return 0;
 	subject_text(subject, sizeof(subject), x509);
-	r = cert_complain(source, problems, PROBLEM_ERROR,
-			  "the private key does not belong to the certificate (%s), expected the key "
-			  "that it was made for%s", subject,
-			  EVP_PKEY_get_base_id(pkey) != EVP_PKEY_get_base_id(X509_get0_pubkey(x509)) ?
-				  " (one is RSA, the other EC)" : "");
+	r = cert_complain(
+		source, problems, PROBLEM_ERROR,
+		"the private key does not belong to the certificate (%s), expected the key "
+		"that it was made for%s",
+		subject,
+		EVP_PKEY_get_base_id(pkey) != EVP_PKEY_get_base_id(X509_get0_pubkey(x509))
+			? " (one is RSA, the other EC)"
+			: "");
 	return r < 0 ? r : -EINVAL;
 }

@@ -7,6 +7,6 @@
 
 /* Returns 0 or -ENOMEM. */
 __attribute__((format(printf, 4, 5))) int cert_complain(const struct cert_source *source,
-							 struct problems *problems,
-							 enum problem_severity severity,
-							 const char *format, ...);
+							struct problems *problems,
+							enum problem_severity severity,
+							const char *format, ...);

@@ -177,10 +177,11 @@ static int read_der(struct intake *intake, const uint8_t *data, size_t len,
 				      INTAKE_BLOCKS_MAX);
 		if (!der_next(&element, &data, &len) || element.tag != DER_SEQUENCE)
 			return REFUSE(source, problems,
-				      intake->n_blocks ? "has bytes that are no DER behind its end, "
-							 "expected PEM or DER" :
-							 "looks like DER that is cut off, expected a "
-							 "whole PEM or DER file");
+				      intake->n_blocks
+					      ? "has bytes that are no DER behind its end, "
+						"expected PEM or DER"
+					      : "looks like DER that is cut off, expected a "
+						"whole PEM or DER file");
 		block = intake_add(intake, data - start);
 		if (!block)
 			return -ENOMEM;
@@ -312,17 +313,21 @@ static int read_pem(struct intake *intake, const uint8_t *data, size_t len,
 		label_len = end ? (size_t)(end - label) : left;
 		if (!end || label_len == 0 || label_len >= sizeof(block->label) ||
 		    memchr(label, '\n', label_len))
-			return REFUSE(source, problems, "line %u: BEGIN without a label, expected "
-				      "-----BEGIN CERTIFICATE----- or the like", line);
+			return REFUSE(source, problems,
+				      "line %u: BEGIN without a label, expected "
+				      "-----BEGIN CERTIFICATE----- or the like",
+				      line);
 		body = end + strlen(PEM_DASHES);
 		left -= body - label;
 		end = memmem(body, left, PEM_DASHES, strlen(PEM_DASHES));
 		if (!end || (size_t)(body + left - end) < strlen(PEM_END) + label_len ||
 		    memcmp(end, PEM_END, strlen(PEM_END)) != 0 ||
 		    memcmp(end + strlen(PEM_END), label, label_len) != 0)
-			return REFUSE(source, problems,
-				      "line %u: the block has no matching end (is the file cut off?), "
-				      "expected -----END %.*s-----", line, (int)label_len, label);
+			return REFUSE(
+				source, problems,
+				"line %u: the block has no matching end (is the file cut off?), "
+				"expected -----END %.*s-----",
+				line, (int)label_len, label);
 		body_len = end - body;
 		data = end + strlen(PEM_END) + label_len;
 		len = body + left - data;
@@ -484,9 +489,9 @@ static int read_array(struct intake *intake, const uint8_t *data, size_t len,
 	body = text;
 	if (!array_body(&body, &body_len)) {
 		/* Of other texts with braces we only know that they are not ours. */
-		r = memmem(text, len, "0x", 2) ? REFUSE(source, problems,
-							"holds several C arrays, expected one") :
-						 1;
+		r = memmem(text, len, "0x", 2)
+			    ? REFUSE(source, problems, "holds several C arrays, expected one")
+			    : 1;
 		goto out;
 	}
 	if (!starts_array(body, body_len)) {
@@ -515,12 +520,13 @@ static int read_bytes(struct intake *intake, const uint8_t *data, size_t len, bo
 	if (is_padding(data, len))
 		return REFUSE(source, problems, "is empty, expected PEM or DER");
 	if (len >= 2 && data[0] == 0xf1 && data[1] == 0xf1)
-		return REFUSE(source, problems,
-			      "is wrapped by AtPKI.py (header F1 F1), which is the form of a flash "
-			      "partition and never works in the chip's NVS, expected the PEM or DER "
-			      "file that it was made from");
-	if (len >= 2 && ((data[0] == 0xff && data[1] == 0xfe) ||
-			 (data[0] == 0xfe && data[1] == 0xff)))
+		return REFUSE(
+			source, problems,
+			"is wrapped by AtPKI.py (header F1 F1), which is the form of a flash "
+			"partition and never works in the chip's NVS, expected the PEM or DER "
+			"file that it was made from");
+	if (len >= 2 &&
+	    ((data[0] == 0xff && data[1] == 0xfe) || (data[0] == 0xfe && data[1] == 0xff)))
 		return REFUSE(source, problems, "is text in UTF-16, expected ASCII or UTF-8");
 	if (memmem(data, len, PEM_BEGIN, strlen(PEM_BEGIN)))
 		return read_pem(intake, data, len, source, problems);

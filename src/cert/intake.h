@@ -12,7 +12,7 @@
 
 enum intake_type {
 	INTAKE_CERT,
-	INTAKE_CERT_TRUSTED,  /* a certificate with OpenSSL's trust settings behind it */
+	INTAKE_CERT_TRUSTED, /* a certificate with OpenSSL's trust settings behind it */
 	INTAKE_KEY_PKCS8,
 	INTAKE_KEY_RSA,       /* PKCS#1 */
 	INTAKE_KEY_EC,        /* SEC1 */
@@ -37,7 +37,10 @@ struct intake {
 	size_t n_blocks;
 };
 
-#define INTAKE_NULL { 0 }
+#define INTAKE_NULL                                                                                \
+	{                                                                                          \
+		0                                                                                  \
+	}
 
 /*
  * Takes @data apart, at least one block. Returns 0, -EINVAL after a complaint, or -ENOMEM; @intake,

@@ -56,8 +56,8 @@ static int refuse_errno(const struct cert_source *source, struct problems *probl
 				  "permission denied for user %lu, expected a readable file",
 				  (unsigned long)geteuid());
 	else
-		r = cert_complain(source, problems, PROBLEM_ERROR, "cannot be read: %s, expected %s",
-				  strerror(error), expected);
+		r = cert_complain(source, problems, PROBLEM_ERROR,
+				  "cannot be read: %s, expected %s", strerror(error), expected);
 	return r < 0 ? r : -EINVAL;
 }
 
@@ -164,7 +164,9 @@ static int material_read(struct cert_blob **ret, enum cert_kind kind, const char
 static int check_password(const struct config_wifi *wifi, struct problems *problems)
 {
 	const struct cert_source source = {
-		.file = wifi->where.file, .line = wifi->where.line, .name = wifi->password_file,
+		.file = wifi->where.file,
+		.line = wifi->where.line,
+		.name = wifi->password_file,
 	};
 	_cleanup_close_ int fd = -1;
 	uint8_t data[PASSWORD_MAX + 1];
@@ -183,7 +185,8 @@ static int check_password(const struct config_wifi *wifi, struct problems *probl
 	if (len == 0)
 		r = refuse(&source, problems, "its first line is empty", password_text);
 	else if (len > PASSWORD_MAX)
-		r = refuse(&source, problems, "its first line is longer than 64 bytes", password_text);
+		r = refuse(&source, problems, "its first line is longer than 64 bytes",
+			   password_text);
 	else if (memchr(data, '\0', len))
 		r = refuse(&source, problems, "its first line has a NUL byte", password_text);
 	explicit_bzero(data, sizeof(data));
@@ -201,25 +204,32 @@ static int load_authority(struct material_authority *authority, time_t now,
 {
 	const struct config_authority *config = authority->config;
 	const struct cert_source source = {
-		.file = config->where.file, .line = config->where.line, .name = config->file,
+		.file = config->where.file,
+		.line = config->where.line,
+		.name = config->file,
 	};
 
-	return go_on(material_read(&authority->ca, CERT_KIND_CA, config->file, now, &source,
-				   problems));
+	return go_on(
+		material_read(&authority->ca, CERT_KIND_CA, config->file, now, &source, problems));
 }
 
 static int load_identity(struct material_identity *identity, time_t now, struct problems *problems)
 {
 	const struct config_identity *config = identity->config;
 	const struct cert_source cert = {
-		.file = config->where.file, .line = config->where.line, .name = config->cert,
+		.file = config->where.file,
+		.line = config->where.line,
+		.name = config->cert,
 	};
 	const struct cert_source key = {
-		.file = config->where.file, .line = config->where.line, .name = config->key,
+		.file = config->where.file,
+		.line = config->where.line,
+		.name = config->key,
 	};
 	int r;
 
-	r = go_on(material_read(&identity->cert, CERT_KIND_CERT, config->cert, now, &cert, problems));
+	r = go_on(
+		material_read(&identity->cert, CERT_KIND_CERT, config->cert, now, &cert, problems));
 	if (r < 0)
 		return r;
 	r = go_on(material_read(&identity->key, CERT_KIND_KEY, config->key, now, &key, problems));

@@ -151,22 +151,22 @@ static const void *find_named(struct key_reader *reader, const struct key *key,
 static void parse_device_name(struct key_reader *reader, const struct key *key,
 			      const config_setting_t *setting, void *field)
 {
-	*(const struct config_device **)field =
-		FIND_NAMED(reader, key, setting, config_device, devices);
+	*(const struct config_device **)field = FIND_NAMED(reader, key, setting, config_device,
+							   devices);
 }
 
 static void parse_authority_name(struct key_reader *reader, const struct key *key,
 				 const config_setting_t *setting, void *field)
 {
-	*(const struct config_authority **)field =
-		FIND_NAMED(reader, key, setting, config_authority, authorities);
+	*(const struct config_authority **)field = FIND_NAMED(reader, key, setting,
+							      config_authority, authorities);
 }
 
 static void parse_identity_name(struct key_reader *reader, const struct key *key,
 				const config_setting_t *setting, void *field)
 {
-	*(const struct config_identity **)field =
-		FIND_NAMED(reader, key, setting, config_identity, identities);
+	*(const struct config_identity **)field = FIND_NAMED(reader, key, setting, config_identity,
+							     identities);
 }
 
 /* ---- rules over several keys ---- */
@@ -200,16 +200,20 @@ static void finish_tunnel(struct key_reader *reader, config_setting_t *group, vo
 		else if (config->n_devices > 1)
 			key_complain(reader, group,
 				     "no `device` in tunnel `%.80s`, expected the name of one of "
-				     "the %zu devices", name, config->n_devices);
+				     "the %zu devices",
+				     name, config->n_devices);
 	}
 	if (tunnel->insecure && authority)
-		key_complain(reader, authority,
-			     "tunnel `%.80s` has an `authority` and `insecure = true`, expected only "
-			     "one of them", name);
+		key_complain(
+			reader, authority,
+			"tunnel `%.80s` has an `authority` and `insecure = true`, expected only "
+			"one of them",
+			name);
 	else if (!tunnel->insecure && !authority)
 		key_complain(reader, group,
 			     "no `authority` in tunnel `%.80s`, expected the name of one (or "
-			     "`insecure = true`, which lets any server pass)", name);
+			     "`insecure = true`, which lets any server pass)",
+			     name);
 	if (tunnel->server_name || !tunnel->host)
 		return;
 	if (strlen(tunnel->host) > CONFIG_SERVER_NAME_MAX && !syntax_host(tunnel->host)) {
@@ -228,12 +232,17 @@ static void finish_tunnel(struct key_reader *reader, config_setting_t *group, vo
 
 static const struct key wifi_keys[] = {
 	{
-		.name = "ssid", .type = KEY_STRING, .offset = offsetof(struct config_wifi, ssid),
-		.required = true, .check = syntax_ssid,
+		.name = "ssid",
+		.type = KEY_STRING,
+		.offset = offsetof(struct config_wifi, ssid),
+		.required = true,
+		.check = syntax_ssid,
 	},
 	{
-		.name = "password_file", .type = KEY_PATH,
-		.offset = offsetof(struct config_wifi, password_file), .check = syntax_path,
+		.name = "password_file",
+		.type = KEY_PATH,
+		.offset = offsetof(struct config_wifi, password_file),
+		.check = syntax_path,
 	},
 };
 
@@ -244,21 +253,34 @@ static const struct key_table wifi_table = {
 static const struct key device_keys[] = {
 	NAME_KEY(config_device),
 	{
-		.name = "port", .type = KEY_STRING, .offset = offsetof(struct config_device, port),
-		.required = true, .check = syntax_port,
+		.name = "port",
+		.type = KEY_STRING,
+		.offset = offsetof(struct config_device, port),
+		.required = true,
+		.check = syntax_port,
 	},
 	{
-		.name = "baud", .type = KEY_UINT, .offset = offsetof(struct config_device, baud),
-		.min = 80, .max = 5000000, .preset = 115200,
+		.name = "baud",
+		.type = KEY_UINT,
+		.offset = offsetof(struct config_device, baud),
+		.min = 80,
+		.max = 5000000,
+		.preset = 115200,
 	},
 	{
-		.name = "wifi", .type = KEY_GROUP, .offset = offsetof(struct config_device, wifi),
-		.extra = offsetof(struct config_device, has_wifi), .table = &wifi_table,
+		.name = "wifi",
+		.type = KEY_GROUP,
+		.offset = offsetof(struct config_device, wifi),
+		.extra = offsetof(struct config_device, has_wifi),
+		.table = &wifi_table,
 	},
 	{
 		/* CONFIG_TIME_HOST is 0: no preset */
-		.name = "time", .type = KEY_OTHER, .offset = offsetof(struct config_device, time),
-		.expected = "\"host\"", .parse = parse_time,
+		.name = "time",
+		.type = KEY_OTHER,
+		.offset = offsetof(struct config_device, time),
+		.expected = "\"host\"",
+		.parse = parse_time,
 	},
 };
 
@@ -271,8 +293,11 @@ static const struct key_table device_table = {
 static const struct key authority_keys[] = {
 	NAME_KEY(config_authority),
 	{
-		.name = "file", .type = KEY_PATH, .offset = offsetof(struct config_authority, file),
-		.required = true, .check = syntax_path,
+		.name = "file",
+		.type = KEY_PATH,
+		.offset = offsetof(struct config_authority, file),
+		.required = true,
+		.check = syntax_path,
 	},
 	SLOT_KEY(config_authority),
 };
@@ -285,12 +310,18 @@ static const struct key_table authority_table = {
 static const struct key identity_keys[] = {
 	NAME_KEY(config_identity),
 	{
-		.name = "cert", .type = KEY_PATH, .offset = offsetof(struct config_identity, cert),
-		.required = true, .check = syntax_path,
+		.name = "cert",
+		.type = KEY_PATH,
+		.offset = offsetof(struct config_identity, cert),
+		.required = true,
+		.check = syntax_path,
 	},
 	{
-		.name = "key", .type = KEY_PATH, .offset = offsetof(struct config_identity, key),
-		.required = true, .check = syntax_path,
+		.name = "key",
+		.type = KEY_PATH,
+		.offset = offsetof(struct config_identity, key),
+		.required = true,
+		.check = syntax_path,
 	},
 	SLOT_KEY(config_identity),
 };
@@ -303,46 +334,70 @@ static const struct key_table identity_table = {
 static const struct key tunnel_keys[] = {
 	NAME_KEY(config_tunnel),
 	{
-		.name = "device", .type = KEY_OTHER, .offset = offsetof(struct config_tunnel, device),
-		.expected = "the name of a device as a string", .parse = parse_device_name,
+		.name = "device",
+		.type = KEY_OTHER,
+		.offset = offsetof(struct config_tunnel, device),
+		.expected = "the name of a device as a string",
+		.parse = parse_device_name,
 	},
 	{
-		.name = "host", .type = KEY_STRING, .offset = offsetof(struct config_tunnel, host),
-		.required = true, .check = syntax_host,
+		.name = "host",
+		.type = KEY_STRING,
+		.offset = offsetof(struct config_tunnel, host),
+		.required = true,
+		.check = syntax_host,
 	},
 	{
-		.name = "port", .type = KEY_UINT, .offset = offsetof(struct config_tunnel, port),
-		.required = true, .min = 1, .max = 65535,
+		.name = "port",
+		.type = KEY_UINT,
+		.offset = offsetof(struct config_tunnel, port),
+		.required = true,
+		.min = 1,
+		.max = 65535,
 	},
 	{
-		.name = "server_name", .type = KEY_STRING,
-		.offset = offsetof(struct config_tunnel, server_name), .check = syntax_server_name,
+		.name = "server_name",
+		.type = KEY_STRING,
+		.offset = offsetof(struct config_tunnel, server_name),
+		.check = syntax_server_name,
 	},
 	{
-		.name = "authority", .type = KEY_OTHER,
+		.name = "authority",
+		.type = KEY_OTHER,
 		.offset = offsetof(struct config_tunnel, authority),
-		.expected = "the name of an authority as a string", .parse = parse_authority_name,
+		.expected = "the name of an authority as a string",
+		.parse = parse_authority_name,
 	},
 	{
-		.name = "identity", .type = KEY_OTHER,
+		.name = "identity",
+		.type = KEY_OTHER,
 		.offset = offsetof(struct config_tunnel, identity),
-		.expected = "the name of an identity as a string", .parse = parse_identity_name,
+		.expected = "the name of an identity as a string",
+		.parse = parse_identity_name,
 	},
 	{
-		.name = "insecure", .type = KEY_BOOL,
-		.offset = offsetof(struct config_tunnel, insecure), .preset = false,
+		.name = "insecure",
+		.type = KEY_BOOL,
+		.offset = offsetof(struct config_tunnel, insecure),
+		.preset = false,
 	},
 	SECONDS_KEY(config_tunnel, connect_timeout, 1, 60, 20),
 	SECONDS_KEY(config_tunnel, wait_timeout, 1, 3600, 30),
 	SECONDS_KEY(config_tunnel, half_close_timeout, 0, 86400, 60),
 	{
-		.name = "max_waiting", .type = KEY_UINT,
-		.offset = offsetof(struct config_tunnel, max_waiting), .min = 0, .max = 1024,
+		.name = "max_waiting",
+		.type = KEY_UINT,
+		.offset = offsetof(struct config_tunnel, max_waiting),
+		.min = 0,
+		.max = 1024,
 		.preset = 32,
 	},
 	{
-		.name = "mode", .type = KEY_OTHER, .offset = offsetof(struct config_tunnel, mode),
-		.expected = "up to four octal digits, at most \"0777\"", .parse = parse_mode,
+		.name = "mode",
+		.type = KEY_OTHER,
+		.offset = offsetof(struct config_tunnel, mode),
+		.expected = "up to four octal digits, at most \"0777\"",
+		.parse = parse_mode,
 		.set_preset = preset_mode,
 	},
 };
@@ -363,13 +418,18 @@ static const struct key_table tunnel_table = {
 /* Tunnels stand last, as they refer to the others. */
 static const struct key root_keys[] = {
 	{
-		.name = "runtime_dir", .type = KEY_PATH,
-		.offset = offsetof(struct config, runtime_dir), .preset_text = "/run/espat",
+		.name = "runtime_dir",
+		.type = KEY_PATH,
+		.offset = offsetof(struct config, runtime_dir),
+		.preset_text = "/run/espat",
 		.check = syntax_path,
 	},
 	{
-		.name = "state_dir", .type = KEY_PATH, .offset = offsetof(struct config, state_dir),
-		.preset_text = "/var/lib/espat", .check = syntax_path,
+		.name = "state_dir",
+		.type = KEY_PATH,
+		.offset = offsetof(struct config, state_dir),
+		.preset_text = "/var/lib/espat",
+		.check = syntax_path,
 	},
 	LIST_KEY(devices, device_table, CONFIG_DEVICES_MAX, true),
 	LIST_KEY(authorities, authority_table, CONFIG_MATERIAL_MAX, false),
@@ -401,10 +461,11 @@ static int check_sockets(const struct config *config, const char *runtime_dir,
 		len = strlen(runtime_dir) + 1 + strlen(tunnel->name) + strlen(".sock");
 		if (len <= max)
 			continue;
-		if (problems_add(problems, PROBLEM_ERROR, tunnel->where.file, tunnel->where.line,
-				 "the socket's path %.200s/%.80s.sock has %zu bytes, expected at most "
-				 "%zu: a shorter `runtime_dir` or name",
-				 runtime_dir, tunnel->name, len, max) < 0)
+		if (problems_add(
+			    problems, PROBLEM_ERROR, tunnel->where.file, tunnel->where.line,
+			    "the socket's path %.200s/%.80s.sock has %zu bytes, expected at most "
+			    "%zu: a shorter `runtime_dir` or name",
+			    runtime_dir, tunnel->name, len, max) < 0)
 			return -ENOMEM;
 		r = -EINVAL;
 	}
@@ -453,10 +514,11 @@ static int check_slots(const struct config *config, const struct config_device *
 		if (a && !slot_claim(&authorities, a, a->slot, &other)) {
 			const struct config_authority *o = other;
 
-			r = problems_add(problems, PROBLEM_ERROR, a->where.file, a->where.line,
-					 "slot %d of device `%.80s` is already the one of authority "
-					 "`%.80s`, expected another slot for `%.80s`",
-					 a->slot, device->name, o->name, a->name);
+			r = problems_add(
+				problems, PROBLEM_ERROR, a->where.file, a->where.line,
+				"slot %d of device `%.80s` is already the one of authority "
+				"`%.80s`, expected another slot for `%.80s`",
+				a->slot, device->name, o->name, a->name);
 		}
 		if (r == 0 && id && !slot_claim(&identities, id, id->slot, &other)) {
 			const struct config_identity *o = other;
@@ -470,15 +532,17 @@ static int check_slots(const struct config *config, const struct config_device *
 			return r;
 	}
 	if (authorities.n_seen > slots)
-		r = problems_add(problems, PROBLEM_ERROR, device->where.file, device->where.line,
-				 "the tunnels of device `%.80s` use %zu authorities, expected at most "
-				 "%zu: the chip has no more slots",
-				 device->name, authorities.n_seen, slots);
+		r = problems_add(
+			problems, PROBLEM_ERROR, device->where.file, device->where.line,
+			"the tunnels of device `%.80s` use %zu authorities, expected at most "
+			"%zu: the chip has no more slots",
+			device->name, authorities.n_seen, slots);
 	if (r == 0 && identities.n_seen > slots)
-		r = problems_add(problems, PROBLEM_ERROR, device->where.file, device->where.line,
-				 "the tunnels of device `%.80s` use %zu identities, expected at most "
-				 "%zu: the chip has no more slots",
-				 device->name, identities.n_seen, slots);
+		r = problems_add(
+			problems, PROBLEM_ERROR, device->where.file, device->where.line,
+			"the tunnels of device `%.80s` use %zu identities, expected at most "
+			"%zu: the chip has no more slots",
+			device->name, identities.n_seen, slots);
 	return r;
 }
 
@@ -521,12 +585,14 @@ static int complain_syntax(const struct config *config, const config_t *file, co
 			return -ENOMEM;
 	}
 	if (text && strcmp(text, "syntax error") == 0)
-		expected = ", expected `key = value;` (is a `;`, a quote or a bracket missing, here or "
+		expected = ", expected `key = value;` (is a `;`, a quote or a bracket missing, "
+			   "here or "
 			   "in the line before?)";
 	else if (text && strcmp(text, "duplicate setting name") == 0)
 		expected = ", expected each key once in its group";
 	return problems_add(problems, PROBLEM_ERROR, included ? included : config->path,
-			    config_error_line(file), "%s%s", text ? text : "syntax error", expected);
+			    config_error_line(file), "%s%s", text ? text : "syntax error",
+			    expected);
 }
 
 /* The folder of @path, absolute; NULL: out of memory. */
@@ -607,7 +673,8 @@ int config_load(struct config **ret, const char *path, struct problems *problems
 }
 
 /* @dir from the command line, absolute; NULL after a complaint or out of memory, see *r. */
-static char *command_line_dir(const char *dir, const char *option, struct problems *problems, int *r)
+static char *command_line_dir(const char *dir, const char *option, struct problems *problems,
+			      int *r)
 {
 	_cleanup_free_ char *cwd = NULL;
 	const char *expected = syntax_path(dir);

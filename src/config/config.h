@@ -72,20 +72,20 @@ struct config_tunnel {
 	const struct config_authority *authority; /* NULL only if insecure */
 	const struct config_identity *identity;   /* NULL: no client certificate */
 	char *host;
-	unsigned int port;          /* 1..65535 */
-	char *server_name;          /* SNI and checked name; = host if the config names none */
-	bool insecure;              /* the server is not verified */
-	unsigned int connect_timeout; /* s, 1..60: CIPSTART, from command to verdict */
-	unsigned int wait_timeout;    /* s, 1..3600: how long a client waits for a free link */
+	unsigned int port;               /* 1..65535 */
+	char *server_name;               /* SNI and checked name; = host if the config names none */
+	bool insecure;                   /* the server is not verified */
+	unsigned int connect_timeout;    /* s, 1..60: CIPSTART, from command to verdict */
+	unsigned int wait_timeout;       /* s, 1..3600: how long a client waits for a free link */
 	unsigned int half_close_timeout; /* s, 0..86400: how long a client that has shut down its
 					    write side still receives; 0: no limit */
-	unsigned int max_waiting;     /* 0..1024: clients that may wait for a link */
-	unsigned int mode;            /* of the socket, 0..0777 */
+	unsigned int max_waiting;        /* 0..1024: clients that may wait for a link */
+	unsigned int mode;               /* of the socket, 0..0777 */
 };
 
 struct config {
-	char *path;        /* the file it came from */
-	char **files;      /* the files it includes, for struct config_where */
+	char *path;   /* the file it came from */
+	char **files; /* the files it includes, for struct config_where */
 	size_t n_files;
 	char *runtime_dir; /* absolute */
 	char *state_dir;   /* absolute */

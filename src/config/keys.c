@@ -224,8 +224,8 @@ static void key_read_string(struct key_reader *reader, const struct key *key,
 	else if (value[0] == '\0')
 		expected = "a string that is not empty";
 	if (expected)
-		key_complain(reader, setting, "`%s` is \"" SHOWN "\", expected %s", key->name, value,
-			     expected);
+		key_complain(reader, setting, "`%s` is \"" SHOWN "\", expected %s", key->name,
+			     value, expected);
 	/* A bad value is kept all the same: references to it need no second complaint. */
 	if (key->type == KEY_PATH && !expected)
 		*field = key_absolute_path(reader->folder, value);
@@ -238,9 +238,9 @@ static void key_read_string(struct key_reader *reader, const struct key *key,
 static void key_read_number(struct key_reader *reader, const struct key *key,
 			    const config_setting_t *setting, void *field)
 {
-	long long value = config_setting_type(setting) == CONFIG_TYPE_INT64 ?
-				  config_setting_get_int64(setting) :
-				  config_setting_get_int(setting);
+	long long value = config_setting_type(setting) == CONFIG_TYPE_INT64
+				  ? config_setting_get_int64(setting)
+				  : config_setting_get_int(setting);
 
 	if (value < key->min || value > key->max) {
 		_cleanup_free_ char *expected = key_expected(key);
@@ -276,7 +276,8 @@ static void key_check_name(struct key_reader *reader, const struct key_table *ta
 			continue;
 		if (here->file == there->file)
 			key_complain(reader, group,
-				     "second %s with the name `" SHOWN "`, the first is in line %u, "
+				     "second %s with the name `" SHOWN
+				     "`, the first is in line %u, "
 				     "expected a name of its own",
 				     table->kind, name, there->line);
 		else
@@ -296,8 +297,8 @@ static void key_read_list(struct key_reader *reader, const struct key *key,
 	char *array;
 
 	if (n > key->max) {
-		key_complain(reader, setting, "`%s` has %d entries, expected at most %ld", key->name,
-			     n, key->max);
+		key_complain(reader, setting, "`%s` has %d entries, expected at most %ld",
+			     key->name, n, key->max);
 		return;
 	}
 	if (key->required && n == 0) {
@@ -316,8 +317,10 @@ static void key_read_list(struct key_reader *reader, const struct key *key,
 		config_setting_t *group = config_setting_get_elem(setting, i);
 
 		if (config_setting_type(group) != CONFIG_TYPE_GROUP) {
-			key_complain(reader, group, "entry %d of `%s` is %s, expected a group: "
-				     "{ ... }", i + 1, key->name, key_type_of(group));
+			key_complain(reader, group,
+				     "entry %d of `%s` is %s, expected a group: "
+				     "{ ... }",
+				     i + 1, key->name, key_type_of(group));
 			continue;
 		}
 		key_read_group(reader, table, group, array + i * table->size);

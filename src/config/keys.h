@@ -33,10 +33,10 @@ struct key {
 	size_t extra;
 	bool required;
 	long min;
-	long max;                  /* of KEY_LIST: the most entries */
-	long preset;               /* default of KEY_UINT, KEY_INT and KEY_BOOL */
-	const char *preset_text;   /* default of KEY_STRING and KEY_PATH, NULL: stays NULL */
-	const char *expected;      /* in words; made from type and range if NULL */
+	long max;                /* of KEY_LIST: the most entries */
+	long preset;             /* default of KEY_UINT, KEY_INT and KEY_BOOL */
+	const char *preset_text; /* default of KEY_STRING and KEY_PATH, NULL: stays NULL */
+	const char *expected;    /* in words; made from type and range if NULL */
 	const struct key_table *table;
 	/* KEY_STRING, KEY_PATH: NULL if @value is good, else what is expected. */
 	const char *(*check)(const char *value);
@@ -70,9 +70,8 @@ void key_read_group(struct key_reader *reader, const struct key_table *table,
 		    config_setting_t *group, void *object);
 
 /* Adds an error about @setting. */
-__attribute__((format(printf, 3, 4))) void key_complain(struct key_reader *reader,
-							 const config_setting_t *setting,
-							 const char *format, ...);
+__attribute__((format(printf, 3, 4))) void
+key_complain(struct key_reader *reader, const config_setting_t *setting, const char *format, ...);
 /* "an integer": what @setting is, in words. */
 const char *key_type_of(const config_setting_t *setting);
 /* Where @setting stands; the file's name is kept by the config. */

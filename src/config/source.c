@@ -76,8 +76,8 @@ static void source_skip(struct source *source, size_t n)
 
 static int source_comment(struct source *source)
 {
-	const char *end = memmem(source->text + source->pos + 2, source->len - source->pos - 2, "*/",
-				 2);
+	const char *end = memmem(source->text + source->pos + 2, source->len - source->pos - 2,
+				 "*/", 2);
 	unsigned int line = source->line;
 
 	if (end) {
@@ -98,9 +98,9 @@ static int source_string(struct source *source)
 		if (source_peek(source, 0) == '\\') {
 			if (source_peek(source, 1) == 'x' && source_peek(source, 2) == '0' &&
 			    source_peek(source, 3) == '0' && r == 0)
-				r = problems_add(source->problems, PROBLEM_ERROR, source->path,
-						 source->line,
-						 "\\x00 in a string, expected a string without NUL");
+				r = problems_add(
+					source->problems, PROBLEM_ERROR, source->path, source->line,
+					"\\x00 in a string, expected a string without NUL");
 			source_skip(source, 1);
 		}
 		source_skip(source, 1);
@@ -119,8 +119,8 @@ static int source_number(struct source *source)
 	char *end;
 	unsigned long long value;
 
-	while (hex ? isxdigit((unsigned char)source_peek(source, n)) :
-		     isdigit((unsigned char)source_peek(source, n)))
+	while (hex ? isxdigit((unsigned char)source_peek(source, n))
+		   : isdigit((unsigned char)source_peek(source, n)))
 		n++;
 	if (!hex && (source_peek(source, n) == '.' || (source_peek(source, n) | 0x20) == 'e')) {
 		while (isalnum((unsigned char)source_peek(source, n)) ||
@@ -145,7 +145,8 @@ static int source_number(struct source *source)
 
 static int source_include(struct source *source)
 {
-	const char *start = memchr(source->text + source->pos, '"', source->len - source->pos), *end;
+	const char *start = memchr(source->text + source->pos, '"', source->len - source->pos),
+		   *end;
 	_cleanup_fclose_ FILE *f = NULL;
 	_cleanup_free_ char *name = NULL, *path = NULL;
 	struct source inner = *source;
@@ -165,12 +166,13 @@ static int source_include(struct source *source)
 	if (!path)
 		return -ENOMEM;
 	if (source->depth + 1 > SOURCE_DEPTH_MAX || ++*source->includes > SOURCE_INCLUDES_MAX)
-		return *source->includes > SOURCE_INCLUDES_MAX + 1 ?
-			       0 :
-			       problems_add(source->problems, PROBLEM_ERROR, source->path,
-					    source->line, "too many files are included (does one include "
-					    "itself?), expected at most %d, %d deep",
-					    SOURCE_INCLUDES_MAX, SOURCE_DEPTH_MAX);
+		return *source->includes > SOURCE_INCLUDES_MAX + 1
+			       ? 0
+			       : problems_add(source->problems, PROBLEM_ERROR, source->path,
+					      source->line,
+					      "too many files are included (does one include "
+					      "itself?), expected at most %d, %d deep",
+					      SOURCE_INCLUDES_MAX, SOURCE_DEPTH_MAX);
 	errors = source->problems->errors;
 	r = source_open(&f, path, source->problems);
 	if (r < 0)
@@ -247,9 +249,10 @@ static int source_read(struct source *source, FILE *f)
 	source->pos = 0;
 	source->line = 1;
 	if (ferror(f) || source->len > SOURCE_MAX)
-		return problems_add(source->problems, PROBLEM_ERROR, source->path, 0,
-				    "cannot be read to its end, expected a file of at most %d bytes",
-				    SOURCE_MAX);
+		return problems_add(
+			source->problems, PROBLEM_ERROR, source->path, 0,
+			"cannot be read to its end, expected a file of at most %d bytes",
+			SOURCE_MAX);
 	nul = memchr(text, '\0', source->len);
 	if (nul) {
 		source_skip(source, nul - text);
@@ -263,7 +266,10 @@ int source_check(FILE *f, const char *path, const char *folder, struct problems 
 {
 	unsigned int includes = 0;
 	struct source source = {
-		.path = path, .folder = folder, .problems = problems, .includes = &includes,
+		.path = path,
+		.folder = folder,
+		.problems = problems,
+		.includes = &includes,
 	};
 	int r = source_read(&source, f);
 

@@ -127,12 +127,11 @@ const char *syntax_port(const char *value)
 	if (strlen(value) >= PATH_MAX)
 		return expected;
 	if (strncmp(value, "usb:", 4) == 0)
-		return syntax_is_usb(value + 4) ? NULL :
-						  "usb:VID:PID[:SERIAL] with 4 hexadecimal digits "
+		return syntax_is_usb(value + 4) ? NULL
+						: "usb:VID:PID[:SERIAL] with 4 hexadecimal digits "
 						  "each, as in usb:10c4:ea60";
 	if (strncmp(value, "tcp:", 4) == 0)
-		return syntax_is_tcp(value + 4) ? NULL :
-						  "tcp:HOST:PORT, as in tcp:127.0.0.1:3333";
+		return syntax_is_tcp(value + 4) ? NULL : "tcp:HOST:PORT, as in tcp:127.0.0.1:3333";
 	if (strncmp(value, "unix:", 5) == 0) {
 		/* sun_path with its NUL */
 		if (value[5] != '/' || strlen(value + 5) > 107)
