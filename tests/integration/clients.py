@@ -4,11 +4,11 @@ import socket
 import threading
 
 
-def read_all(s):
-    """Until the end; a reset is an end, too."""
+def read_all(s, most=None):
+    """Until the end, or until there is so much; a reset is an end, too."""
     data = bytearray()
     try:
-        while piece := s.recv(65536):
+        while (most is None or len(data) < most) and (piece := s.recv(65536)):
             data += piece
     except ConnectionResetError:
         pass
