@@ -4,8 +4,10 @@
 
 #include <stddef.h>
 
+#include "espatd/espatd.h"
+
 /* The links of one chip, 0..AT_LINKS-1 (AT+CIPMUX=1); a compile-time constant of the firmware. */
-#define AT_LINKS 5
+#define AT_LINKS ESPATD_LINKS
 
 enum at_report_type {
 	AT_REPORT_NONE, /* none of these: a reply line, or unknown */

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "config/keys.h"
+#include "espatd/espatd.h"
 #include "config/source.h"
 #include "config/syntax.h"
 #include "util/cleanup.h"
@@ -421,14 +422,14 @@ static const struct key root_keys[] = {
 		.name = "runtime_dir",
 		.type = KEY_PATH,
 		.offset = offsetof(struct config, runtime_dir),
-		.preset_text = "/run/espat",
+		.preset_text = ESPATD_RUNTIME_DIR,
 		.check = syntax_path,
 	},
 	{
 		.name = "state_dir",
 		.type = KEY_PATH,
 		.offset = offsetof(struct config, state_dir),
-		.preset_text = "/var/lib/espat",
+		.preset_text = ESPATD_STATE_DIR,
 		.check = syntax_path,
 	},
 	LIST_KEY(devices, device_table, CONFIG_DEVICES_MAX, true),
@@ -458,14 +459,14 @@ static int check_sockets(const struct config *config, const char *runtime_dir,
 
 		if (!tunnel->name)
 			continue;
-		len = strlen(runtime_dir) + 1 + strlen(tunnel->name) + strlen(".sock");
+		len = strlen(runtime_dir) + 1 + strlen(tunnel->name) + strlen(ESPATD_SOCKET_SUFFIX);
 		if (len <= max)
 			continue;
-		if (problems_add(
-			    problems, PROBLEM_ERROR, tunnel->where.file, tunnel->where.line,
-			    "the socket's path %.200s/%.80s.sock has %zu bytes, expected at most "
-			    "%zu: a shorter `runtime_dir` or name",
-			    runtime_dir, tunnel->name, len, max) < 0)
+		if (problems_add(problems, PROBLEM_ERROR, tunnel->where.file, tunnel->where.line,
+				 "the socket's path %.200s/%.80s" ESPATD_SOCKET_SUFFIX
+				 " has %zu bytes, expected at most "
+				 "%zu: a shorter `runtime_dir` or name",
+				 runtime_dir, tunnel->name, len, max) < 0)
 			return -ENOMEM;
 		r = -EINVAL;
 	}

@@ -12,6 +12,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "espatd/espatd.h"
 #include "tunnel/client.h"
 #include "tunnel/pool.h"
 #include "util/cleanup.h"
@@ -227,7 +228,7 @@ int tunnel_new(struct tunnel **ret, const struct config_tunnel *config, const ch
 	list_init(&tunnel->clients);
 	tunnel->watch.state = tunnel_on_device;
 	device_watch(dev, &tunnel->watch);
-	if (asprintf(&tunnel->path, "%s/%s.sock", runtime_dir, config->name) < 0) {
+	if (asprintf(&tunnel->path, "%s/%s" ESPATD_SOCKET_SUFFIX, runtime_dir, config->name) < 0) {
 		tunnel->path = NULL;
 		tunnel_free(tunnel);
 		return -ENOMEM;
