@@ -9,7 +9,7 @@ import pytest
 from bench import tunnel
 from clients import exchange, read_all, read_exactly, send_in_background, works
 from fixtures import bench, pki, serve  # noqa: F401 (used by name)
-from tlsserver import echo, swallow
+from tlsserver import echo, say_and_hold, swallow
 
 BIG = random.Random(7).randbytes(4000000)
 READY = "^esp0: ready"
@@ -75,7 +75,7 @@ def test_reset_ends_the_connections(bench, serve):
 
 FAULTS = ["reset", "reset-rom", "link-reset 0", "wifi-drop 1", "unplug 200", "drop out 1",
           "drop out 2", "drop out 7", "drop out 300", "double out 1", "drop in 1", "drop in 2",
-          "drop in 40", "double in 1"]
+          "double in 1"]  # the bytes are those at the head of what is next
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -90,6 +90,21 @@ def test_in_transfer(bench, serve, fault):
     # A byte too many changes a block unseen: the chip only counts, and sends it.
     if fault != "double in 1":
         assert BIG.startswith(conn.received)
+
+
+@pytest.mark.parametrize("fault", ["drop out 1", "drop out 2", "drop out 3000", "double out 1"])
+@pytest.mark.parametrize("where", [100000, 101777])
+def test_in_the_middle_of_a_block(bench, serve, where, fault):
+    """No count of bytes tells that one is missing; what stands behind the block does."""
+    bench.sim()
+    bench.chip.fault(f"out {where} {fault}")
+    daemon = bench.espatd(tunnel(serve(say_and_hold(BIG)))).await_tunnels()
+    with daemon.connect() as s:
+        s.settimeout(BACK)
+        got = read_all(s)
+    assert BIG.startswith(got)
+    assert 50000 < len(got) < where
+    daemon.await_line("connection 1 aborted: the chip was reset or lost")
 
 
 @pytest.mark.parametrize("fault", ["no-prompt", "busy 3", "busy-after 2", "send-fail 10", "reset"])
