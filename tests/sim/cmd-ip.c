@@ -53,8 +53,14 @@ void sim_connect_abort(struct sim_core *c)
 static unsigned err_no(int err)
 {
 	switch (-err) {
+	case EKEYEXPIRED:
+		return 0x1;
+	case ENOTUNIQ:
+		return 0x4;
 	case EKEYREJECTED:
-		return 0x2700;
+		return 0x8;
+	case EKEYREVOKED:
+		return 0x200;
 	case ECONNREFUSED:
 		return 0x8004;
 	case EHOSTUNREACH:
@@ -69,6 +75,12 @@ static unsigned err_no(int err)
 	}
 }
 
+static void say_errno(struct sim_core *c, int err)
+{
+	if (c->prof->err_no && c->syslog)
+		sim_sayf(c, "+ERRNO:0x%x\r\n", err_no(err));
+}
+
 static void conn_failed(struct sim_core *c, int err)
 {
 	bool reconnect = c->conn.reconnect;
@@ -78,8 +90,7 @@ static void conn_failed(struct sim_core *c, int err)
 		ip_pass_lost(c);
 		return;
 	}
-	if (c->prof->err_no && c->syslog)
-		sim_sayf(c, "+ERRNO:0x%x\r\n", err_no(err));
+	say_errno(c, err);
 	sim_done(c, RES_ERROR);
 }
 
@@ -214,8 +225,7 @@ static enum result start(struct sim_core *c, struct call *call, int i, int link)
 	snprintf(n->host, sizeof(n->host), "%s", host);
 	r = conn_start(c, timeout);
 	if (r < 0) {
-		if (c->prof->err_no && c->syslog)
-			sim_sayf(c, "+ERRNO:0x%x\r\n", err_no(r));
+		say_errno(c, r);
 		return RES_ERROR;
 	}
 	return RES_PENDING;
@@ -291,7 +301,7 @@ static void conn_tick(struct sim_core *c)
 			conn_open(c);
 		} else if (c->conn.stage == CONN_PAUSE) {
 			c->link[0].state = LINK_FREE;
-			if (conn_start(c, 0) < 0)
+			if (!wifi_is_up(c) || conn_start(c, 0) < 0)
 				ip_pass_lost(c);
 		}
 	}
@@ -317,8 +327,17 @@ static void conn_tick(struct sim_core *c)
 void ip_close_all(struct sim_core *c, bool say)
 {
 	for (int i = 0; i < SIM_LINKS; i++)
-		if (c->link[i].state == LINK_OPEN)
+		if (c->link[i].state == LINK_OPEN && c->in == IN_PASS)
+			ip_pass_lost(c);
+		else if (c->link[i].state == LINK_OPEN)
 			sim_link_closed(c, i, say);
+}
+
+/* The Wi-Fi has gone: whoever waits for an answer of the network has waited long enough. */
+void ip_net_lost(struct sim_core *c)
+{
+	if (c->conn_deadline != SIM_NEVER)
+		c->conn_deadline = c->now;
 }
 
 static enum result close_one(struct sim_core *c, int i)
@@ -441,6 +460,7 @@ static void finish_send(struct sim_core *c)
 static void stream_long(struct sim_core *c)
 {
 	bool complete = c->in != IN_DATA;
+	long fail = c->fault[SIM_FAULT_SEND_FAIL];
 
 	c->sending = complete;
 	while (buf_len(&c->send) && !c->send_failed) {
@@ -450,9 +470,22 @@ static void stream_long(struct sim_core *c)
 			n = c->sendl_chunk;
 		else if (n < c->sendl_chunk && !complete)
 			break;
+		if (fail > 0) {
+			size_t left = (size_t)fail - 1 > c->send_done ? fail - 1 - c->send_done : 0;
+
+			if (n > left)
+				n = left;
+		}
+		if (!n)
+			break;
 		if (give(c, n))
 			return;
 		progress(c);
+	}
+	/* It has sent its share, or all there was. */
+	if (fail > 0 && (complete || c->send_done + 1 >= (size_t)fail)) {
+		c->fault[SIM_FAULT_SEND_FAIL] = 0;
+		c->send_failed = true;
 	}
 	if (c->send_failed)
 		buf_clear(&c->send);
@@ -505,7 +538,9 @@ void ip_block_done(struct sim_core *c)
 		size_t part = c->fault[SIM_FAULT_SEND_FAIL] - 1;
 
 		c->fault[SIM_FAULT_SEND_FAIL] = 0;
-		while (part && !c->send_failed && part <= buf_len(&c->send)) {
+		if (part > buf_len(&c->send))
+			part = buf_len(&c->send);
+		while (part && !c->send_failed) {
 			size_t before = buf_len(&c->send);
 
 			if (give(c, part))
@@ -824,6 +859,7 @@ HANDLER(cipserver_set)
 	long long on, port = 333, extra = 0;
 	enum sim_type type = SIM_TCP;
 	struct sim_tls tls = { 0 };
+	int r = 0;
 
 	if (!c->mux || call->n > 5 || arg_range(c, call, 0, 0, 1, &on) < 0)
 		return RES_ERROR;
@@ -848,10 +884,14 @@ HANDLER(cipserver_set)
 			tls.ca = server_blob(c, "server_ca");
 		}
 		if (!tls.cert.data || !tls.key.data || (extra && !tls.ca.data))
-			return RES_ERROR;
+			r = -ENOKEY;
 	}
-	if (c->ops->listen && c->ops->listen(c->ud, port, type == SIM_SSL ? &tls : NULL) < 0)
+	if (!r && c->ops->listen)
+		r = c->ops->listen(c->ud, port, type == SIM_SSL ? &tls : NULL);
+	if (r < 0) {
+		say_errno(c, r);
 		return RES_ERROR;
+	}
 	c->server_on = true;
 	c->server_port = port;
 	c->server_type = type;
@@ -911,7 +951,7 @@ HANDLER(cipdomain_set)
 	enum result res;
 	const char *name;
 
-	if (call->n > 3 || arg_str(c, call, 0, &name) < 0 || !name[0] ||
+	if (call->n > (c->prof->start_timeout ? 3 : 2) || arg_str(c, call, 0, &name) < 0 || !name[0] ||
 	    (arg_given(call, 1) && arg_range(c, call, 1, 1, 3, &net) < 0) ||
 	    (arg_given(call, 2) && arg_range(c, call, 2, 0, 60000, &timeout) < 0) || c->conn.stage != CONN_NONE)
 		return RES_ERROR;

@@ -98,7 +98,7 @@ HANDLER(sysram_set)
 {
 	long long caps;
 
-	if (!c->prof->sysram_caps || call->n != 1 || arg_range(c, call, 0, 0, 0x7fffffff, &caps) < 0)
+	if (call->n != 1 || arg_range(c, call, 0, 0, 0x7fffffff, &caps) < 0)
 		return RES_ERROR;
 	sim_sayf(c, "+SYSRAM:%u\r\n", sim_heap_free(c) / 2);
 	return RES_OK_BARE;

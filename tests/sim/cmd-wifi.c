@@ -144,6 +144,7 @@ void wifi_leave(struct sim_core *c, bool say)
 		/* CIPCONNPERSIST: the links wait for the network to come back. */
 		if (!c->persist)
 			ip_close_all(c, say);
+		ip_net_lost(c);
 		dhcp_dns(c, false);
 	}
 }

@@ -290,6 +290,7 @@ void ip_block_done(struct sim_core *c);
 void ip_stream(struct sim_core *c);
 void ip_send_cancel(struct sim_core *c);
 void ip_on_sntp(struct sim_core *c, int err, int64_t seconds);
+void ip_net_lost(struct sim_core *c);
 void ip_close_all(struct sim_core *c, bool say);
 void ip_pass_lost(struct sim_core *c);
 void ip_boot(struct sim_core *c);

@@ -19,7 +19,7 @@ uint64_t ms_after(const struct sim_core *c, unsigned ms)
 
 void sim_say(struct sim_core *c, const void *data, size_t len)
 {
-	if (!c->mute)
+	if (!c->mute && c->in != IN_HUNG)
 		buf_add(&c->out, data, len);
 }
 
@@ -79,6 +79,8 @@ static void idle(struct sim_core *c)
 
 void sim_done(struct sim_core *c, enum result res)
 {
+	if (c->in == IN_HUNG)		/* what a command waited for has come, and nobody is there */
+		return;
 	switch (res) {
 	case RES_OK:
 		sim_sayf(c, "\r\nOK\r\n");
@@ -326,7 +328,8 @@ void sim_open_prompt(struct sim_core *c, enum prompt prompt, int link, size_t ne
 	buf_clear(&c->send);
 	c->in = IN_DATA;
 	if (take_fault(c, SIM_FAULT_NO_PROMPT)) {
-		sim_sayf(c, "\r\nOK\r\n");
+		if (prompt != PROMPT_FLASH)
+			sim_sayf(c, "\r\nOK\r\n");
 		return;
 	}
 	/* A raw flash write prompts without an OK before it (capture 14). */
@@ -671,10 +674,11 @@ static bool pump_link(struct sim_core *c, int i)
 
 void sim_pump(struct sim_core *c)
 {
-	bool more = true;
+	bool more = true, mute = c->mute;
 
 	if (c->in == IN_OFF || c->in == IN_HUNG)
 		return;
+	c->mute = false;		/* that is for an answer, not for the links' data */
 	while (more) {
 		more = false;
 		for (int k = 0; k < SIM_LINKS; k++) {
@@ -684,6 +688,7 @@ void sim_pump(struct sim_core *c)
 		}
 		c->pump_first = (c->pump_first + 1) % SIM_LINKS;
 	}
+	c->mute = mute;
 }
 
 bool sim_any_link(const struct sim_core *c)
@@ -696,11 +701,14 @@ bool sim_any_link(const struct sim_core *c)
 
 unsigned sim_heap_free(struct sim_core *c)
 {
-	unsigned heap = c->cfg.heap ? c->cfg.heap : c->prof->heap;
+	unsigned heap = c->cfg.heap ? c->cfg.heap : c->prof->heap, cost;
 
-	for (int i = 0; i < SIM_LINKS; i++)
-		if (c->link[i].state == LINK_OPEN)
-			heap -= c->link[i].type == SIM_SSL ? 4096 : 1024;
+	for (int i = 0; i < SIM_LINKS; i++) {
+		if (c->link[i].state != LINK_OPEN)
+			continue;
+		cost = c->link[i].type == SIM_SSL ? 4096 : 1024;
+		heap -= cost < heap ? cost : heap;
+	}
 	if (heap < c->heap_min)
 		c->heap_min = heap;
 	return heap;
@@ -781,6 +789,7 @@ static void sudden_reset(struct sim_core *c, bool boot_rom_text)
 {
 	buf_clear(&c->out);
 	c->mute = false;
+	c->in = IN_OFF;
 	if (boot_rom_text)
 		sim_sayf(c, "ets Jul 29 2019 12:21:46\r\n\r\nrst:0xc (SW_CPU_RESET),boot:0x13 (SPI_FAST_FLASH_BOOT)\r\n"
 			    "\xff\x86\x1c\xf2\r\nload:0x3fff0030,len:7112\r\nentry 0x400805c4\r\n");
@@ -969,7 +978,7 @@ bool sim_core_may_accept(const struct sim_core *c)
 		else if (c->link[i].server)
 			used++;
 	}
-	return c->server_on && free_one && used < c->server_max;
+	return c->server_on && c->in != IN_HUNG && free_one && used < c->server_max;
 }
 
 int sim_core_on_accept(struct sim_core *c, uint64_t now, const char *ip, uint16_t port, uint16_t local_port)
@@ -1027,8 +1036,9 @@ void sim_core_on_ping(struct sim_core *c, uint64_t now, int err, unsigned ms)
 	settle(c);
 }
 
-void sim_core_fault(struct sim_core *c, enum sim_fault fault, long value)
+void sim_core_fault(struct sim_core *c, uint64_t now, enum sim_fault fault, long value)
 {
+	c->now = now;
 	switch (fault) {
 	case SIM_FAULT_RESET:
 	case SIM_FAULT_RESET_ROM:
@@ -1063,7 +1073,9 @@ void sim_core_wifi_drop(struct sim_core *c, uint64_t now, bool come_back)
 void sim_core_link_reset(struct sim_core *c, uint64_t now, int link)
 {
 	c->now = now;
-	if (c->link[link].state == LINK_OPEN)
+	if (c->link[link].state == LINK_OPEN && c->in == IN_PASS)
+		ip_pass_lost(c);
+	else if (c->link[link].state == LINK_OPEN)
 		sim_link_closed(c, link, true);
 	settle(c);
 }

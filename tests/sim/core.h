@@ -177,7 +177,7 @@ enum sim_fault {
 	SIM_FAULT_COUNT,
 };
 
-void sim_core_fault(struct sim_core *c, enum sim_fault fault, long value);
+void sim_core_fault(struct sim_core *c, uint64_t now, enum sim_fault fault, long value);
 
 /* What happens to a chip: used by faults. */
 void sim_core_reset(struct sim_core *c, uint64_t now, bool boot_rom_text);

@@ -92,7 +92,7 @@ struct faults {
 	long split;		/* largest chunk, 0: whole */
 };
 
-struct faults *faults_new(struct sim_core **core, const struct fault_ops *ops, void *ud)
+struct faults *faults_new(struct sim_core **core, const struct fault_ops *ops, void *ud, uint64_t now)
 {
 	struct faults *f = calloc(1, sizeof(*f));
 
@@ -101,7 +101,7 @@ struct faults *faults_new(struct sim_core **core, const struct fault_ops *ops, v
 	f->core = core;
 	f->ops = ops;
 	f->ud = ud;
-	f->start = SIM_NEVER;
+	f->start = now;
 	return f;
 }
 
@@ -119,7 +119,7 @@ static void act(struct faults *f, uint64_t now, const struct rule *r)
 	switch (actions[r->action].act) {
 	case ACT_CORE:
 		/* 0 bytes of a send is a fault, too. */
-		sim_core_fault(*f->core, fault, r->value + (fault == SIM_FAULT_SEND_FAIL));
+		sim_core_fault(*f->core, now, fault, r->value + (fault == SIM_FAULT_SEND_FAIL));
 		break;
 	case ACT_DROP:
 		w->drop += r->value;
@@ -196,8 +196,6 @@ int faults_line(struct faults *f, uint64_t now, const char *line, const char **w
 	bool at_once = false;
 	int res;
 
-	if (f->start == SIM_NEVER)
-		f->start = now;
 	snprintf(text, sizeof(text), "%s", line);
 	text[strcspn(text, "#\r\n")] = 0;
 	word = strtok_r(text, " \t", &save);

@@ -13,7 +13,7 @@ struct fault_ops {
 	void (*link_reset)(void *ud, int link);
 };
 
-struct faults *faults_new(struct sim_core **core, const struct fault_ops *ops, void *ud);
+struct faults *faults_new(struct sim_core **core, const struct fault_ops *ops, void *ud, uint64_t now);
 struct faults *faults_free(struct faults *f);
 /* One line of a script, or a bare action (done at once). 0, or -EINVAL with *why. */
 int faults_line(struct faults *f, uint64_t now, const char *line, const char **why);

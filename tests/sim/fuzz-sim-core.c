@@ -189,7 +189,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			break;
 		case 15:
 			if (arg < SIM_FAULT_COUNT && arg != SIM_FAULT_HANG)
-				sim_core_fault(c, arg, next(&w));
+				sim_core_fault(c, now, arg, next(&w));
 			else if (arg & 1)
 				sim_core_wifi_drop(c, now, arg & 2);
 			else

@@ -176,7 +176,7 @@ static void look_at_host(struct sim *s)
 
 static void flush_out(struct sim *s)
 {
-	static uint8_t out[2 * READ_MAX];
+	static uint8_t out[2 * READ_MAX], leaving[READ_MAX];
 	const uint8_t *data;
 	size_t len, n, want, bytes;
 
@@ -198,7 +198,12 @@ static void flush_out(struct sim *s)
 		 * not take has not left it, so only one piece at a time goes through the faults.
 		 */
 		if (s->touched) {
-			bytes = faults_wire(s->faults, now_us(), false, data, want, out);
+			/* A fault may make the chip speak, or reset it, while its output is being looked at. */
+			memcpy(leaving, data, want);
+			bytes = faults_wire(s->faults, now_us(), false, leaving, want, out);
+			sim_core_output(s->core, &len);
+			if (want > len)
+				want = len;
 			if (s->paced && uart_mismatch(&s->uart))
 				uart_garble(&s->uart, out, bytes);
 			if (s->verbose)
@@ -741,7 +746,7 @@ static int start(struct sim *s, struct args *a, struct sim_core_ops *ops)
 		return r;
 	s->control = (struct watch){ .fd = -1, .cb = control_cb, .ud = s };
 	s->client = (struct watch){ .fd = -1, .cb = client_cb, .ud = s };
-	s->faults = faults_new(&s->core, &fault_ops, s);
+	s->faults = faults_new(&s->core, &fault_ops, s, now_us());
 	uart_init(&s->uart, a->cfg.baud, a->rx_buffer);
 	/* Noise on the way out, or a fault: the output is handled byte by byte only where that can be. */
 	s->touched = s->paced;

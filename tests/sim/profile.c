@@ -29,7 +29,7 @@ const struct profile sim_profiles[] = {
 		       "SDK version:v5.4-dirty\r\n"
 		       "compile time(4dac09c4):May 30 2025 12:05:59\r\n"
 		       "Bin version:v4.1.0.0-dev(WROOM-32)\r\n",
-		.start_timeout = true, .sysram_caps = true,
+		.start_timeout = true,
 		.partitions = MFG FATFS, .heap = 186132,
 	}, {
 		.name = "4.2", .bit = P42, .chip = "ESP32",
@@ -37,7 +37,7 @@ const struct profile sim_profiles[] = {
 		       "SDK version:-128-NOTFOUND\r\n"
 		       "compile time(28167d3f):Mar  2 2026 11:02:16\r\n"
 		       "Bin version:ES4.2.0(WROOM-32)\r\n",
-		.auto_name = true, .start_timeout = true, .sysram_caps = true,
+		.auto_name = true, .start_timeout = true,
 		.partitions = MFG "+SYSFLASH:\"fs_storage\",1,255,0x70000,0x50000\r\n", .heap = 130344,
 	}, {
 		.name = "5.0", .bit = P50, .chip = "ESP32C5",
@@ -45,7 +45,7 @@ const struct profile sim_profiles[] = {
 		       "SDK version:v5.5.1-dirty\r\n"
 		       "compile time(7c2a41b9):Nov 20 2025 08:02:11\r\n"
 		       "Bin version:v5.0.0.0(ESP32C5-4MB)\r\n",
-		.start_timeout = true, .sysram_caps = true, .recvlen_minus = true, .err_no = true,
+		.start_timeout = true, .recvlen_minus = true, .err_no = true,
 		.partitions = MFG FATFS, .heap = 148408,
 	},
 };

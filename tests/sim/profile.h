@@ -20,10 +20,9 @@ struct profile {
 	const char *gmr;		/* four lines */
 	const char *chip;
 	bool auto_name;			/* sends and checks the host name by itself (capture 90) */
-	bool start_timeout;		/* CIPSTART ...,<timeout ms> */
+	bool start_timeout;		/* CIPSTART ...,<timeout ms>, CIPDOMAIN ...,<timeout ms> */
 	bool recvlen_minus;		/* CIPRECVLEN? says -1 for a closed link */
 	bool err_no;			/* +ERRNO after a failed CIPSTART, with SYSLOG=1 */
-	bool sysram_caps;		/* SYSRAM=<caps> */
 	const char *partitions;		/* of SYSFLASH? */
 	unsigned heap;
 };

@@ -276,6 +276,74 @@ def test_faults(sim, tmp):
         eventually('the chip answers', lambda: answers(line))
 
 
+def test_errno(sim, tmp):
+    """5.0 says why a handshake failed: by the flags of the certificate."""
+    import ssl
+    subprocess.run(['openssl', 'req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-keyout', f'{tmp}/k', '-out', f'{tmp}/c',
+                    '-subj', '/CN=host.test', '-days', '2'], check=True, stderr=subprocess.DEVNULL)
+    with open(f'{tmp}/c', 'rb') as f:
+        ca = f.read()
+    ctx = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ctx.load_cert_chain(f'{tmp}/c', f'{tmp}/k')
+    listener = socket.create_server(('127.0.0.1', 0))
+    port = listener.getsockname()[1]
+    ended = threading.Event()
+
+    def serve():
+        while not ended.is_set():
+            try:
+                ctx.wrap_socket(listener.accept()[0], server_side=True).close()
+            except OSError:
+                pass
+    t = threading.Thread(target=serve)
+    t.start()
+    try:
+        with Sim(sim, '--firmware', '5.0') as s:
+            line = Line(s.path, 115200)
+            line.until(rb'ready\r\n')
+            for c in (*JOIN, 'AT+SYSLOG=1', f'AT+SYSTIMESTAMP={int(time.time()) + 60}', 'AT+CIPSSLCCONF=2,0,0'):
+                line.command(c)
+            start = f'AT+CIPSTART="SSL","127.0.0.1",{port}'
+            line.command(start, rb'^\+ERRNO:0x8\r\n\r\nERROR\r\n')
+            line.command(f'AT+SYSMFG=2,"client_ca","client_ca.0",8,{len(ca)}', rb'>')
+            line.write(ca)
+            line.until(rb'\r\nOK\r\n')
+            for now, flag in (0, b'0x200'), (4000000000, b'0x1'):
+                line.command(f'AT+SYSTIMESTAMP={now}')
+                line.command(start, rb'^\+ERRNO:' + flag + rb'\r\n\r\nERROR\r\n')
+            line.command(f'AT+SYSTIMESTAMP={int(time.time()) + 60}')
+            line.command('AT+CIPSSLCSNI="other.test"')
+            line.command(start, rb'^\+ERRNO:0x4\r\n\r\nERROR\r\n')
+            line.command('AT+CIPSSLCSNI="host.test"')
+            line.command(start, rb'^CONNECT\r\n\r\nOK\r\n')
+    finally:
+        ended.set()
+        socket.create_connection(('127.0.0.1', port)).close()
+        t.join()
+        listener.close()
+
+
+def test_out_faults(sim, tmp):
+    """Faults in the middle of the output that make the chip speak: nothing is lost but what the fault takes."""
+    script = os.path.join(tmp, 'script')
+    with open(script, 'w') as f:
+        for i in range(50):
+            f.write(f'out {2000 + 97 * i} wifi-drop\n')
+        f.write('out 60000 reset\nout 60001 wifi-drop\n')
+    with Sim(sim, '--faults', script) as s:
+        line = Line(s.path, 115200)
+        line.until(rb'ready\r\n')
+        for c in JOIN:
+            line.command(c)
+        for _ in range(5):
+            line.write(b'AT+CMD?\r\n')
+        line.until(rb'WIFI DISCONNECT\r\n')
+        while not re.search(rb'\r\nready\r\n', line.buf):
+            line.write(b'AT+CMD?\r\n')
+            line.buf = line.buf[-100:] + os.read(line.fd, 65536)
+        eventually('the chip answers', lambda: answers(line))
+
+
 def hung_up(fd):
     try:
         return os.read(fd, 100) == b''

@@ -289,7 +289,7 @@ static void test_brownout(void **state)
 	struct world *w = *state;
 
 	for (int new = 0; new < 2; new++) {
-		sim_core_fault(w->core, new ? SIM_FAULT_BROWNOUT_NEW : SIM_FAULT_BROWNOUT_OLD, 1);
+		sim_core_fault(w->core, w->now, new ? SIM_FAULT_BROWNOUT_NEW : SIM_FAULT_BROWNOUT_OLD, 1);
 		chunk(w, "AT+SYSMFG=2,\"client_ca\",\"client_ca.0\",8,4\r\n");
 		chunk(w, "new!");
 		pass(w, 200);
@@ -553,7 +553,11 @@ static void test_profiles(void **state)
 		assert_int_equal(!!strstr(list, "\"AT+CIPRECVTYPE\""), p[i].type);
 		assert_int_equal(!!strstr(list, "\"AT+CIPSTATUS\""), p[i].status);
 		assert_int_equal(!!strstr(list, "\"AT+CIPCONNPERSIST\""), p[i].persist);
+		/* With 4.1 came SYSRAM=<caps> and the timeout of CIPDOMAIN. */
+		assert_int_equal(!!strstr(list, "\"AT+SYSRAM\",0,1,1,0"), p[i].name[0] > '3');
 		chunk(w, "ATE0\r\n");
+		EXPECT("AT+CIPDOMAIN=\"10.0.2.2\",1,900\r\n",
+		       p[i].name[0] > '3' ? "+CIPDOMAIN:\"10.0.2.2\"\r\n\r\nOK\r\n" : "\r\nERROR\r\n");
 		EXPECT("AT+CIPRECVMODE=1\r\n", p[i].mode ? "\r\nOK\r\n" : "\r\nERROR\r\n");
 		EXPECT("AT+SYSMFG=2,\"client_ca\",\"x\",8,8192\r\n", "\r\nERROR\r\n");
 	}
@@ -573,7 +577,11 @@ static void test_newest(void **state)
 	chunk(w, "AT+SYSLOG=1\r\n");
 	chunk(w, "AT+CIPSTART=\"SSL\",\"10.0.2.2\",8443\r\n");
 	sim_core_on_open(w->core, w->now, 0, -EKEYREJECTED, 0);
-	assert_string_equal(drain(w), "+ERRNO:0x2700\r\n\r\nERROR\r\n");
+	assert_string_equal(drain(w), "+ERRNO:0x8\r\n\r\nERROR\r\n");
+	chunk(w, "AT+CIPMUX=1\r\n");
+	/* No server_cert in this flash. */
+	assert_non_null(strstr(chunk(w, "AT+CIPSERVER=1,8443,\"SSL\",0\r\n"), "+ERRNO:0x"));
+	chunk(w, "AT+CIPMUX=0\r\n");
 	EXPECT("AT+CIPRECVLEN?\r\n", "+CIPRECVLEN:-1\r\n\r\nOK\r\n");
 	EXPECT("AT+CIPCONNPERSIST=1\r\n", "\r\nOK\r\n");
 	chunk(w, "AT+CIPSTART=\"TCP\",\"10.0.2.2\",7000\r\n");
@@ -592,29 +600,29 @@ static void test_faults(void **state)
 	chunk(w, "AT+CIPSTART=\"TCP\",\"10.0.2.2\",7000\r\n");
 	connect_link(w, 0);
 	drain(w);
-	sim_core_fault(w->core, SIM_FAULT_BUSY, 1);
+	sim_core_fault(w->core, w->now, SIM_FAULT_BUSY, 1);
 	EXPECT("AT\r\n", "\r\nbusy p...\r\n");
-	sim_core_fault(w->core, SIM_FAULT_BUSY_AFTER, 1);
+	sim_core_fault(w->core, w->now, SIM_FAULT_BUSY_AFTER, 1);
 	EXPECT("AT\r\n", "\r\nOK\r\n\r\nbusy p...\r\n");
-	sim_core_fault(w->core, SIM_FAULT_MUTE, 1);
+	sim_core_fault(w->core, w->now, SIM_FAULT_MUTE, 1);
 	EXPECT("AT\r\n", "");
 	EXPECT("AT\r\n", "\r\nOK\r\n");
-	sim_core_fault(w->core, SIM_FAULT_DELAY, 300);
+	sim_core_fault(w->core, w->now, SIM_FAULT_DELAY, 300);
 	EXPECT("AT\r\n", "");
 	pass(w, 299);
 	assert_string_equal(drain(w), "");
 	pass(w, 2);
 	assert_string_equal(drain(w), "\r\nOK\r\n");
-	sim_core_fault(w->core, SIM_FAULT_NO_PROMPT, 1);
+	sim_core_fault(w->core, w->now, SIM_FAULT_NO_PROMPT, 1);
 	EXPECT("AT+CIPSEND=6\r\n", "\r\nOK\r\n");
-	sim_core_fault(w->core, SIM_FAULT_SEND_FAIL, 1 + 2);
+	sim_core_fault(w->core, w->now, SIM_FAULT_SEND_FAIL, 1 + 2);
 	EXPECT("abcdef", "\r\nRecv 6 bytes\r\n\r\nSEND FAIL\r\n");
 	assert_int_equal(buf_len(&w->sent[0]), 2);
-	sim_core_fault(w->core, SIM_FAULT_LATE_CLOSED, 50);
+	sim_core_fault(w->core, w->now, SIM_FAULT_LATE_CLOSED, 50);
 	EXPECT("AT+CIPCLOSE\r\n", "\r\nOK\r\n");
 	pass(w, 60);
 	assert_string_equal(drain(w), "CLOSED\r\n");
-	sim_core_fault(w->core, SIM_FAULT_HANG, 1);
+	sim_core_fault(w->core, w->now, SIM_FAULT_HANG, 1);
 	EXPECT("AT\r\n", "");
 	pass(w, 100000);
 	assert_string_equal(drain(w), "");
@@ -624,13 +632,97 @@ static void test_faults(void **state)
 	EXPECT("AT\r\n", "AT\r\n\r\nOK\r\n");
 }
 
+/* The network goes away under what the chip is doing. */
+static void test_network_lost(void **state)
+{
+	struct world *w = *state;
+
+	/* A connect on its way fails with the Wi-Fi, at once. */
+	EXPECT("AT+CIPSTART=\"SSL\",\"10.0.2.2\",8443\r\n", "");
+	sim_core_wifi_drop(w->core, w->now, true);
+	assert_string_equal(drain(w), "WIFI DISCONNECT\r\n\r\nERROR\r\n");
+	pass(w, 2000);
+	drain(w);
+	/* Passthrough says nothing of its link and opens it again; by a reset of the peer, too. */
+	chunk(w, "AT+CIPSTART=\"TCP\",\"10.0.2.2\",7000\r\n");
+	connect_link(w, 0);
+	chunk(w, "AT+CIPMODE=1\r\n");
+	chunk(w, "AT+CIPSEND\r\n");
+	for (int reset = 0; reset < 2; reset++) {
+		if (reset)
+			sim_core_link_reset(w->core, w->now, 0);
+		else
+			sim_core_wifi_drop(w->core, w->now, true);
+		pass(w, 2500);
+		assert_string_equal(drain(w), reset ? "" : "WIFI DISCONNECT\r\nWIFI CONNECTED\r\nWIFI GOT IP\r\n");
+		assert_true(w->open[0]);
+		connect_link(w, 0);
+		EXPECT("hello", "");
+		assert_int_equal(buf_len(&w->sent[0]), 5);
+	}
+}
+
+static void test_more_faults(void **state)
+{
+	struct world *w = *state;
+
+	chunk(w, "AT+CIPSTART=\"SSL\",\"10.0.2.2\",8443\r\n");
+	connect_link(w, 0);
+	drain(w);
+	/* Less heap than a link costs is no heap, not four gigabytes. */
+	sim_core_fault(w->core, w->now, SIM_FAULT_HEAP, 1000);
+	EXPECT("AT+SYSRAM?\r\n", "+SYSRAM:0,0\r\nOK\r\n");
+	sim_core_fault(w->core, w->now, SIM_FAULT_HEAP, 0);
+	/* All of a block may go out, and CIPSENDL fails as well. */
+	sim_core_fault(w->core, w->now, SIM_FAULT_SEND_FAIL, 1 + 100);
+	chunk(w, "AT+CIPSEND=6\r\n");
+	EXPECT("abcdef", "\r\nRecv 6 bytes\r\n\r\nSEND FAIL\r\n");
+	assert_int_equal(buf_len(&w->sent[0]), 6);
+	sim_core_fault(w->core, w->now, SIM_FAULT_SEND_FAIL, 1 + 4);
+	chunk(w, "AT+CIPSENDL=10\r\n");
+	EXPECT("0123456789", "\r\nSEND FAIL\r\n");
+	assert_int_equal(buf_len(&w->sent[0]), 6 + 4);
+	chunk(w, "AT+CIPSENDL=10\r\n");
+	assert_non_null(strstr(chunk(w, "0123456789"), "\r\nSEND OK\r\n"));
+	sim_core_fault(w->core, w->now, SIM_FAULT_NO_PROMPT, 1);
+	EXPECT("AT+SYSFLASH=1,\"fatfs\",0,4\r\n", "");
+	EXPECT("abcd", "\r\nOK\r\n");
+	/* A withheld answer takes no data with it. */
+	sim_core_fault(w->core, w->now, SIM_FAULT_MUTE, 1);
+	EXPECT("AT+CWLAP\r\n", "");
+	arrive(w, 0, "data", 4);
+	assert_string_equal(drain(w), "\r\n+IPD,4:data\r\n");
+	pass(w, 100);
+	EXPECT("AT\r\n", "\r\nOK\r\n");
+	/* A time counts from now, however long nothing has happened. */
+	w->now += 10000000;
+	sim_core_fault(w->core, w->now, SIM_FAULT_RESET, 500);
+	pass(w, 499);
+	assert_string_equal(drain(w), "");
+	pass(w, 300);
+	assert_non_null(strstr(drain(w), "ready"));
+	/* Who hangs says nothing of what happens around him, and does not wake up by it. */
+	chunk(w, "ATE0\r\n");
+	chunk(w, "AT+CWJAP=\"lab\",\"secret88\"\r\n");
+	pass(w, 500);
+	chunk(w, "AT+CIPSTART=\"TCP\",\"10.0.2.2\",7000\r\n");
+	sim_core_fault(w->core, w->now, SIM_FAULT_HANG, 1);
+	connect_link(w, 0);
+	sim_core_wifi_drop(w->core, w->now, true);
+	assert_string_equal(drain(w), "");
+	EXPECT("AT\r\n", "");
+	sim_core_fault(w->core, w->now, SIM_FAULT_RESET, 0);
+	pass(w, 500);
+	assert_non_null(strstr(drain(w), "ready"));
+}
+
 static void test_fault_script(void **state)
 {
 	static const char *const wrong[] = { "cmd", "cmd AT", "cmd AT fly", "drop", "drop up", "drop in x", "at x hang",
 					     "in 5", "busy 1 2", "send-fail 9000", "nonsense" };
 	struct world *w = *state;
 	struct fault_ops none = { 0 };
-	struct faults *f = faults_new(&w->core, &none, NULL);
+	struct faults *f = faults_new(&w->core, &none, NULL, w->now);
 	uint8_t out[64];
 	const char *why;
 
@@ -748,6 +840,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_profiles, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_newest, joined, teardown),
 		cmocka_unit_test_setup_teardown(test_faults, joined, teardown),
+		cmocka_unit_test_setup_teardown(test_network_lost, joined, teardown),
+		cmocka_unit_test_setup_teardown(test_more_faults, joined, teardown),
 		cmocka_unit_test_setup_teardown(test_fault_script, joined, teardown),
 		cmocka_unit_test(test_uart_rate),
 		cmocka_unit_test(test_uart_overflow),

@@ -328,6 +328,23 @@ struct tls *tls_free(struct tls *t)
 	return NULL;
 }
 
+/* For each flag that mbedTLS gives a certificate another one. */
+static int verify_error(long result)
+{
+	switch (result) {
+	case X509_V_OK:
+		return -EPROTO;
+	case X509_V_ERR_CERT_HAS_EXPIRED:
+		return -EKEYEXPIRED;
+	case X509_V_ERR_CERT_NOT_YET_VALID:
+		return -EKEYREVOKED;
+	case X509_V_ERR_HOSTNAME_MISMATCH:
+		return -ENOTUNIQ;
+	default:
+		return -EKEYREJECTED;
+	}
+}
+
 int tls_handshake(struct tls *t, bool *wants_write)
 {
 	int r, e;
@@ -348,7 +365,7 @@ int tls_handshake(struct tls *t, bool *wants_write)
 		say("%s %d: TLS handshake failed: %s", t->link < 0 ? "server" : "link", t->link,
 		    code ? ERR_reason_error_string(code) : "closed by the peer");
 	}
-	r = SSL_get_verify_result(t->ssl) == X509_V_OK ? -EPROTO : -EKEYREJECTED;
+	r = verify_error(SSL_get_verify_result(t->ssl));
 	ERR_clear_error();
 	t->dead = true;
 	return r;

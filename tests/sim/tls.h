@@ -10,7 +10,8 @@ struct tls;
 int tls_client_new(struct tls **ret, int fd, const struct sim_tls *t, bool verbose, int link);
 int tls_server_new(struct tls **ret, int fd, const struct sim_tls *t, bool verbose);
 struct tls *tls_free(struct tls *t);
-/* 0: done; -EAGAIN: call again when readable, or writable if *wants_write; -EKEYREJECTED: not verified; -EPROTO. */
+/* 0: done; -EAGAIN: call again when readable, or writable if *wants_write; -EPROTO, or that it is not
+ * verified: -EKEYEXPIRED, -EKEYREVOKED (not yet valid), -ENOTUNIQ (another name), -EKEYREJECTED. */
 int tls_handshake(struct tls *t, bool *wants_write);
 /* Bytes, -EAGAIN, -EPIPE for the peer's close, -ECONNRESET. A read returns data of one record at most. */
 ssize_t tls_read(struct tls *t, void *data, size_t len);
