@@ -39,7 +39,10 @@ class Line:
         while not re.search(pattern, self.buf):
             if not select.select([self.fd], [], [], max(0, end - time.monotonic()))[0]:
                 raise SystemExit(f'no {pattern!r} in {self.buf[-200:]!r}')
-            self.buf += os.read(self.fd, 65536)
+            data = os.read(self.fd, 65536)
+            if not data:
+                raise SystemExit(f'hung up before {pattern!r}')
+            self.buf += data
         m = re.search(pattern, self.buf)
         self.buf = self.buf[m.end():]
 

@@ -127,6 +127,7 @@ static int conn_dial(struct sim_core *c)
 		.ip = n->ip,
 		.port = n->port,
 		.local_port = n->local_port,
+		.udp_mode = n->udp_mode,
 	};
 	struct sim_tls tls;
 	int r;
@@ -221,6 +222,7 @@ static enum result start(struct sim_core *c, struct call *call, int i, int link)
 		.type = type,
 		.port = port,
 		.local_port = local,
+		.udp_mode = type == SIM_UDP ? v : 0,
 	};
 	snprintf(n->host, sizeof(n->host), "%s", host);
 	r = conn_start(c, timeout);

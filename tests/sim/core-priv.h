@@ -137,6 +137,7 @@ struct connect {
 	char host[SIM_NAME_MAX + 1];
 	char ip[SIM_NAME_MAX + 1];
 	uint16_t port, local_port;
+	unsigned udp_mode;
 	enum conn_stage stage;
 	bool reconnect;		/* passthrough re-opens its link by itself */
 };

@@ -952,6 +952,14 @@ void sim_core_on_open(struct sim_core *c, uint64_t now, int link, int err, uint1
 	settle(c);
 }
 
+void sim_core_peer(struct sim_core *c, int link, const char *ip, uint16_t port)
+{
+	struct link *l = &c->link[link];
+
+	snprintf(l->ip, sizeof(l->ip), "%s", ip);
+	l->port = port;
+}
+
 void sim_core_on_readable(struct sim_core *c, uint64_t now, int link)
 {
 	c->now = now;

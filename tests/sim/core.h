@@ -52,6 +52,7 @@ struct sim_open {
 	const char *ip;
 	uint16_t port;
 	uint16_t local_port;		/* UDP; 0: any */
+	unsigned udp_mode;		/* its peer: 0 fixed, 1 whoever else writes first, 2 who wrote last */
 	const struct sim_tls *tls;	/* for SIM_SSL */
 };
 
@@ -148,6 +149,8 @@ void sim_core_output_taken(struct sim_core *c, uint64_t now, size_t len);
 
 /* Network events. err is 0 or -errno. */
 void sim_core_on_open(struct sim_core *c, uint64_t now, int link, int err, uint16_t local_port);
+/* UDP, from within recv: the peer is another one now. */
+void sim_core_peer(struct sim_core *c, int link, const char *ip, uint16_t port);
 void sim_core_on_readable(struct sim_core *c, uint64_t now, int link);
 void sim_core_on_writable(struct sim_core *c, uint64_t now, int link);
 /* An inbound client: returns its link, or -errno when it is to be dropped. */

@@ -52,6 +52,8 @@ struct conn {
 	struct watch w;
 	struct tls *tls;
 	bool server, want_read, want_write, tls_wants_write;
+	unsigned udp_mode;		/* of a socket that is not connected: the peer may change */
+	struct sockaddr_in peer;
 	int failed;			/* found in a call: told by net_run */
 	uint64_t deadline;
 	uint64_t open_at;		/* TCP: when the core is told */
@@ -441,7 +443,12 @@ static int op_open(void *ud, int link, const struct sim_open *o)
 	if (o->type == SIM_UDP) {
 		struct sockaddr_in any = { .sin_family = AF_INET, .sin_port = htons(o->local_port) };
 
-		if (bind(fd, (struct sockaddr *)&any, sizeof(any)) < 0 || connect(fd, (struct sockaddr *)&to, sizeof(to)) < 0) {
+		c->udp_mode = o->udp_mode;
+		c->peer = to;
+		if (c->udp_mode && !n->opt.allow_network)
+			any.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+		if (bind(fd, (struct sockaddr *)&any, sizeof(any)) < 0 ||
+		    (!c->udp_mode && connect(fd, (struct sockaddr *)&to, sizeof(to)) < 0)) {
 			r = -errno;
 			watch_close(n, &c->w);
 			return r;
@@ -472,6 +479,24 @@ static void slow_down(struct net *n, struct conn *c, uint64_t *at, ssize_t len)
 	*at = (*at > now ? *at : now) + len * 1000000ull / n->opt.tls_rate;
 }
 
+/* A datagram of whoever sends one; he becomes the peer as the mode says. */
+static ssize_t udp_recv(struct net *n, struct conn *c, int link, void *data, size_t len)
+{
+	struct sockaddr_in from = { 0 };
+	socklen_t size = sizeof(from);
+	ssize_t r = recvfrom(c->w.fd, data, len, 0, (struct sockaddr *)&from, &size);
+	char ip[48];
+
+	if (r < 0 || (from.sin_addr.s_addr == c->peer.sin_addr.s_addr && from.sin_port == c->peer.sin_port))
+		return r;
+	c->peer = from;
+	if (c->udp_mode == 1 && !connect(c->w.fd, (struct sockaddr *)&from, sizeof(from)))
+		c->udp_mode = 0;
+	inet_ntop(AF_INET, &from.sin_addr, ip, sizeof(ip));
+	sim_core_peer(n->core, link, ip, ntohs(from.sin_port));
+	return r;
+}
+
 static ssize_t op_send(void *ud, int link, const void *data, size_t len)
 {
 	struct net *n = ud;
@@ -484,7 +509,10 @@ static ssize_t op_send(void *ud, int link, const void *data, size_t len)
 		if (c->tls) {
 			r = tls_write(c->tls, data, len);
 		} else {
-			r = send(c->w.fd, data, len, MSG_NOSIGNAL);
+			if (c->type == SIM_UDP && c->udp_mode)
+				r = sendto(c->w.fd, data, len, 0, (struct sockaddr *)&c->peer, sizeof(c->peer));
+			else
+				r = send(c->w.fd, data, len, MSG_NOSIGNAL);
 			if (r < 0)
 				r = -errno;
 			/* A datagram that was refused before does not make this one fail. */
@@ -512,7 +540,10 @@ static ssize_t op_recv(void *ud, int link, void *data, size_t len)
 		if (c->tls) {
 			r = tls_read(c->tls, data, len);
 		} else {
-			r = recv(c->w.fd, data, len, 0);
+			if (c->type == SIM_UDP && c->udp_mode)
+				r = udp_recv(n, c, link, data, len);
+			else
+				r = recv(c->w.fd, data, len, 0);
 			if (r < 0)
 				r = -errno;
 			else if (!r && c->type != SIM_UDP)
@@ -548,6 +579,9 @@ static int op_udp_peer(void *ud, int link, const char *ip, uint16_t port)
 
 	if (r)
 		return r;
+	n->conn[link].peer = to;
+	if (n->conn[link].udp_mode)
+		return 0;
 	return connect(n->conn[link].w.fd, (struct sockaddr *)&to, sizeof(to)) < 0 ? -errno : 0;
 }
 

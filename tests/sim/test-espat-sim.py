@@ -231,6 +231,34 @@ def test_names(sim, tmp):
         line.command('AT+CIPSTART="TCP","192.0.2.1",80', rb'^\r\nERROR\r\n')
 
 
+def test_udp(sim, tmp):
+    """The peer of a UDP link: the given one, the first other one that writes, or whoever wrote last."""
+    peers = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(3)]
+    for p in peers:
+        p.bind(('127.0.0.1', 0))
+        p.settimeout(5)
+    port = [p.getsockname()[1] for p in peers]
+    for mode, last in (0, 0), (1, 1), (2, 2):
+        with Sim(sim) as s:
+            line = Line(s.path, 115200)
+            line.until(rb'ready\r\n')
+            local = free_port()
+            for c in (*JOIN, f'AT+CIPSTART="UDP","127.0.0.1",{port[0]},{local},{mode}'):
+                line.command(c)
+            for i, p in enumerate(peers[:mode + 1]):
+                p.sendto(b'from %d' % i, ('127.0.0.1', local))
+                line.until(rb'^\r\n\+IPD,6:from %d\r\n' % i)
+            if mode < 2:
+                peers[2].sendto(b'nobody', ('127.0.0.1', local))
+            line.command('AT+CIPSEND=4', rb'^\r\nOK\r\n\r\n>')
+            line.write(b'%04d' % mode)
+            line.until(rb'SEND OK\r\n')
+            assert peers[last].recv(10) == b'%04d' % mode
+            line.command('AT+CIPSTATE?', rb'^\+CIPSTATE:0,"UDP","127.0.0.1",%d,' % port[last])
+    for p in peers:
+        p.close()
+
+
 def test_faults(sim, tmp):
     control, link = os.path.join(tmp, 'control'), os.path.join(tmp, 'tty2')
     script = os.path.join(tmp, 'script')
