@@ -67,7 +67,7 @@ def test_reset_ends_the_connections(bench, serve):
     for s in clients:
         assert read_all(s) == b""
         s.close()
-    assert len(daemon.matching("aborted: the chip was reset or lost")) == 3
+    daemon.await_line("aborted: the chip was reset or lost", count=3)
     # Who comes while the chip starts waits for it.
     assert works(daemon)
     daemon.await_line(READY, seen)
@@ -126,7 +126,7 @@ def test_send_goes_wrong(bench, serve, fault):
         assert received == data
     else:
         assert data.startswith(received)
-        assert daemon.matching("connection 1 aborted")
+        daemon.await_line("connection 1 aborted")
 
 
 @pytest.mark.parametrize("fault", ["drop in 1", "no-prompt", "mute", "drop out 20"])
