@@ -81,7 +81,7 @@ static void save_flash(void *ud)
 	if (!s->state || !s->core)
 		return;
 	image = sim_core_flash(s->core, &len);
-	if (snprintf(tmp, sizeof(tmp), "%s.%d", s->state, getpid()) >= (int)sizeof(tmp))
+	if (snprintf(tmp, sizeof(tmp), "%s.tmp", s->state) >= (int)sizeof(tmp))
 		return;
 	fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	while (fd >= 0 && at < len) {

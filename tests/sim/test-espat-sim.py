@@ -101,6 +101,42 @@ def test_link_and_flash(sim, tmp):
         assert not os.path.lexists(link)
 
 
+def test_killed(sim, tmp):
+    """SIGKILL among writes: what was answered is there, of the one under way all or nothing; no litter."""
+    state, value, done = os.path.join(tmp, 'state'), 0, 0
+    for _ in range(4):
+        p = subprocess.Popen([sim, '--state', state], stdout=subprocess.PIPE, text=True)
+        line = Line(p.stdout.readline().strip(), 115200)
+        line.until(rb'ready\r\n')
+        line.command('ATE0')
+        if value:
+            line.write(b'AT+SYSMFG=1,"client_ca","key",0,8\r\n')
+            line.until(rb'^\+SYSMFG:"client_ca","key",8,8,')
+            line.until(rb'\r\n\r\nOK\r\n')
+            line.write(b'AT+SYSMFG=1,"client_ca","key"\r\n')
+            eventually('all of it', lambda: line_has(line, 8036))
+            assert any(b'%08d' % v * 1000 in line.buf for v in (done, value)), (done, value, line.buf[:60])
+            line.buf = b''
+        for _ in range(20):
+            value += 1
+            line.command('AT+SYSMFG=2,"client_ca","key",8,8000', rb'>')
+            line.write(b'%08d' % value * 1000)
+            if value % 20:
+                line.until(rb'\r\nOK\r\n')
+                done = value
+        p.kill()
+        p.wait()
+        p.stdout.close()
+        os.close(line.fd)
+    assert set(os.listdir(tmp)) <= {'state', 'state.tmp'}
+
+
+def line_has(line, size):
+    if select.select([line.fd], [], [], 0)[0]:
+        line.buf += os.read(line.fd, 65536)
+    return len(line.buf) >= size
+
+
 def test_host_gone(sim, tmp):
     """A chip that talks to nobody drops what it says, uses no CPU, and answers the next one."""
     with Sim(sim) as s:
