@@ -107,7 +107,7 @@ static void chan_give_up(struct chan *chan)
 	const struct chan_cmd *cmd = chan->current;
 
 	if (cmd && cmd->kind == CHAN_SEND && cmd->phase < CHAN_PHASE_VERDICT)
-		chan->send_open = true;
+		chan->send_open = cmd->line.len + cmd->payload_len;
 }
 
 static void chan_trouble(struct chan *chan, const char *what)

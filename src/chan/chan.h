@@ -102,8 +102,12 @@ struct chan {
 	unsigned int epoch; /* of chan_reset() */
 	bool deaf;          /* after trouble, until chan_reset() */
 	bool syncing;       /* see chan_set_syncing() */
-	bool send_open;     /* a CIPSEND was given up that may wait for bytes; reader clears */
-	uint64_t commands;  /* lines written */
+	/*
+	 * Not 0: a CIPSEND was given up that may still wait for bytes, and so many of ours may still
+	 * be on the line. Its reader clears it.
+	 */
+	size_t send_open;
+	uint64_t commands; /* lines written */
 };
 
 /* @name and @ops must outlive it. Returns 0 or -ENOMEM. */

@@ -57,6 +57,7 @@ static void device_became_ready(struct device *dev)
 	}
 	dev->failures = 0;
 	dev->restarted = false;
+	dev->recovered = false;
 	dev->wifi_lost = false;
 	dev->error[0] = '\0';
 	if (!dev->refreshing)
@@ -155,6 +156,11 @@ void device_recover(struct device *dev, const char *why)
 {
 	if (dev->state == DEVICE_ABSENT)
 		return;
+	if (dev->recovered) {
+		device_fail(dev, "lost step with the chip (%s)", why);
+		return;
+	}
+	dev->recovered = true;
 	log_warning("%s: lost step with the chip (%s), starting over", dev->settings->name, why);
 	device_enter_state(dev, DEVICE_PROBING);
 }

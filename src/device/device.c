@@ -137,6 +137,10 @@ void device_port_up(struct device *dev, unsigned int baud)
 	chan_set_baud(&dev->chan, baud);
 	dev->fresh = false;
 	dev->failures = 0;
+	dev->restarted = false;
+	dev->recovered = false;
+	/* Whoever used it before may have left a prompt open. */
+	dev->chan.send_open = 1;
 	device_enter_state(dev, DEVICE_PROBING);
 }
 
@@ -186,7 +190,8 @@ struct link *device_free_link(struct device *dev)
 		enum link_state state = dev->links[i].state;
 
 		/* A handshake blocks the channel: the next one would only wait in it. */
-		if (state == LINK_SETTING || state == LINK_CONNECTING)
+		if (state == LINK_SETTING || state == LINK_CONNECTING ||
+		    (state == LINK_CLOSING && dev->links[i].running && !dev->links[i].connected))
 			return NULL;
 		if (state == LINK_FREE && !found)
 			found = &dev->links[i];

@@ -95,6 +95,7 @@ struct device {
 	bool wifi_lost;  /* it was there and went away */
 	bool refreshing; /* DEVICE_CLOCK from DEVICE_READY */
 	char ssid[AT_SSID_MAX + 1];
+	bool recovered;     /* it was started over since it was last ready */
 	bool restarted;     /* it was reset once in this bring-up already */
 	unsigned int stale; /* links with an ALPN or PSK of somebody else (bit mask) */
 

@@ -103,7 +103,7 @@ static void probe_wait_over(struct timer *timer)
 	struct device *dev = device_of_timer(timer);
 
 	if (dev->attempt == PROBE_CANCEL && dev->chan.send_open) {
-		dev->chan.send_open = false;
+		dev->chan.send_open = 0;
 		dev->ops->write(dev->userdata, "+++", 3);
 		device_wait(dev, PROBE_GUARD, probe_wait_over);
 		return;
@@ -139,7 +139,9 @@ static void probe_attempt(struct device *dev)
 	switch ((enum probe_attempt)dev->attempt) {
 	case PROBE_CANCEL:
 		if (dev->chan.send_open)
-			device_wait(dev, PROBE_GUARD, probe_wait_over);
+			device_wait(dev,
+				    dev->chan.send_open * dev->chan.byte_time / 1000 + PROBE_GUARD,
+				    probe_wait_over);
 		else
 			probe_ask(dev);
 		return;
@@ -172,7 +174,7 @@ static void probe_attempt(struct device *dev)
 void probe_start(struct device *dev)
 {
 	if (dev->booted)
-		dev->chan.send_open = false;
+		dev->chan.send_open = 0;
 	dev->booted = false;
 	dev->attempt = dev->chan.send_open ? PROBE_CANCEL : PROBE_PLAIN;
 	dev->step_no = 0;

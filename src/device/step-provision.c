@@ -70,6 +70,16 @@ static bool needs_identity(const struct device *dev, const struct config_identit
 	return false;
 }
 
+/* Pinned ones first: what may be anywhere must not take their slots. */
+static void provision_add(struct provision *p, struct item item)
+{
+	size_t at = item.pinned == CONFIG_SLOT_AUTO ? p->n_items : 0;
+
+	memmove(&p->items[at + 1], &p->items[at], (p->n_items - at) * sizeof(item));
+	p->items[at] = item;
+	p->n_items++;
+}
+
 static int provision_new(struct device *dev)
 {
 	const struct material *m = dev->material;
@@ -84,26 +94,27 @@ static int provision_new(struct device *dev)
 	for (size_t i = 0; i < m->n_authorities; i++) {
 		dev->authority_slot[i] = -1;
 		if (needs_authority(dev, m->authorities[i].config))
-			p->items[p->n_items++] = (struct item){
-				.what = "authority",
-				.name = m->authorities[i].config->name,
-				.blobs = { m->authorities[i].ca },
-				.n_blobs = 1,
-				.pinned = m->authorities[i].config->slot,
-				.slot = &dev->authority_slot[i],
-			};
+			provision_add(p, (struct item){
+						 .what = "authority",
+						 .name = m->authorities[i].config->name,
+						 .blobs = { m->authorities[i].ca },
+						 .n_blobs = 1,
+						 .pinned = m->authorities[i].config->slot,
+						 .slot = &dev->authority_slot[i],
+					 });
 	}
 	for (size_t i = 0; i < m->n_identities; i++) {
 		dev->identity_slot[i] = -1;
 		if (needs_identity(dev, m->identities[i].config))
-			p->items[p->n_items++] = (struct item){
-				.what = "identity",
-				.name = m->identities[i].config->name,
-				.blobs = { m->identities[i].cert, m->identities[i].key },
-				.n_blobs = 2,
-				.pinned = m->identities[i].config->slot,
-				.slot = &dev->identity_slot[i],
-			};
+			provision_add(
+				p, (struct item){
+					   .what = "identity",
+					   .name = m->identities[i].config->name,
+					   .blobs = { m->identities[i].cert, m->identities[i].key },
+					   .n_blobs = 2,
+					   .pinned = m->identities[i].config->slot,
+					   .slot = &dev->identity_slot[i],
+				   });
 	}
 	return 0;
 }

@@ -278,8 +278,8 @@ static void client_on_data_end(void *user)
 
 	client->tunnel->received += client->staged;
 	client->staged = 0;
-	/* While the socket is full its event flushes. */
-	if (!event_pending(client->write_event, EV_WRITE, NULL))
+	/* Until the link is open it may turn out to be void; while the socket is full its event flushes. */
+	if (client->state == CLIENT_OPEN && !event_pending(client->write_event, EV_WRITE, NULL))
 		client_flush(client);
 	if (client->state != CLIENT_DEAD && !client->held && client->ring.len > CLIENT_HIGH) {
 		client->held = true;
@@ -300,6 +300,7 @@ static void client_on_opened(void *user)
 	log_info("%s: connection %u is open on %s/%d", client->tunnel->config->name, client->number,
 		 client->tunnel->dev->settings->name, client->link->id);
 	client_read_on(client);
+	client_flush(client);
 }
 
 static void client_on_closed(void *user, enum link_end end)

@@ -54,7 +54,7 @@ static void test_factory_chip(void **state)
 	assert_ready(b);
 	assert_string_equal(
 		b->chip.told,
-		"ATE1|ATESPATD0123456789ABCDEF|ATE0|AT+GMR|AT+CMD?|AT+CIPSTAMAC?|"
+		"+++ATE1|ATE1|ATESPATD0123456789ABCDEF|ATE0|AT+GMR|AT+CMD?|AT+CIPSTAMAC?|"
 		"AT+SYSSTORE=0|AT+CIPSERVER=0,1|AT+CIPMUX=1|AT+CIPCLOSE=5|AT+CIPDINFO=0|"
 		"AT+CIPRECVTYPE=5,0|AT+CWMODE?|AT+CWMODE=1|AT+CIPSSLCALPN?|AT+CIPSSLCPSK?|"
 		"AT+SYSMFG=1,\"client_ca\"|AT+SYSMFG=1,\"client_cert\"|AT+SYSMFG=1,\"client_key\"|"
