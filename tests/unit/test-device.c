@@ -152,6 +152,53 @@ static void test_no_slot_is_free(void **state)
 	assert_null(strstr(b->chip.told, "SYSMFG=2"));
 }
 
+/* What may be anywhere must not take the slot that another one is pinned to, whatever their order. */
+static void test_pinned_slot_is_kept_free(void **state)
+{
+	struct bench *b = *state;
+	char anywhere[] = "anywhere", pinned[] = "pinned";
+	struct config_authority authorities[2] = {
+		{ .name = anywhere, .slot = CONFIG_SLOT_AUTO },
+		{ .name = pinned, .slot = 0 },
+	};
+	struct cert_blob other = b->cert;
+	struct material_authority materials[2] = {
+		{ &authorities[0], &b->ca },
+		{ &authorities[1], &other },
+	};
+	struct config_tunnel tunnels[2] = { b->tunnel, b->tunnel };
+
+	other.kind = CERT_KIND_CA;
+	tunnels[0].authority = &authorities[0];
+	tunnels[1].authority = &authorities[1];
+	b->config.authorities = authorities;
+	b->config.tunnels = tunnels;
+	b->config.n_authorities = b->config.n_tunnels = b->material.n_authorities = 2;
+	b->material.authorities = materials;
+	bench_up(b);
+	assert_ready(b);
+	assert_int_equal(device_authority_slot(b->dev, &authorities[0]), 1);
+	assert_int_equal(device_authority_slot(b->dev, &authorities[1]), 0);
+	assert_memory_equal(b->chip.nvs[CERT_KIND_CA][0].data, other.data, other.len);
+	assert_memory_equal(b->chip.nvs[CERT_KIND_CA][1].data, b->ca.data, b->ca.len);
+}
+
+/* A chip that is lost again and again is given time, not told the same things at line speed. */
+static void test_lost_step_again_and_again(void **state)
+{
+	struct bench *b = *state;
+	uint64_t before;
+
+	chip_answer(b, "AT+GMR", "AT version:\t\r\n", -1);
+	bench_up(b);
+	before = b->dev->chan.commands;
+	bench_run(b);
+	assert_int_equal(b->dev->chan.commands, before);
+	assert_true(before < 30);
+	bench_pass(b, 60 * TIMERS_S);
+	assert_true(b->dev->chan.commands - before < 200);
+}
+
 /* ---- what it is ---- */
 
 static void test_old_version_is_refused(void **state)
@@ -416,6 +463,8 @@ int main(void)
 		T(test_write_is_read_back),
 		T(test_write_that_never_holds),
 		T(test_no_slot_is_free),
+		T(test_pinned_slot_is_kept_free),
+		T(test_lost_step_again_and_again),
 		T(test_old_version_is_refused),
 		T(test_missing_command_is_refused),
 		T(test_silent_chip),
