@@ -85,6 +85,9 @@ static int tty_claim(int fd)
 	if (tcgetattr(fd, &tio) < 0)
 		return -errno;
 	tio.c_cflag &= ~(tcflag_t)HUPCL;
+	/* With VMIN 0 a read that finds nothing would look like the end of the line. */
+	tio.c_cc[VMIN] = 1;
+	tio.c_cc[VTIME] = 0;
 	return tcsetattr(fd, TCSANOW, &tio) < 0 ? -errno : 0;
 }
 
@@ -229,8 +232,6 @@ static int open_pty(struct port_line *line, const char *path, unsigned int baud,
 	} else {
 		cfmakeraw(&tio);
 		cfsetspeed(&tio, pty_speed(baud));
-		tio.c_cc[VMIN] = 1;
-		tio.c_cc[VTIME] = 0;
 		r = tcsetattr(fd, TCSANOW, &tio) < 0 ? -errno : tty_claim(fd);
 	}
 	if (r < 0) {
