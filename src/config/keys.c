@@ -90,19 +90,13 @@ void key_complain(struct key_reader *reader, const config_setting_t *setting, co
 		  ...)
 {
 	struct config_where where = key_where(reader, setting);
-	_cleanup_free_ char *text = NULL;
 	va_list ap;
 	int r;
 
 	va_start(ap, format);
-	r = vasprintf(&text, format, ap);
+	r = problems_vadd(reader->problems, PROBLEM_ERROR, where.file, where.line, format, ap);
 	va_end(ap);
-	if (r < 0) {
-		text = NULL;
-		key_fail(reader);
-		return;
-	}
-	if (problems_add(reader->problems, PROBLEM_ERROR, where.file, where.line, "%s", text) < 0)
+	if (r < 0)
 		key_fail(reader);
 }
 

@@ -25,7 +25,6 @@
 /* A chip and its line. */
 struct unit {
 	const struct config_device *config; /* weak */
-	struct daemon *daemon;              /* weak */
 	struct device *dev;
 	struct port *port;
 };
@@ -142,7 +141,6 @@ static int unit_start(struct daemon *daemon, struct unit *unit, const struct con
 	int r;
 
 	unit->config = config;
-	unit->daemon = daemon;
 	r = device_new(&unit->dev, daemon->config, config, daemon->material, &daemon->timers,
 		       &unit_device_ops, unit);
 	if (r < 0)

@@ -80,7 +80,6 @@ void client_end(struct client *client, const char *why)
 	ring_deinit(&client->ring);
 	close(client->fd);
 	client->fd = -1;
-	tunnel_client_gone(client->tunnel);
 	if (link)
 		link_close(link);
 }

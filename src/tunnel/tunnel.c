@@ -80,11 +80,6 @@ const char *tunnel_wait_reason(const struct tunnel *tunnel)
 
 /* ---- clients ---- */
 
-void tunnel_client_gone(struct tunnel *tunnel)
-{
-	tunnel->n_clients--;
-}
-
 static size_t tunnel_waiting(const struct tunnel *tunnel)
 {
 	size_t n = 0;
@@ -96,9 +91,7 @@ static size_t tunnel_waiting(const struct tunnel *tunnel)
 
 static void tunnel_accepted(struct tunnel *tunnel, int fd)
 {
-	tunnel->n_clients++;
 	if (client_new(tunnel, fd) < 0) {
-		tunnel->n_clients--;
 		log_warning("%s: out of memory for a client", tunnel->config->name);
 		return;
 	}

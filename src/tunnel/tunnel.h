@@ -23,7 +23,6 @@ struct tunnel {
 	struct event *accept_event;
 	struct timer accept_later; /* after we ran out of file descriptors */
 	struct list clients;
-	size_t n_clients;
 	unsigned int accepted;
 	uint64_t sent, received; /* bytes of the clients */
 	uint64_t connects, failures, aborted;
@@ -40,7 +39,6 @@ struct tunnel *tunnel_free(struct tunnel *tunnel);
 
 /* Where to, for the present state of the chip. Returns 0 or -ENOENT: the material is not there. */
 int tunnel_target(struct tunnel *tunnel, struct link_target *ret);
-void tunnel_client_gone(struct tunnel *tunnel);
 /* Why a client still waits: for people. */
 const char *tunnel_wait_reason(const struct tunnel *tunnel);
 /* A link was opened. */

@@ -34,18 +34,15 @@ __attribute__((format(printf, 3, 0))) static char *problem_text(const char *file
 	return text;
 }
 
-int problems_add(struct problems *p, enum problem_severity severity, const char *file,
-		 unsigned int line, const char *format, ...)
+int problems_vadd(struct problems *p, enum problem_severity severity, const char *file,
+		  unsigned int line, const char *format, va_list ap)
 {
 	struct problem *items;
-	va_list ap;
 	char *text;
 
 	if (severity == PROBLEM_ERROR)
 		p->errors++;
-	va_start(ap, format);
 	text = problem_text(file, line, format, ap);
-	va_end(ap);
 	if (!text)
 		return -ENOMEM;
 	items = reallocarray(p->items, p->count + 1, sizeof(*items));
@@ -56,6 +53,18 @@ int problems_add(struct problems *p, enum problem_severity severity, const char 
 	p->items = items;
 	p->items[p->count++] = (struct problem){ .severity = severity, .text = text };
 	return 0;
+}
+
+int problems_add(struct problems *p, enum problem_severity severity, const char *file,
+		 unsigned int line, const char *format, ...)
+{
+	va_list ap;
+	int r;
+
+	va_start(ap, format);
+	r = problems_vadd(p, severity, file, line, format, ap);
+	va_end(ap);
+	return r;
 }
 
 void problems_clear(struct problems *p)

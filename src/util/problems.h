@@ -2,6 +2,7 @@
 /* A list of complaints about what a person gave us: one line each, errors and warnings. */
 #pragma once
 
+#include <stdarg.h>
 #include <stddef.h>
 
 enum problem_severity {
@@ -34,5 +35,10 @@ __attribute__((format(printf, 5, 6))) int problems_add(struct problems *p,
 						       enum problem_severity severity,
 						       const char *file, unsigned int line,
 						       const char *format, ...);
+/* The same with the arguments in a list. */
+__attribute__((format(printf, 5, 0))) int problems_vadd(struct problems *p,
+							enum problem_severity severity,
+							const char *file, unsigned int line,
+							const char *format, va_list ap);
 /* Frees the contents; @p may be used again. */
 void problems_clear(struct problems *p);
