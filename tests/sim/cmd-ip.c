@@ -1111,8 +1111,7 @@ void ip_on_sntp(struct sim_core *c, int err, int64_t seconds)
 		c->sntp_at = ms_after(c, 5000);
 		return;
 	}
-	c->clock_base = seconds;
-	c->clock_at = c->now;
+	sim_core_set_clock(c, c->now, seconds);
 	c->sntp_at = c->now + c->sntp_interval * 1000000ull;
 	sim_sayf(c, "+TIME_UPDATED\r\n");
 }

@@ -154,6 +154,8 @@ static enum result mfg_erase(struct sim_core *c, struct call *call)
 	if (call->n < 2 || call->n > 3 || arg_name(c, call, 1, &ns) < 0)
 		return RES_ERROR;
 	if (call->n == 2) {
+		if (!nvs_count(&c->nvs, ns))
+			return sim_flash_done(c, RES_OK);
 		nvs_erase_space(&c->nvs, ns);
 	} else {
 		if (arg_name(c, call, 2, &key) < 0)

@@ -81,8 +81,7 @@ HANDLER(systimestamp_set)
 
 	if (call->n != 1 || arg_range(c, call, 0, 0, 4294967295LL, &t) < 0)
 		return RES_ERROR;
-	c->clock_base = t;
-	c->clock_at = c->now;
+	sim_core_set_clock(c, c->now, t);
 	return RES_OK;
 }
 

@@ -1088,6 +1088,27 @@ void sim_core_link_reset(struct sim_core *c, uint64_t now, int link)
 	settle(c);
 }
 
+void sim_core_set_clock(struct sim_core *c, uint64_t now, int64_t seconds)
+{
+	c->clock_base = seconds;
+	c->clock_at = now;
+}
+
+/* No write of the chip's own: a brownout waits for the next one. */
+int sim_core_mfg_erase(struct sim_core *c, const char *ns, const char *key)
+{
+	bool any = false;
+
+	while (!nvs_erase(&c->nvs, ns, key))
+		any = true;
+	if (!any)
+		return -ENOENT;
+	nvs_dump(&c->nvs, &c->image);
+	if (c->ops->flash)
+		c->ops->flash(c->ud);
+	return 0;
+}
+
 int64_t sim_core_clock(const struct sim_core *c, uint64_t now)
 {
 	return c->clock_base + (int64_t)((now - c->clock_at) / 1000000);

@@ -171,7 +171,7 @@ enum sim_fault {
 	SIM_FAULT_RESET,	/* in so many ms */
 	SIM_FAULT_RESET_ROM,	/* with the boot ROM's text */
 	SIM_FAULT_HANG,		/* for good */
-	SIM_FAULT_BROWNOUT_OLD,	/* reset during the next NVS write, which leaves the old value */
+	SIM_FAULT_BROWNOUT_OLD,	/* reset during the next NVS write or erase, which leaves the old value */
 	SIM_FAULT_BROWNOUT_NEW,	/* or the new one */
 	SIM_FAULT_SEND_FAIL,	/* of the next block so many bytes go out, then SEND FAIL */
 	SIM_FAULT_LATE_CLOSED,	/* the next CLOSED comes so many ms late */
@@ -186,6 +186,9 @@ void sim_core_fault(struct sim_core *c, uint64_t now, enum sim_fault fault, long
 void sim_core_reset(struct sim_core *c, uint64_t now, bool boot_rom_text);
 void sim_core_wifi_drop(struct sim_core *c, uint64_t now, bool come_back);
 void sim_core_link_reset(struct sim_core *c, uint64_t now, int link);
+void sim_core_set_clock(struct sim_core *c, uint64_t now, int64_t seconds);
+/* Behind the host's back; -ENOENT if there is no such key. */
+int sim_core_mfg_erase(struct sim_core *c, const char *ns, const char *key);
 
 /* The flash image; the bytes stay valid until the next call into the core. */
 const uint8_t *sim_core_flash(struct sim_core *c, size_t *len);

@@ -8,6 +8,7 @@
  *   now
  */
 #include "fault.h"
+#include "nvs.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -34,37 +35,48 @@ enum action {
 	ACT_UNPLUG,
 	ACT_PLUG,
 	ACT_LINK_RESET,
+	ACT_CLOCK,
+	ACT_MFG_ERASE,
+};
+
+enum args {
+	ARGS_NUMBER,		/* [N] */
+	ARGS_WIRE,		/* in|out [N] */
+	ARGS_NEEDED,		/* N */
+	ARGS_KEY,		/* NAMESPACE KEY */
 };
 
 static const struct {
 	const char *name;
 	enum action act;
 	enum sim_fault fault;
-	bool wire;		/* followed by in or out */
-	long min, max, otherwise;
+	enum args args;
+	int64_t min, max, otherwise;
 } actions[] = {
-	{ "drop", ACT_DROP, 0, true, 1, 1 << 30, 1 },
-	{ "flip", ACT_FLIP, 0, true, 1, 1 << 30, 1 },
-	{ "double", ACT_DOUBLE, 0, true, 1, 1 << 30, 1 },
-	{ "split", ACT_SPLIT, 0, false, 0, 1 << 30, 1 },
-	{ "delay", ACT_CORE, SIM_FAULT_DELAY, false, 1, 1 << 24, 1000 },
-	{ "mute", ACT_CORE, SIM_FAULT_MUTE, false, 1, 1, 1 },
-	{ "no-prompt", ACT_CORE, SIM_FAULT_NO_PROMPT, false, 1, 1, 1 },
-	{ "busy", ACT_CORE, SIM_FAULT_BUSY, false, 1, 1 << 20, 1 },
-	{ "busy-after", ACT_CORE, SIM_FAULT_BUSY_AFTER, false, 1, 1 << 20, 1 },
-	{ "reset", ACT_CORE, SIM_FAULT_RESET, false, 0, 1 << 24, 0 },
-	{ "reset-rom", ACT_CORE, SIM_FAULT_RESET_ROM, false, 0, 1 << 24, 0 },
-	{ "hang", ACT_CORE, SIM_FAULT_HANG, false, 1, 1, 1 },
-	{ "brownout-old", ACT_CORE, SIM_FAULT_BROWNOUT_OLD, false, 1, 1, 1 },
-	{ "brownout-new", ACT_CORE, SIM_FAULT_BROWNOUT_NEW, false, 1, 1, 1 },
-	{ "send-fail", ACT_CORE, SIM_FAULT_SEND_FAIL, false, 0, 8192, 0 },
-	{ "late-closed", ACT_CORE, SIM_FAULT_LATE_CLOSED, false, 1, 1 << 24, 1000 },
-	{ "tls-length", ACT_CORE, SIM_FAULT_TLS_LENGTH, false, -16384, 16384, 29 },
-	{ "heap", ACT_CORE, SIM_FAULT_HEAP, false, 0, 1 << 24, 0 },
-	{ "wifi-drop", ACT_WIFI, 0, false, 0, 1, 1 },
-	{ "unplug", ACT_UNPLUG, 0, false, 0, 1 << 24, 0 },
-	{ "plug", ACT_PLUG, 0, false, 0, 0, 0 },
-	{ "link-reset", ACT_LINK_RESET, 0, false, 0, SIM_LINKS - 1, 0 },
+	{ "drop", ACT_DROP, 0, ARGS_WIRE, 1, 1 << 30, 1 },
+	{ "flip", ACT_FLIP, 0, ARGS_WIRE, 1, 1 << 30, 1 },
+	{ "double", ACT_DOUBLE, 0, ARGS_WIRE, 1, 1 << 30, 1 },
+	{ "split", ACT_SPLIT, 0, ARGS_NUMBER, 0, 1 << 30, 1 },
+	{ "delay", ACT_CORE, SIM_FAULT_DELAY, ARGS_NUMBER, 1, 1 << 24, 1000 },
+	{ "mute", ACT_CORE, SIM_FAULT_MUTE, ARGS_NUMBER, 1, 1, 1 },
+	{ "no-prompt", ACT_CORE, SIM_FAULT_NO_PROMPT, ARGS_NUMBER, 1, 1, 1 },
+	{ "busy", ACT_CORE, SIM_FAULT_BUSY, ARGS_NUMBER, 1, 1 << 20, 1 },
+	{ "busy-after", ACT_CORE, SIM_FAULT_BUSY_AFTER, ARGS_NUMBER, 1, 1 << 20, 1 },
+	{ "reset", ACT_CORE, SIM_FAULT_RESET, ARGS_NUMBER, 0, 1 << 24, 0 },
+	{ "reset-rom", ACT_CORE, SIM_FAULT_RESET_ROM, ARGS_NUMBER, 0, 1 << 24, 0 },
+	{ "hang", ACT_CORE, SIM_FAULT_HANG, ARGS_NUMBER, 1, 1, 1 },
+	{ "brownout-old", ACT_CORE, SIM_FAULT_BROWNOUT_OLD, ARGS_NUMBER, 1, 1, 1 },
+	{ "brownout-new", ACT_CORE, SIM_FAULT_BROWNOUT_NEW, ARGS_NUMBER, 1, 1, 1 },
+	{ "send-fail", ACT_CORE, SIM_FAULT_SEND_FAIL, ARGS_NUMBER, 0, 8192, 0 },
+	{ "late-closed", ACT_CORE, SIM_FAULT_LATE_CLOSED, ARGS_NUMBER, 1, 1 << 24, 1000 },
+	{ "tls-length", ACT_CORE, SIM_FAULT_TLS_LENGTH, ARGS_NUMBER, -16384, 16384, 29 },
+	{ "heap", ACT_CORE, SIM_FAULT_HEAP, ARGS_NUMBER, 0, 1 << 24, 0 },
+	{ "wifi-drop", ACT_WIFI, 0, ARGS_NUMBER, 0, 1, 1 },
+	{ "unplug", ACT_UNPLUG, 0, ARGS_NUMBER, 0, 1 << 24, 0 },
+	{ "plug", ACT_PLUG, 0, ARGS_NUMBER, 0, 0, 0 },
+	{ "link-reset", ACT_LINK_RESET, 0, ARGS_NUMBER, 0, SIM_LINKS - 1, 0 },
+	{ "clock", ACT_CLOCK, 0, ARGS_NEEDED, 0, UINT32_MAX, 0 },
+	{ "mfg-erase", ACT_MFG_ERASE, 0, ARGS_KEY, 0, 0, 0 },
 };
 
 struct rule {
@@ -73,12 +85,13 @@ struct rule {
 	uint64_t when;		/* matches left, bytes, or us */
 	int action;		/* index, -1: spent */
 	bool to_chip;
-	long value;
+	int64_t value;
+	char ns[NVS_NAME_MAX + 1], key[NVS_NAME_MAX + 1];
 };
 
 struct wire {
 	uint64_t passed;
-	long drop, flip, twice;
+	int64_t drop, flip, twice;
 };
 
 struct faults {
@@ -89,7 +102,7 @@ struct faults {
 	struct rule rule[RULES_MAX];
 	int n;
 	struct wire wire[2];	/* [to_chip] */
-	long split;		/* largest chunk, 0: whole */
+	int64_t split;		/* largest chunk, 0: whole */
 };
 
 struct faults *faults_new(struct sim_core **core, const struct fault_ops *ops, void *ud, uint64_t now)
@@ -111,7 +124,8 @@ struct faults *faults_free(struct faults *f)
 	return NULL;
 }
 
-static void act(struct faults *f, uint64_t now, const struct rule *r)
+/* -ENOENT if there is nothing to be done it to. */
+static int act(struct faults *f, uint64_t now, const struct rule *r)
 {
 	struct wire *w = &f->wire[r->to_chip];
 	enum sim_fault fault = actions[r->action].fault;
@@ -145,7 +159,23 @@ static void act(struct faults *f, uint64_t now, const struct rule *r)
 	case ACT_LINK_RESET:
 		f->ops->link_reset(f->ud, r->value);
 		break;
+	case ACT_CLOCK:
+		sim_core_set_clock(*f->core, now, r->value);
+		break;
+	case ACT_MFG_ERASE:
+		return sim_core_mfg_erase(*f->core, r->ns, r->key);
 	}
+	return 0;
+}
+
+static bool take_name(char *to, char **save)
+{
+	const char *word = strtok_r(NULL, " \t", save);
+
+	if (!word || strlen(word) > NVS_NAME_MAX)
+		return false;
+	strcpy(to, word);
+	return true;
 }
 
 static int parse_action(struct rule *r, char *word, char **save, const char **why)
@@ -158,8 +188,15 @@ static int parse_action(struct rule *r, char *word, char **save, const char **wh
 			continue;
 		r->action = i;
 		r->value = actions[i].otherwise;
+		*why = "expected a namespace and a key";
+		if (actions[i].args == ARGS_KEY && (!take_name(r->ns, save) || !take_name(r->key, save)))
+			return -EINVAL;
 		word = strtok_r(NULL, " \t", save);
-		if (actions[i].wire) {
+		if (actions[i].args == ARGS_KEY) {
+			*why = "too many words";
+			return word ? -EINVAL : 0;
+		}
+		if (actions[i].args == ARGS_WIRE) {
 			*why = "expected in or out";
 			if (!word || (strcmp(word, "in") && strcmp(word, "out")))
 				return -EINVAL;
@@ -167,8 +204,10 @@ static int parse_action(struct rule *r, char *word, char **save, const char **wh
 			word = strtok_r(NULL, " \t", save);
 		}
 		*why = "not a number, or out of range";
+		if (!word && actions[i].args == ARGS_NEEDED)
+			return -EINVAL;
 		if (word) {
-			r->value = strtol(word, &end, 10);
+			r->value = strtoll(word, &end, 10);
 			if (*end || r->value < actions[i].min || r->value > actions[i].max)
 				return -EINVAL;
 			word = strtok_r(NULL, " \t", save);
@@ -230,8 +269,8 @@ int faults_line(struct faults *f, uint64_t now, const char *line, const char **w
 	if (res < 0)
 		return res;
 	if (at_once) {
-		act(f, now, &r);
-		return 0;
+		*why = "no such key";
+		return act(f, now, &r);
 	}
 	for (int i = 0; i < f->n; i++)
 		if (f->rule[i].action < 0) {

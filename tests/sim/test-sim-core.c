@@ -284,6 +284,54 @@ static void test_flash(void **state)
 	assert_int_equal(sim_core_new(&old, &w->cfg, &ops, w, buf_data(&w->flash), buf_len(&w->flash), w->now), -EBADMSG);
 }
 
+/* Another program's work: the key is gone, in the flash as well, and what needs it finds out. */
+static void test_mfg_erase_fault(void **state)
+{
+	struct world *w = *state;
+	struct fault_ops none = { 0 };
+	struct faults *f = faults_new(&w->core, &none, NULL, w->now);
+	const char *why;
+
+	chunk(w, "AT+CIPSSLCCONF=2,0,0\r\n");
+	/* Of whatever type: both are gone. */
+	chunk(w, "AT+SYSMFG=2,\"client_ca\",\"client_ca.0\",7,2\r\n");
+	chunk(w, "JP");
+	/* It is no write of the chip's own. */
+	sim_core_fault(w->core, w->now, SIM_FAULT_BROWNOUT_OLD, 1);
+	assert_int_equal(faults_line(f, w->now, "cmd AT+CIPSTART mfg-erase client_ca client_ca.0", &why), 0);
+	faults_command(f, w->now, "AT+CIPSTART=", 12);
+	assert_null(memmem(buf_data(&w->flash), buf_len(&w->flash), "CA0", 3));
+	assert_non_null(memmem(buf_data(&w->flash), buf_len(&w->flash), "CA1", 3));
+	EXPECT("AT+CIPSTART=\"SSL\",\"10.0.2.2\",8443\r\n", "\r\nERROR\r\n");
+	EXPECT("AT+SYSMFG=1,\"client_ca\",\"client_ca.0\"\r\n", "\r\nERROR\r\n");
+	EXPECT("AT+SYSMFG=1,\"client_ca\",\"client_ca.1\"\r\n", "+SYSMFG:\"client_ca\",\"client_ca.1\",8,3,CA1\r\n\r\nOK\r\n");
+	assert_int_equal(faults_line(f, w->now, "mfg-erase client_ca client_ca.0", &why), -ENOENT);
+	assert_string_equal(why, "no such key");
+	faults_free(f);
+}
+
+/* An erase is a write, too; one that finds nothing to erase is none. */
+static void test_brownout_erase(void **state)
+{
+	static const char *const erase[] = { "AT+SYSMFG=0,\"client_ca\",\"client_ca.0\"\r\n", "AT+SYSMFG=0,\"client_ca\"\r\n" };
+	struct world *w = *state;
+
+	for (int i = 0; i < 4; i++) {
+		chunk(w, "ATE0\r\n");
+		chunk(w, "AT+SYSMFG=2,\"client_ca\",\"client_ca.0\",8,3\r\n");
+		chunk(w, "abc");
+		sim_core_fault(w->core, w->now, i & 1 ? SIM_FAULT_BROWNOUT_NEW : SIM_FAULT_BROWNOUT_OLD, 1);
+		EXPECT("AT+SYSMFG=0,\"nospace\"\r\n", "\r\nOK\r\n");
+		assert_non_null(strstr(chunk(w, erase[i / 2]), "rst:0x"));
+		pass(w, 200);
+		assert_non_null(strstr(drain(w), "\r\nready\r\n"));
+		assert_int_equal(!memmem(buf_data(&w->flash), buf_len(&w->flash), "abc", 3), i & 1);
+		chunk(w, "ATE0\r\n");
+		EXPECT("AT+SYSMFG=1,\"client_ca\",\"client_ca.0\"\r\n",
+		       i & 1 ? "\r\nERROR\r\n" : "+SYSMFG:\"client_ca\",\"client_ca.0\",8,3,abc\r\n\r\nOK\r\n");
+	}
+}
+
 static void test_brownout(void **state)
 {
 	struct world *w = *state;
@@ -719,7 +767,9 @@ static void test_more_faults(void **state)
 static void test_fault_script(void **state)
 {
 	static const char *const wrong[] = { "cmd", "cmd AT", "cmd AT fly", "drop", "drop up", "drop in x", "at x hang",
-					     "in 5", "busy 1 2", "send-fail 9000", "nonsense" };
+					     "in 5", "busy 1 2", "send-fail 9000", "nonsense", "clock", "clock -1", "clock 1 2",
+					     "mfg-erase client_ca", "mfg-erase client_ca k234567890123456",
+					     "mfg-erase client_ca client_ca.0 x" };
 	struct world *w = *state;
 	struct fault_ops none = { 0 };
 	struct faults *f = faults_new(&w->core, &none, NULL, w->now);
@@ -740,6 +790,12 @@ static void test_fault_script(void **state)
 	EXPECT("AT\r\n", "\r\nOK\r\n");
 	faults_command(f, w->now, "at+gmr", 6);
 	EXPECT("AT\r\n", "");
+	assert_int_equal(faults_line(f, w->now, "clock 1795418726", &why), 0);
+	EXPECT("AT+SYSTIMESTAMP?\r\n", "+SYSTIMESTAMP:1795418726\r\nOK\r\n");
+	assert_int_equal(faults_line(f, w->now, "cmd AT+CIP clock 0", &why), 0);
+	faults_command(f, w->now, "AT+CIPMUX?", 10);
+	pass(w, 3000);
+	EXPECT("AT+SYSTIMESTAMP?\r\n", "+SYSTIMESTAMP:3\r\nOK\r\n");
 	faults_free(f);
 }
 
@@ -829,6 +885,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_mfg, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_flash, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_brownout, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_brownout_erase, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_mfg_erase_fault, joined, teardown),
 		cmocka_unit_test_setup_teardown(test_send, joined, teardown),
 		cmocka_unit_test_setup_teardown(test_plus, joined, teardown),
 		cmocka_unit_test_setup_teardown(test_sendl, joined, teardown),
