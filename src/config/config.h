@@ -18,11 +18,31 @@
 #define CONFIG_SERVER_NAME_MAX 64
 /* NVS slots: 0..9 all work (protocol fact 7). */
 #define CONFIG_SLOT_AUTO (-1)
+/* Of an NVS entry: its key is the namespace's name alone, as the firmware has it for `mqtt_ca`. */
+#define CONFIG_SLOT_NONE (-1)
 /* Most entries of each kind; generous, so that a runaway generated file is refused early. */
 #define CONFIG_DEVICES_MAX 32
 #define CONFIG_TUNNELS_MAX 256
 #define CONFIG_MATERIAL_MAX 256
 #define CONFIG_SLOT_MAX 9
+/* NVS namespaces and keys: 16 is ERROR (capture 12). */
+#define CONFIG_NVS_NAME_MAX 15
+/* The namespace of our record of what is ours. */
+#define CONFIG_NVS_OWN "espatd"
+#define CONFIG_NVS_MAX 64
+#define CONFIG_NAMESPACES_MAX 16
+/* AT+CIPSNTPCFG takes three servers, AT+CIPDNS three addresses. */
+#define CONFIG_NTP_SERVERS_MAX 3
+#define CONFIG_DNS_MAX 3
+/* AT+CIPSSLCALPN takes five names. */
+#define CONFIG_ALPN_MAX 5
+/* AT+CIPSSLCCIPHER is limited by the length of its line only; more than these is no choice. */
+#define CONFIG_CIPHERS_MAX 16
+/* AT+CIPSSLCPSK: key and identity have 32 bytes each (ESP-AT documentation). */
+#define CONFIG_PSK_MAX 32
+/* CWJEAP's identity (ESP-AT documentation), and a station's host name. */
+#define CONFIG_EAP_IDENTITY_MAX 32
+#define CONFIG_HOSTNAME_MAX 32
 
 /* Where in which file an entry stands; @file belongs to the config. */
 struct config_where {
@@ -32,12 +52,47 @@ struct config_where {
 
 enum config_time {
 	CONFIG_TIME_HOST, /* the host's clock is pushed to the chip */
+	CONFIG_TIME_SNTP, /* the chip asks a time server */
+};
+
+/* Which chip on the port gets secrets. */
+enum config_adopt {
+	CONFIG_ADOPT_FIRST, /* the first one, which is remembered */
+	CONFIG_ADOPT_ANY,
+};
+
+struct config_authority;
+struct config_identity;
+
+/* Strings of an array. */
+struct config_strings {
+	char **items;
+	size_t n;
+};
+
+/* EAP-TLS with the chip's certificate. */
+struct config_eap {
+	struct config_where where;
+	char *identity;                           /* outer identity, 1..CONFIG_EAP_IDENTITY_MAX */
+	const struct config_identity *credential; /* never NULL after config_load() */
+	const struct config_authority *authority; /* of the RADIUS server; NULL: not verified */
+	bool insecure;
 };
 
 struct config_wifi {
 	struct config_where where;
-	char *ssid;          /* 1..32 bytes */
-	char *password_file; /* NULL: open network */
+	char *ssid;                /* 1..32 bytes */
+	char *password_file;       /* NULL: open network, or enterprise */
+	char *bssid;               /* "xx:xx:xx:xx:xx:xx"; NULL: any */
+	bool hidden;               /* it does not tell its name: all channels are searched */
+	char *country;             /* two capital letters; NULL: left as it is */
+	char *hostname;            /* NULL: left as it is */
+	char *address;             /* IPv4; NULL: by DHCP */
+	char *netmask;             /* with address */
+	char *gateway;             /* with address */
+	struct config_strings dns; /* IPv4 addresses; none: by DHCP */
+	bool has_enterprise;
+	struct config_eap enterprise;
 };
 
 struct config_device {
@@ -45,9 +100,13 @@ struct config_device {
 	char *name;
 	char *port;        /* /dev/..., usb:VID:PID[:SERIAL], unix:PATH, tcp:HOST:PORT */
 	unsigned int baud; /* 80..5000000 */
-	bool has_wifi;     /* false: the chip joins by itself */
+	char *mac;         /* of the chip that belongs here, in lower case; NULL: see adopt */
+	enum config_adopt adopt;
+	bool has_wifi; /* false: the chip joins by itself */
 	struct config_wifi wifi;
 	enum config_time time;
+	bool require_synchronized;         /* time = "host": only when the host's clock is */
+	struct config_strings ntp_servers; /* time = "sntp": at least one */
 };
 
 struct config_authority {
@@ -65,6 +124,38 @@ struct config_identity {
 	int slot; /* as above; the same number for client_cert and client_key */
 };
 
+/* What a value of an NVS entry is. */
+enum config_nvs_kind {
+	CONFIG_NVS_CA,
+	CONFIG_NVS_CERT,
+	CONFIG_NVS_KEY,
+	CONFIG_NVS_RAW, /* bytes that nobody looks at */
+};
+
+/* A key of the chip's manufacturing NVS by its own name, for what is no tunnel's. */
+struct config_nvs {
+	struct config_where where;
+	const struct config_device *device; /* NULL: all devices */
+	char *namespace;
+	int slot; /* CONFIG_SLOT_NONE or 0..CONFIG_SLOT_MAX */
+	enum config_nvs_kind kind;
+	char *file;
+};
+
+enum config_family {
+	CONFIG_FAMILY_AUTO, /* IPv6 if the host is an IPv6 address, else IPv4 */
+	CONFIG_FAMILY_IPV4,
+	CONFIG_FAMILY_IPV6,
+};
+
+/* A pre-shared key instead of certificates. */
+struct config_psk {
+	struct config_where where;
+	char *identity; /* 1..CONFIG_PSK_MAX bytes */
+	char *file;
+	bool hex; /* the file's first line is hexadecimal; else the key's own bytes */
+};
+
 struct config_tunnel {
 	struct config_where where;
 	char *name;
@@ -72,9 +163,17 @@ struct config_tunnel {
 	const struct config_authority *authority; /* NULL only if insecure */
 	const struct config_identity *identity;   /* NULL: no client certificate */
 	char *host;
-	unsigned int port;               /* 1..65535 */
-	char *server_name;               /* SNI and checked name; = host if the config names none */
-	bool insecure;                   /* the server is not verified */
+	unsigned int port;          /* 1..65535 */
+	char *server_name;          /* SNI and checked name; = host if the config names none */
+	bool insecure;              /* the server is not verified */
+	struct config_strings alpn; /* in order of preference */
+	bool has_psk;
+	struct config_psk psk;
+	unsigned int ciphers[CONFIG_CIPHERS_MAX]; /* IANA numbers; none: as the firmware likes */
+	size_t n_ciphers;
+	unsigned int keep_alive; /* s, 0..7200; 0: none */
+	enum config_family family;
+	bool diagnose; /* a failed connect may be looked into by one plain TCP connection */
 	unsigned int connect_timeout;    /* s, 1..60: CIPSTART, from command to verdict */
 	unsigned int wait_timeout;       /* s, 1..3600: how long a client waits for a free link */
 	unsigned int half_close_timeout; /* s, 0..86400: how long a client that has shut down its
@@ -95,6 +194,9 @@ struct config {
 	size_t n_authorities;
 	struct config_identity *identities;
 	size_t n_identities;
+	struct config_strings extra_namespaces; /* that `nvs` may write to, too */
+	struct config_nvs *nvs;
+	size_t n_nvs;
 	struct config_tunnel *tunnels;
 	size_t n_tunnels;
 };
@@ -112,5 +214,11 @@ int config_load(struct config **ret, const char *path, struct problems *problems
  */
 int config_set_runtime_dir(struct config *config, const char *dir, struct problems *problems);
 int config_set_state_dir(struct config *config, const char *dir, struct problems *problems);
+/* Whether @device must hold it in a slot of its own: for its tunnels, or by an NVS entry. */
+bool config_needs_authority(const struct config *config, const struct config_device *device,
+			    const struct config_authority *authority);
+bool config_needs_identity(const struct config *config, const struct config_device *device,
+			   const struct config_identity *identity);
+bool config_needs_nvs(const struct config_device *device, const struct config_nvs *nvs);
 /* NULL is allowed; returns NULL. */
 struct config *config_free(struct config *config);

@@ -122,6 +122,28 @@ const char *key_type_of(const config_setting_t *setting)
 	return "nothing";
 }
 
+/* `"host" or "sntp"`, in memory of the caller; NULL: out of memory. */
+static char *key_expected_choice(const struct key *key)
+{
+	char *text = NULL;
+	size_t size = 0;
+	FILE *f = open_memstream(&text, &size);
+
+	if (!f)
+		return NULL;
+	for (size_t i = 0; key->choices[i]; i++)
+		fprintf(f, "%s\"%s\"",
+			i == 0                ? ""
+			: key->choices[i + 1] ? ", "
+					      : " or ",
+			key->choices[i]);
+	if (fclose(f) != 0) {
+		free(text);
+		return NULL;
+	}
+	return text;
+}
+
 /* What @key wants, in words, in memory of the caller; NULL: out of memory. */
 static char *key_expected(const struct key *key)
 {
@@ -142,6 +164,11 @@ static char *key_expected(const struct key *key)
 		break;
 	case KEY_BOOL:
 		return strdup("true or false");
+	case KEY_CHOICE:
+		return key_expected_choice(key);
+	case KEY_STRINGS:
+		r = asprintf(&text, "an array of up to %ld strings: [ \"...\" ]", key->max);
+		break;
 	case KEY_GROUP:
 		return strdup("a group: { ... }");
 	case KEY_LIST:
@@ -195,6 +222,10 @@ static bool key_has_type(const struct key *key, const config_setting_t *setting)
 		return type == CONFIG_TYPE_INT || type == CONFIG_TYPE_INT64;
 	case KEY_BOOL:
 		return type == CONFIG_TYPE_BOOL;
+	case KEY_CHOICE:
+		return type == CONFIG_TYPE_STRING;
+	case KEY_STRINGS:
+		return type == CONFIG_TYPE_ARRAY || type == CONFIG_TYPE_LIST;
 	case KEY_GROUP:
 		return type == CONFIG_TYPE_GROUP;
 	case KEY_LIST:
@@ -227,6 +258,53 @@ static void key_read_string(struct key_reader *reader, const struct key *key,
 		*field = strdup(value);
 	if (!*field)
 		key_fail(reader);
+}
+
+static void key_read_choice(struct key_reader *reader, const struct key *key,
+			    const config_setting_t *setting, unsigned int *field)
+{
+	const char *value = config_setting_get_string(setting);
+	_cleanup_free_ char *expected = NULL;
+
+	for (unsigned int i = 0; key->choices[i]; i++)
+		if (strcmp(key->choices[i], value) == 0) {
+			*field = i;
+			return;
+		}
+	expected = key_expected(key);
+	if (!expected)
+		return key_fail(reader);
+	key_complain(reader, setting, "`%s` is \"" SHOWN "\", expected %s", key->name, value,
+		     expected);
+}
+
+static void key_read_strings(struct key_reader *reader, const struct key *key,
+			     const config_setting_t *setting, struct config_strings *field)
+{
+	int n = config_setting_length(setting);
+
+	if (n > key->max) {
+		key_complain(reader, setting, "`%s` has %d entries, expected at most %ld",
+			     key->name, n, key->max);
+		return;
+	}
+	field->items = calloc((size_t)n + 1, sizeof(*field->items));
+	if (!field->items)
+		return key_fail(reader);
+	for (int i = 0; i < n; i++) {
+		const config_setting_t *item = config_setting_get_elem(setting, (unsigned int)i);
+		const char *value = config_setting_get_string(item);
+		const char *expected = value ? key->check(value) : "a string";
+
+		if (!value)
+			key_complain(reader, item, "entry %d of `%s` is %s, expected a string",
+				     i + 1, key->name, key_type_of(item));
+		else if (expected)
+			key_complain(reader, item, "entry %d of `%s` is \"" SHOWN "\", expected %s",
+				     i + 1, key->name, value, expected);
+		else
+			field->items[field->n++] = key_strdup(reader, value);
+	}
 }
 
 static void key_read_number(struct key_reader *reader, const struct key *key,
@@ -340,6 +418,10 @@ static void key_read(struct key_reader *reader, const struct key *key, config_se
 	case KEY_BOOL:
 		*(bool *)field = config_setting_get_bool(setting);
 		return;
+	case KEY_CHOICE:
+		return key_read_choice(reader, key, setting, field);
+	case KEY_STRINGS:
+		return key_read_strings(reader, key, setting, field);
 	case KEY_GROUP:
 		*(bool *)FIELD(object, key->extra) = true;
 		return key_read_group(reader, key->table, setting, field);
@@ -373,6 +455,8 @@ static void key_set_preset(struct key_reader *reader, const struct key *key, voi
 		if (key->set_preset)
 			key->set_preset(field);
 		break;
+	case KEY_CHOICE: /* the first one, which is 0 */
+	case KEY_STRINGS:
 	case KEY_GROUP:
 	case KEY_LIST:
 		break;
@@ -447,4 +531,48 @@ void key_read_group(struct key_reader *reader, const struct key_table *table,
 	}
 	if (table->finish)
 		table->finish(reader, group, object);
+}
+
+static void key_free_strings(struct config_strings *strings)
+{
+	for (size_t i = 0; i < strings->n; i++)
+		free(strings->items[i]);
+	free(strings->items);
+}
+
+static void key_free_list(const struct key *key, char *array, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		key_free_group(key->table, array + i * key->table->size);
+	free(array);
+}
+
+void key_free_group(const struct key_table *table, void *object)
+{
+	for (size_t k = 0; k < table->n_keys; k++) {
+		const struct key *key = &table->keys[k];
+		void *field = FIELD(object, key->offset);
+
+		switch (key->type) {
+		case KEY_STRING:
+		case KEY_PATH:
+			free(*(char **)field);
+			break;
+		case KEY_STRINGS:
+			key_free_strings(field);
+			break;
+		case KEY_GROUP:
+			key_free_group(key->table, field);
+			break;
+		case KEY_LIST:
+			key_free_list(key, *(char **)field, *(size_t *)FIELD(object, key->extra));
+			break;
+		case KEY_UINT:
+		case KEY_INT:
+		case KEY_BOOL:
+		case KEY_CHOICE:
+		case KEY_OTHER:
+			break;
+		}
+	}
 }

@@ -16,14 +16,16 @@ struct key_reader;
 struct key_table;
 
 enum key_type {
-	KEY_STRING, /* char * */
-	KEY_PATH,   /* char *, made absolute */
-	KEY_UINT,   /* unsigned int, @min..@max */
-	KEY_INT,    /* int, @min..@max */
-	KEY_BOOL,   /* bool */
-	KEY_GROUP,  /* a struct of @table, and a bool at @extra that says whether it is there */
-	KEY_LIST,   /* an array of @table's struct, and its size_t at @extra */
-	KEY_OTHER,  /* whatever @parse makes of it */
+	KEY_STRING,  /* char * */
+	KEY_PATH,    /* char *, made absolute */
+	KEY_UINT,    /* unsigned int, @min..@max */
+	KEY_INT,     /* int, @min..@max */
+	KEY_BOOL,    /* bool */
+	KEY_CHOICE,  /* an enum: the index in @choices */
+	KEY_STRINGS, /* struct config_strings, each string checked by @check, at most @max */
+	KEY_GROUP,   /* a struct of @table, and a bool at @extra that says whether it is there */
+	KEY_LIST,    /* an array of @table's struct, and its size_t at @extra */
+	KEY_OTHER,   /* whatever @parse makes of it */
 };
 
 struct key {
@@ -38,7 +40,8 @@ struct key {
 	const char *preset_text; /* default of KEY_STRING and KEY_PATH, NULL: stays NULL */
 	const char *expected;    /* in words; made from type and range if NULL */
 	const struct key_table *table;
-	/* KEY_STRING, KEY_PATH: NULL if @value is good, else what is expected. */
+	const char *const *choices; /* KEY_CHOICE: NULL-terminated; the first one is the default */
+	/* KEY_STRING, KEY_STRINGS, KEY_PATH: NULL if @value is good, else what is expected. */
 	const char *(*check)(const char *value);
 	/* KEY_OTHER: sets @field, or complains. */
 	void (*parse)(struct key_reader *reader, const struct key *key,
@@ -68,6 +71,9 @@ struct key_reader {
 /* Reads @group into @object, which is zeroed. Complaints go to @reader, memory is @object's. */
 void key_read_group(struct key_reader *reader, const struct key_table *table,
 		    config_setting_t *group, void *object);
+
+/* Frees what the fields of @object own, by the same table. */
+void key_free_group(const struct key_table *table, void *object);
 
 /* Adds an error about @setting. */
 __attribute__((format(printf, 3, 4))) void

@@ -160,3 +160,84 @@ const char *syntax_path(const char *value)
 		return "a path of less than 4096 bytes";
 	return NULL;
 }
+
+const char *syntax_mac(const char *value)
+{
+	static const char expected[] = "a MAC address as 24:0a:c4:12:34:56";
+	const char *p = value;
+
+	for (int i = 0; i < 6; i++) {
+		if (strspn(p, HEX_DIGITS ":") < 2 || strspn(p, HEX_DIGITS) != 2)
+			return expected;
+		p += 2;
+		if (i < 5 && *p++ != ':')
+			return expected;
+	}
+	/* The lowest bit of the first byte marks an address of many. */
+	if (*p != '\0' || (strtoul(value, NULL, 16) & 1))
+		return expected;
+	return NULL;
+}
+
+const char *syntax_ipv4(const char *value)
+{
+	struct in_addr address;
+
+	return inet_pton(AF_INET, value, &address) == 1 ? NULL : "an IPv4 address as 192.0.2.7";
+}
+
+const char *syntax_country(const char *value)
+{
+	if (strlen(value) != 2 || strspn(value, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != 2)
+		return "a country code of two capital letters, as DE";
+	return NULL;
+}
+
+const char *syntax_hostname(const char *value)
+{
+	size_t len = strlen(value);
+
+	if (len == 0 || len > CONFIG_HOSTNAME_MAX || strspn(value, LETTERS DIGITS "-") != len ||
+	    value[0] == '-' || value[len - 1] == '-')
+		return "1 to 32 characters of A-Z a-z 0-9 -, the first and the last no -";
+	return NULL;
+}
+
+const char *syntax_namespace(const char *value)
+{
+	size_t len = strlen(value);
+
+	if (len == 0 || len > CONFIG_NVS_NAME_MAX || strspn(value, LETTERS DIGITS "_-") != len)
+		return "the name of an NVS namespace: 1 to 15 characters of A-Z a-z 0-9 _ -";
+	/* Pins, rates and radio calibration: a wrong value there makes the chip unreachable. */
+	if (strcmp(value, "factory_param") == 0 || strcmp(value, "ble_data") == 0)
+		return "a namespace of certificates, never factory_param or ble_data";
+	if (strcmp(value, CONFIG_NVS_OWN) == 0)
+		return "another namespace than " CONFIG_NVS_OWN
+		       ", in which espatd keeps its record";
+	return NULL;
+}
+
+/* What a command can carry in quotes, 1 to @max bytes. */
+static bool syntax_is_text(const char *value, size_t max)
+{
+	size_t len = strlen(value);
+
+	return len > 0 && len <= max && strcspn(value, "\r\n") == len;
+}
+
+const char *syntax_alpn(const char *value)
+{
+	return syntax_is_text(value, 64) ? NULL : "1 to 64 bytes without line ends, as mqtt";
+}
+
+const char *syntax_psk_identity(const char *value)
+{
+	return syntax_is_text(value, CONFIG_PSK_MAX) ? NULL : "1 to 32 bytes without line ends";
+}
+
+const char *syntax_eap_identity(const char *value)
+{
+	return syntax_is_text(value, CONFIG_EAP_IDENTITY_MAX) ? NULL
+							      : "1 to 32 bytes without line ends";
+}

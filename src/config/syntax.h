@@ -12,3 +12,15 @@ const char *syntax_server_name(const char *value);
 const char *syntax_port(const char *value);
 const char *syntax_ssid(const char *value);
 const char *syntax_path(const char *value);
+/* "24:0a:c4:12:34:56", of a station and not of a group. */
+const char *syntax_mac(const char *value);
+const char *syntax_ipv4(const char *value);
+/* Two capital letters. */
+const char *syntax_country(const char *value);
+/* A station's name: one DNS label, short enough for the chip. */
+const char *syntax_hostname(const char *value);
+/* An NVS namespace that may be written to. */
+const char *syntax_namespace(const char *value);
+const char *syntax_alpn(const char *value);
+const char *syntax_psk_identity(const char *value);
+const char *syntax_eap_identity(const char *value);

@@ -11,6 +11,7 @@
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/timex.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
@@ -70,14 +71,21 @@ static uint64_t unit_random(void *userdata)
 	return value;
 }
 
-/* The first line of the file, without its end. */
-static int unit_wifi_password(void *userdata, char *buf, size_t size)
+/* As ntp_adjtime(3) tells it: nobody has steered it since boot, or not for long. */
+static bool unit_synchronized(void *userdata)
 {
-	struct unit *unit = userdata;
+	struct timex timex = { 0 };
+
+	return adjtimex(&timex) >= 0 && !(timex.status & STA_UNSYNC);
+}
+
+/* The first line of the file, without its end. */
+static int unit_secret(void *userdata, const char *path, char *buf, size_t size)
+{
 	_cleanup_close_ int fd = -1;
 	ssize_t n;
 
-	fd = open(unit->config->wifi.password_file, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 	if (fd < 0)
 		return -errno;
 	n = read(fd, buf, size);
@@ -95,8 +103,9 @@ static int unit_wifi_password(void *userdata, char *buf, size_t size)
 static const struct device_ops unit_device_ops = {
 	.write = unit_write,
 	.wallclock = unit_wallclock,
+	.synchronized = unit_synchronized,
 	.random = unit_random,
-	.wifi_password = unit_wifi_password,
+	.secret = unit_secret,
 };
 
 static void unit_up(void *userdata)

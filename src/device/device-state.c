@@ -40,12 +40,17 @@ const char *device_state_name(enum device_state state)
 	return "?";
 }
 
-static void clock_is_due(struct timer *timer)
+void device_sync_clock(struct device *dev)
 {
-	struct device *dev = device_of_timer(timer);
-
+	if (dev->state != DEVICE_READY)
+		return;
 	dev->refreshing = true;
 	device_enter_state(dev, DEVICE_CLOCK);
+}
+
+static void clock_is_due(struct timer *timer)
+{
+	device_sync_clock(device_of_timer(timer));
 }
 
 static void device_became_ready(struct device *dev)

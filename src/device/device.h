@@ -46,9 +46,11 @@ enum device_feature {
 struct device_ops {
 	void (*write)(void *userdata, const void *data, size_t len);
 	time_t (*wallclock)(void *userdata); /* the host's clock */
+	/* Whether something keeps the host's clock right. */
+	bool (*synchronized)(void *userdata);
 	uint64_t (*random)(void *userdata);
-	/* The configured Wi-Fi password, with NUL. Returns 0 or -errno. */
-	int (*wifi_password)(void *userdata, char *buf, size_t size);
+	/* The first line of a secret's file, with NUL; the caller wipes it. Returns 0 or -errno. */
+	int (*secret)(void *userdata, const char *path, char *buf, size_t size);
 };
 
 struct device;
@@ -132,6 +134,9 @@ void device_port_up(struct device *dev, unsigned int baud);
 void device_port_down(struct device *dev, const char *why);
 /* Bytes from the chip. */
 void device_feed(struct device *dev, const uint8_t *data, size_t len);
+
+/* The host's clock was set, or the host has slept: the chip's clock is set again. */
+void device_sync_clock(struct device *dev);
 
 void device_watch(struct device *dev, struct device_watch *watch);
 void device_unwatch(struct device_watch *watch);

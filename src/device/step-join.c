@@ -67,7 +67,8 @@ static void join_command(struct device *dev)
 		return;
 	}
 	if (dev->settings->wifi.password_file)
-		r = dev->ops->wifi_password(dev->userdata, password, sizeof(password));
+		r = dev->ops->secret(dev->userdata, dev->settings->wifi.password_file, password,
+				     sizeof(password));
 	if (r < 0) {
 		explicit_bzero(password, sizeof(password));
 		device_fail(dev, "cannot read the Wi-Fi password from %s: %s",

@@ -309,7 +309,12 @@ static uint64_t on_random(void *userdata)
 	return 0x0123456789abcdefull;
 }
 
-static int on_password(void *userdata, char *buf, size_t size)
+static bool on_synchronized(void *userdata)
+{
+	return !((struct bench *)userdata)->unsynchronized;
+}
+
+static int on_secret(void *userdata, const char *path, char *buf, size_t size)
 {
 	struct bench *b = userdata;
 
@@ -322,8 +327,9 @@ static int on_password(void *userdata, char *buf, size_t size)
 static const struct device_ops bench_ops = {
 	.write = on_write,
 	.wallclock = on_wallclock,
+	.synchronized = on_synchronized,
 	.random = on_random,
-	.wifi_password = on_password,
+	.secret = on_secret,
 };
 
 static void on_state(struct device_watch *watch, struct device *dev, enum device_state old)

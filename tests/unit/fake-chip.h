@@ -66,7 +66,8 @@ struct bench {
 	struct device_watch watch;
 	unsigned int rooms;
 	time_t wallclock;
-	const char *password;
+	bool unsynchronized;
+	const char *password; /* what every secret's file holds; NULL: there is none */
 };
 
 /* A device with authority and identity for its tunnel, and a chip with an empty NVS; no port yet. */
