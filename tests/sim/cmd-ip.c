@@ -2,39 +2,42 @@
 /* TCP/IP: connect, send in all its forms, receive settings, server, DNS, SNTP, ping. */
 #include "cmds.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <time.h>
 
 #define HEAP_HANDSHAKE 30000	/* what a TLS handshake needs at its peak */
 
-static const char *const type_names[] = { [SIM_TCP] = "TCP", [SIM_UDP] = "UDP", [SIM_SSL] = "SSL" };
+static const char *const type_names[2][3] = {
+	{ [SIM_TCP] = "TCP", [SIM_UDP] = "UDP", [SIM_SSL] = "SSL" },
+	{ [SIM_TCP] = "TCPv6", [SIM_UDP] = "UDPv6", [SIM_SSL] = "SSLv6" },
+};
 
-const char *type_name(enum sim_type t)
+const char *type_name(enum sim_type t, bool v6)
 {
-	return type_names[t];
+	return type_names[v6][t];
 }
 
-static int arg_type(struct sim_core *c, struct call *call, int i, enum sim_type *type)
+/* The types of IPv6 are types only while CIPV6 is on. */
+static int arg_type(struct sim_core *c, struct call *call, int i, enum sim_type *type, bool *v6)
 {
 	const char *name;
 
 	if (arg_str(c, call, i, &name) < 0)
 		return -EINVAL;
-	for (int t = SIM_TCP; t <= SIM_SSL; t++)
-		if (!strcmp(name, type_names[t])) {
-			*type = t;
-			return 0;
+	for (int k = 0; k < 6; k++)
+		if (!strcmp(name, type_names[k / 3][k % 3])) {
+			*type = k % 3;
+			*v6 = k / 3;
+			return *v6 && !c->ipv6 ? -EINVAL : 0;
 		}
 	return -EINVAL;
 }
 
-static bool is_ip(const char *text)
+/* An address that can be used as it is. */
+static bool is_ip(const struct sim_core *c, const char *text)
 {
-	struct in_addr a;
-
-	return inet_pton(AF_INET, text, &a) == 1;
+	return is_ip4(text) || (c->ipv6 && is_ip6(text));
 }
 
 /* ---- connect ---- */
@@ -111,8 +114,8 @@ static void conn_open(struct sim_core *c)
 		return;
 	}
 	if (c->sysmsg & 2)
-		sim_sayf(c, "+LINK_CONN:0,%d,\"%s\",0,\"%s\",%u,%u\r\n", c->conn.link, type_names[l->type], l->ip,
-			 l->port, l->local_port);
+		sim_sayf(c, "+LINK_CONN:0,%d,\"%s\",0,\"%s\",%u,%u\r\n", c->conn.link, type_name(l->type, l->v6),
+			 l->ip, l->port, l->local_port);
 	else
 		sim_link_say(c, c->conn.link, "CONNECT");
 	sim_done(c, RES_OK);
@@ -138,8 +141,11 @@ static int conn_dial(struct sim_core *c)
 			return r;
 		o.tls = &tls;
 	}
-	snprintf(l->ip, sizeof(l->ip), "%s", n->ip);
-	n->stage = CONN_OPENING;
+	addr_text(l->ip, sizeof(l->ip), n->ip);
+	/* Beyond the link nothing answers to a chip without a global address. */
+	n->stage = n->v6 && c->ip6 != IP6_GLOBAL && !is_link_local(n->ip) ? CONN_NO_NET : CONN_OPENING;
+	if (n->stage == CONN_NO_NET)
+		return 0;
 	return c->ops->open ? c->ops->open(c->ud, n->link, &o) : -ENETUNREACH;
 }
 
@@ -161,22 +167,28 @@ static int conn_start(struct sim_core *c, unsigned timeout_ms)
 	}
 	l->state = LINK_CONNECTING;
 	l->type = n->type;
+	l->v6 = n->v6;
 	l->server = l->announced = l->peer_closed = l->readable = false;
 	l->port = n->port;
 	c->conn_deadline = ms_after(c, timeout_ms ? timeout_ms : c->cfg.times.connect_timeout);
 	c->conn_wait = SIM_NEVER;
-	if (!wifi_is_up(c)) {
-		n->stage = CONN_NO_NET;
-	} else if (is_ip(n->host)) {
+	n->stage = CONN_NO_NET;
+	if (!wifi_is_up(c))
+		return 0;
+	if (n->v6 && c->ip6 == IP6_NONE) {
+		r = -EHOSTUNREACH;
+	} else if (n->v6 ? is_ip6(n->host) : is_ip4(n->host)) {
 		snprintf(n->ip, sizeof(n->ip), "%s", n->host);
 		r = conn_dial(c);
+	} else if (is_ip4(n->host) || is_ip6(n->host)) {
+		r = -ENOENT;		/* of the other family: lwIP knows no such host */
 	} else {
 		uint64_t patience = ms_after(c, c->cfg.times.dns_timeout);
 
 		n->stage = CONN_NAME;
 		if (patience < c->conn_deadline)
 			c->conn_deadline = patience;
-		r = c->ops->resolve ? c->ops->resolve(c->ud, 0, n->host, c->dns[0]) : -ENOENT;
+		r = c->ops->resolve ? c->ops->resolve(c->ud, 0, n->host, n->v6 ? SIM_V6 : SIM_V4, c->dns[0]) : -ENOENT;
 	}
 	if (r < 0)
 		sim_connect_abort(c);
@@ -189,9 +201,10 @@ static enum result start(struct sim_core *c, struct call *call, int i, int link)
 	long long port, v = 0, timeout = 0, local = 0;
 	const char *host, *text;
 	enum sim_type type;
+	bool v6;
 	int r;
 
-	if (arg_type(c, call, i, &type) < 0 || arg_str(c, call, i + 1, &host) < 0 || !host[0] ||
+	if (arg_type(c, call, i, &type, &v6) < 0 || arg_str(c, call, i + 1, &host) < 0 || !host[0] ||
 	    strlen(host) > SIM_NAME_MAX || arg_range(c, call, i + 2, 1, 65535, &port) < 0)
 		return RES_ERROR;
 	i += 3;
@@ -220,6 +233,7 @@ static enum result start(struct sim_core *c, struct call *call, int i, int link)
 	*n = (struct connect){
 		.link = link,
 		.type = type,
+		.v6 = v6,
 		.port = port,
 		.local_port = local,
 		.udp_mode = type == SIM_UDP ? v : 0,
@@ -275,6 +289,7 @@ void ip_pass_lost(struct sim_core *c)
 	struct link *l = &c->link[0];
 	struct connect n = {
 		.type = l->type,
+		.v6 = l->v6,
 		.port = l->port,
 		.stage = CONN_PAUSE,
 		.reconnect = true,
@@ -389,7 +404,8 @@ static enum result send_prompt(struct sim_core *c, struct call *call, enum promp
 		return RES_ERROR;
 	if (call->n > i) {
 		/* A datagram to somebody else. */
-		if (c->link[link].type != SIM_UDP || call->n != i + 2 || arg_str(c, call, i, &ip) < 0 || !is_ip(ip) ||
+		if (c->link[link].type != SIM_UDP || call->n != i + 2 || arg_str(c, call, i, &ip) < 0 ||
+		    !(c->link[link].v6 ? is_ip6(ip) : is_ip4(ip)) ||
 		    arg_range(c, call, i + 1, 1, 65535, &port) < 0 || !c->ops->udp_peer ||
 		    c->ops->udp_peer(c->ud, link, ip, port) < 0)
 			return RES_ERROR;
@@ -720,8 +736,8 @@ static void say_links(struct sim_core *c, const char *what)
 		const struct link *l = &c->link[i];
 
 		if (l->state == LINK_OPEN)
-			sim_sayf(c, "+%s:%d,\"%s\",\"%s\",%u,%u,%d\r\n", what, i, type_names[l->type], l->ip, l->port,
-				 l->local_port, l->server);
+			sim_sayf(c, "+%s:%d,\"%s\",\"%s\",%u,%u,%d\r\n", what, i, type_name(l->type, l->v6), l->ip,
+				 l->port, l->local_port, l->server);
 	}
 }
 
@@ -831,7 +847,8 @@ HANDLER(cipconnpersist_set)
 HANDLER(cipserver_query)
 {
 	if (c->server_on)
-		sim_sayf(c, "+CIPSERVER:1,%u,\"%s\",%d\r\n", c->server_port, type_names[c->server_type], c->server_ca);
+		sim_sayf(c, "+CIPSERVER:1,%u,\"%s\",%d\r\n", c->server_port, type_name(c->server_type, c->server_v6),
+			 c->server_ca);
 	else
 		sim_sayf(c, "+CIPSERVER:0\r\n");
 	return RES_OK;
@@ -861,6 +878,7 @@ HANDLER(cipserver_set)
 	long long on, port = 333, extra = 0;
 	enum sim_type type = SIM_TCP;
 	struct sim_tls tls = { 0 };
+	bool v6 = false;
 	int r = 0;
 
 	if (!c->mux || call->n > 5 || arg_range(c, call, 0, 0, 1, &on) < 0)
@@ -872,7 +890,7 @@ HANDLER(cipserver_set)
 		return RES_OK;
 	}
 	if ((arg_given(call, 1) && arg_range(c, call, 1, 1, 65535, &port) < 0) ||
-	    (arg_given(call, 2) && arg_type(c, call, 2, &type) < 0) || type == SIM_UDP ||
+	    (arg_given(call, 2) && arg_type(c, call, 2, &type, &v6) < 0) || type == SIM_UDP ||
 	    (arg_given(call, 3) && arg_range(c, call, 3, 0, type == SIM_SSL ? 1 : 7200, &extra) < 0))
 		return RES_ERROR;
 	if (c->server_on)
@@ -889,7 +907,7 @@ HANDLER(cipserver_set)
 			r = -ENOKEY;
 	}
 	if (!r && c->ops->listen)
-		r = c->ops->listen(c->ud, port, type == SIM_SSL ? &tls : NULL);
+		r = c->ops->listen(c->ud, port, v6, type == SIM_SSL ? &tls : NULL);
 	if (r < 0) {
 		say_errno(c, r);
 		return RES_ERROR;
@@ -897,6 +915,7 @@ HANDLER(cipserver_set)
 	c->server_on = true;
 	c->server_port = port;
 	c->server_type = type;
+	c->server_v6 = v6;
 	c->server_ca = type == SIM_SSL && extra;
 	return RES_OK;
 }
@@ -935,33 +954,46 @@ HANDLER(cipsto_set)
 
 /* ---- names, ping, time ---- */
 
-static enum result ask_name(struct sim_core *c, const char *name, unsigned timeout_ms)
+static enum result ask_name(struct sim_core *c, const char *name, enum sim_family family, unsigned timeout_ms)
 {
 	if (!wifi_is_up(c) || !c->ops->resolve)
 		return RES_ERROR;
 	c->conn_deadline = ms_after(c, timeout_ms);
-	if (c->ops->resolve(c->ud, 0, name, c->dns[0]) < 0) {
+	if (c->ops->resolve(c->ud, 0, name, family, c->dns[0]) < 0) {
 		c->conn_deadline = SIM_NEVER;
 		return RES_ERROR;
 	}
 	return RES_PENDING;
 }
 
+static enum sim_family any_family(const struct sim_core *c)
+{
+	return c->ipv6 ? SIM_ANY : SIM_V4;
+}
+
 HANDLER(cipdomain_set)
 {
-	long long net = 1, timeout = c->cfg.times.dns_timeout;
+	char text[SIM_NAME_MAX + 1];
+	long long net = SIM_ANY, timeout = c->cfg.times.dns_timeout;
 	enum result res;
 	const char *name;
 
 	if (call->n > (c->prof->start_timeout ? 3 : 2) || arg_str(c, call, 0, &name) < 0 || !name[0] ||
-	    (arg_given(call, 1) && arg_range(c, call, 1, 1, 3, &net) < 0) ||
+	    (arg_given(call, 1) && arg_range(c, call, 1, SIM_ANY, SIM_V6, &net) < 0) ||
 	    (arg_given(call, 2) && arg_range(c, call, 2, 0, 60000, &timeout) < 0) || c->conn.stage != CONN_NONE)
 		return RES_ERROR;
-	if (is_ip(name)) {
-		sim_sayf(c, "+CIPDOMAIN:\"%s\"\r\n", name);
+	if (net == SIM_ANY)
+		net = any_family(c);
+	if (net == SIM_V6 && !c->ipv6)
+		return RES_ERROR;
+	if (is_ip4(name) || is_ip6(name)) {
+		if (is_ip6(name) ? net == SIM_V4 : net == SIM_V6)
+			return RES_ERROR;
+		addr_text(text, sizeof(text), name);
+		sim_sayf(c, "+CIPDOMAIN:\"%s\"\r\n", text);
 		return RES_OK;
 	}
-	res = ask_name(c, name, timeout ? timeout : c->cfg.times.dns_timeout);
+	res = ask_name(c, name, net, timeout ? timeout : c->cfg.times.dns_timeout);
 	c->domain_query = res == RES_PENDING;
 	return res;
 }
@@ -985,15 +1017,16 @@ HANDLER(ping_set)
 
 	if (call->n != 1 || arg_str(c, call, 0, &host) < 0 || !host[0] || c->conn.stage != CONN_NONE)
 		return RES_ERROR;
-	if (is_ip(host))
+	if (is_ip(c, host))
 		return wifi_is_up(c) ? ping(c, host) : RES_ERROR;
-	res = ask_name(c, host, c->cfg.times.dns_timeout);
+	res = ask_name(c, host, any_family(c), c->cfg.times.dns_timeout);
 	c->ping_query = res == RES_PENDING;
 	return res;
 }
 
 void ip_on_resolved(struct sim_core *c, int token, int err, const char *ip)
 {
+	char text[SIM_NAME_MAX + 1];
 	int r;
 
 	if (token == 1) {
@@ -1019,8 +1052,10 @@ void ip_on_resolved(struct sim_core *c, int token, int err, const char *ip)
 	if (c->domain_query) {
 		c->domain_query = false;
 		c->conn_deadline = SIM_NEVER;
-		if (!err)
-			sim_sayf(c, "+CIPDOMAIN:\"%s\"\r\n", ip);
+		if (!err) {
+			addr_text(text, sizeof(text), ip);
+			sim_sayf(c, "+CIPDOMAIN:\"%s\"\r\n", text);
+		}
 		sim_done(c, err ? RES_ERROR : RES_OK);
 	} else if (c->ping_query) {
 		c->ping_query = false;
@@ -1092,10 +1127,11 @@ static void sntp_ask(struct sim_core *c)
 		c->sntp_index = 0;
 		server = c->sntp_server[0];
 	}
-	if (is_ip(server)) {
+	if (is_ip(c, server)) {
 		r = c->ops->sntp ? c->ops->sntp(c->ud, server) : -ENETUNREACH;
 	} else {
-		r = server[0] && c->ops->resolve ? c->ops->resolve(c->ud, 1, server, c->dns[0]) : -ENOENT;
+		r = server[0] && c->ops->resolve ? c->ops->resolve(c->ud, 1, server, any_family(c), c->dns[0]) :
+						   -ENOENT;
 		c->sntp_resolving = !r;
 	}
 	if (r < 0)

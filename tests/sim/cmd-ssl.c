@@ -76,7 +76,7 @@ int ssl_fill(struct sim_core *c, int link, const char *host, struct sim_tls *tls
 {
 	const struct link *l = &c->link[link];
 	const uint8_t *conf = c->ssl_conf[link];
-	bool ip = strspn(host, "0123456789.") == strlen(host);
+	bool ip = is_ip4(host) || is_ip6(host);
 
 	memset(tls, 0, sizeof(*tls));
 	tls->time = sim_core_clock(c, c->now);

@@ -8,6 +8,7 @@
 #define STA_GATEWAY "10.0.2.2"
 #define STA_NETMASK "255.255.255.0"
 #define STA_DNS "10.0.2.3"
+#define STA_PREFIX "fd00::"
 
 enum {
 	JOIN_TIMEOUT = 1,
@@ -85,6 +86,27 @@ static void begin_join(struct sim_core *c, unsigned assoc_ms)
 	c->wifi_at = ms_after(c, c->wifi_fail ? c->cfg.times.join_fail : assoc_ms);
 }
 
+/* The addresses that a join brings come by themselves, after it. */
+static void ip6_start(struct sim_core *c)
+{
+	c->ip6 = IP6_NONE;
+	c->ip6_at = c->ipv6 ? ms_after(c, c->cfg.times.join / 6) : SIM_NEVER;
+}
+
+static void ip6_stop(struct sim_core *c)
+{
+	c->ip6 = IP6_NONE;
+	c->ip6_at = SIM_NEVER;
+}
+
+static void ip6_step(struct sim_core *c)
+{
+	c->ip6++;
+	c->ip6_at = c->ip6 == IP6_LOCAL ? ms_after(c, c->cfg.times.join / 6) : SIM_NEVER;
+	if (c->ipv6)
+		sim_sayf(c, "WIFI GOT IPv6 %s\r\n", c->ip6 == IP6_LOCAL ? "LL" : "GL");
+}
+
 static void dhcp_dns(struct sim_core *c, bool joined)
 {
 	if (c->dns_manual)
@@ -105,6 +127,8 @@ void wifi_boot(struct sim_core *c)
 	c->wifi = WIFI_NONE;
 	c->wifi_by_cmd = false;
 	c->wifi_at = c->wifi_retry_at = SIM_NEVER;
+	c->ipv6 = saved_num(c, "ipv6", 0);
+	ip6_stop(c);
 	set_text(c->wifi_ssid, sizeof(c->wifi_ssid), ssid);
 	set_text(c->wifi_psk, sizeof(c->wifi_psk), nvs_saved(&c->nvs, "psk", NULL));
 	set_text(c->hostname, sizeof(c->hostname), nvs_saved(&c->nvs, "hostname", NULL));
@@ -140,6 +164,7 @@ void wifi_leave(struct sim_core *c, bool say)
 	if (c->wifi != WIFI_NONE)
 		c->wifi = WIFI_DOWN;
 	c->wifi_at = c->wifi_retry_at = SIM_NEVER;
+	ip6_stop(c);
 	if (was) {
 		/* CIPCONNPERSIST: the links wait for the network to come back. */
 		if (!c->persist)
@@ -175,6 +200,7 @@ static void join_step(struct sim_core *c)
 	sim_sayf(c, "WIFI GOT IP\r\n");
 	if (by_cmd)
 		sim_done(c, RES_OK);
+	ip6_start(c);
 	if (c->sntp_on)
 		c->sntp_at = c->now;
 }
@@ -185,6 +211,8 @@ void wifi_tick(struct sim_core *c)
 		c->wifi_at = SIM_NEVER;
 		join_step(c);
 	}
+	if (c->ip6_at <= c->now)
+		ip6_step(c);
 	if (c->wifi_retry_at <= c->now) {
 		c->wifi_retry_at = SIM_NEVER;
 		if ((c->mode & 1) && c->wifi == WIFI_DOWN)
@@ -194,7 +222,9 @@ void wifi_tick(struct sim_core *c)
 
 uint64_t wifi_next(const struct sim_core *c)
 {
-	return c->wifi_at < c->wifi_retry_at ? c->wifi_at : c->wifi_retry_at;
+	uint64_t t = c->wifi_at < c->wifi_retry_at ? c->wifi_at : c->wifi_retry_at;
+
+	return t < c->ip6_at ? t : c->ip6_at;
 }
 
 /* ---- commands ---- */
@@ -515,11 +545,37 @@ static const char *sta(const struct sim_core *c, const char *own, const char *dh
 	return c->ip_static ? own : dhcp;
 }
 
+static void mac_of(const struct sim_core *c, bool ap, uint8_t m[6])
+{
+	memcpy(m, c->cfg.mac, 6);
+	m[5] += ap;
+}
+
 static void say_mac(struct sim_core *c, bool ap)
 {
-	const uint8_t *m = c->cfg.mac;
+	uint8_t m[6];
 
-	sim_sayf(c, "\"%02x:%02x:%02x:%02x:%02x:%02x\"\r\n", m[0], m[1], m[2], m[3], m[4], (uint8_t)(m[5] + ap));
+	mac_of(c, ap, m);
+	sim_sayf(c, "\"%02x:%02x:%02x:%02x:%02x:%02x\"\r\n", m[0], m[1], m[2], m[3], m[4], m[5]);
+}
+
+/* Only the addresses that there are, each in a line that begins so; the SoftAP has its local one as soon as IPv6 is on. */
+static void say_ip6(struct sim_core *c, bool ap, const char *local, const char *global)
+{
+	char text[48];
+	uint8_t m[6];
+
+	if (!c->ipv6)
+		return;
+	mac_of(c, ap, m);
+	if (ap || c->ip6 >= IP6_LOCAL) {
+		addr_eui64(text, sizeof(text), "fe80::", m);
+		sim_sayf(c, "%s\"%s\"\r\n", local, text);
+	}
+	if (!ap && c->ip6 == IP6_GLOBAL) {
+		addr_eui64(text, sizeof(text), STA_PREFIX, m);
+		sim_sayf(c, "%s\"%s\"\r\n", global, text);
+	}
 }
 
 HANDLER(cipsta_query)
@@ -527,6 +583,7 @@ HANDLER(cipsta_query)
 	sim_sayf(c, "+CIPSTA:ip:\"%s\"\r\n", sta(c, c->ip, STA_IP));
 	sim_sayf(c, "+CIPSTA:gateway:\"%s\"\r\n", sta(c, c->gateway, STA_GATEWAY));
 	sim_sayf(c, "+CIPSTA:netmask:\"%s\"\r\n", sta(c, c->netmask, STA_NETMASK));
+	say_ip6(c, false, "+CIPSTA:ip6ll:", "+CIPSTA:ip6gl:");
 	return RES_OK;
 }
 
@@ -548,6 +605,7 @@ HANDLER(cipsta_set)
 HANDLER(cipap_query)
 {
 	sim_sayf(c, "+CIPAP:ip:\"192.168.4.1\"\r\n+CIPAP:gateway:\"192.168.4.1\"\r\n+CIPAP:netmask:\"255.255.255.0\"\r\n");
+	say_ip6(c, true, "+CIPAP:ip6ll:", NULL);
 	return RES_OK;
 }
 
@@ -594,11 +652,15 @@ HANDLER(cipapmac_set)
 HANDLER(cifsr_exec)
 {
 	if (c->mode & 2) {
-		sim_sayf(c, "+CIFSR:APIP,\"192.168.4.1\"\r\n+CIFSR:APMAC,");
+		sim_sayf(c, "+CIFSR:APIP,\"192.168.4.1\"\r\n");
+		say_ip6(c, true, "+CIFSR:APIP6LL,", NULL);
+		sim_sayf(c, "+CIFSR:APMAC,");
 		say_mac(c, true);
 	}
 	if (c->mode & 1) {
-		sim_sayf(c, "+CIFSR:STAIP,\"%s\"\r\n+CIFSR:STAMAC,", sta(c, c->ip, STA_IP));
+		sim_sayf(c, "+CIFSR:STAIP,\"%s\"\r\n", sta(c, c->ip, STA_IP));
+		say_ip6(c, false, "+CIFSR:STAIP6LL,", "+CIFSR:STAIP6GL,");
+		sim_sayf(c, "+CIFSR:STAMAC,");
 		say_mac(c, false);
 	}
 	return RES_OK;
@@ -606,15 +668,22 @@ HANDLER(cifsr_exec)
 
 HANDLER(cipv6_query)
 {
-	sim_sayf(c, "+CIPV6:0\r\n");
+	sim_sayf(c, "+CIPV6:%d\r\n", c->ipv6);
 	return RES_OK;
 }
 
 HANDLER(cipv6_set)
 {
 	long long on;
+	unsigned v;
 
-	return call->n == 1 && !arg_range(c, call, 0, 0, 1, &on) && !on ? RES_OK : RES_ERROR;
+	if (call->n != 1 || arg_range(c, call, 0, 0, 1, &on) < 0)
+		return RES_ERROR;
+	v = c->ipv6 = on;
+	if (!keep(c) || saved_num(c, "ipv6", 0) == v)
+		return RES_OK;
+	save(c, "ipv6", &v, sizeof(v));
+	return sim_flash_done(c, RES_OK);
 }
 
 HANDLER(cipdns_query)

@@ -95,7 +95,7 @@ enum link_state {
 struct link {
 	enum link_state state;
 	enum sim_type type;
-	bool server;
+	bool v6, server;
 	char ip[SIM_NAME_MAX + 1];
 	uint16_t port, local_port;
 	bool readable, wanted, announced, peer_closed;
@@ -121,6 +121,13 @@ enum wifi_state {		/* the numbers are those of CWSTATE */
 	WIFI_DOWN,
 };
 
+/* The addresses come one after the other, if IPv6 was on when the access point was joined. */
+enum ip6_state {
+	IP6_NONE,
+	IP6_LOCAL,
+	IP6_GLOBAL,
+};
+
 enum conn_stage {
 	CONN_NONE,
 	CONN_NAME,		/* the address of the host is asked for */
@@ -134,6 +141,7 @@ enum conn_stage {
 struct connect {
 	int link;
 	enum sim_type type;
+	bool v6;
 	char host[SIM_NAME_MAX + 1];
 	char ip[SIM_NAME_MAX + 1];
 	uint16_t port, local_port;
@@ -202,7 +210,7 @@ struct sim_core {
 	bool server_on;
 	uint16_t server_port;
 	enum sim_type server_type;
-	bool server_ca;
+	bool server_v6, server_ca;
 	unsigned server_max, server_timeout;
 
 	unsigned mode;			/* 1 station, 2 SoftAP, 3 both */
@@ -215,6 +223,9 @@ struct sim_core {
 	int wifi_fail;			/* CWJAP code of the attempt under way, 0 if it will succeed */
 	uint64_t wifi_at;		/* next step of the join */
 	uint64_t wifi_retry_at;
+	bool ipv6;			/* CIPV6 */
+	enum ip6_state ip6;
+	uint64_t ip6_at;		/* the next address comes */
 	char ip[16], gateway[16], netmask[16];
 	bool ip_static, dns_manual;
 	char dns[3][48];
@@ -295,7 +306,15 @@ void ip_net_lost(struct sim_core *c);
 void ip_close_all(struct sim_core *c, bool say);
 void ip_pass_lost(struct sim_core *c);
 void ip_boot(struct sim_core *c);
-const char *type_name(enum sim_type t);
+const char *type_name(enum sim_type t, bool v6);
+
+/* addr.c */
+bool is_ip4(const char *text);
+bool is_ip6(const char *text);
+bool is_link_local(const char *text);
+/* As the firmware writes it: an IPv6 address in lwIP's way. */
+void addr_text(char *to, size_t size, const char *from);
+void addr_eui64(char *to, size_t size, const char *prefix, const uint8_t mac[6]);
 
 /* cmd-ssl.c */
 int ssl_fill(struct sim_core *c, int link, const char *host, struct sim_tls *tls);

@@ -956,7 +956,7 @@ void sim_core_peer(struct sim_core *c, int link, const char *ip, uint16_t port)
 {
 	struct link *l = &c->link[link];
 
-	snprintf(l->ip, sizeof(l->ip), "%s", ip);
+	addr_text(l->ip, sizeof(l->ip), ip);
 	l->port = port;
 }
 
@@ -1000,16 +1000,17 @@ int sim_core_on_accept(struct sim_core *c, uint64_t now, const char *ip, uint16_
 		i++;
 	c->link[i].state = LINK_OPEN;
 	c->link[i].type = c->server_type;
+	c->link[i].v6 = c->server_v6;
 	c->link[i].server = true;
 	c->link[i].readable = true;
 	c->link[i].wanted = true;
 	c->link[i].last_io = now;
-	snprintf(c->link[i].ip, sizeof(c->link[i].ip), "%s", ip);
+	addr_text(c->link[i].ip, sizeof(c->link[i].ip), ip);
 	c->link[i].port = port;
 	c->link[i].local_port = local_port;
 	if (c->sysmsg & 2)
-		sim_sayf(c, "+LINK_CONN:0,%d,\"%s\",1,\"%s\",%u,%u\r\n", i, type_name(c->server_type), ip, port,
-			 local_port);
+		sim_sayf(c, "+LINK_CONN:0,%d,\"%s\",1,\"%s\",%u,%u\r\n", i,
+			 type_name(c->server_type, c->server_v6), c->link[i].ip, port, local_port);
 	else
 		sim_link_say(c, i, "CONNECT");
 	return i;

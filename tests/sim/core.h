@@ -28,6 +28,13 @@ enum sim_type {
 	SIM_SSL,
 };
 
+/* Which addresses of a name are wanted; the numbers are those of CIPDOMAIN. */
+enum sim_family {
+	SIM_ANY = 1,		/* IPv4 rather than IPv6 */
+	SIM_V4,
+	SIM_V6,
+};
+
 struct sim_blob {
 	const uint8_t *data;	/* NULL: none */
 	size_t len;
@@ -57,6 +64,7 @@ struct sim_open {
 };
 
 /*
+ * Addresses are texts in both directions, IPv4 or IPv6; the chip says IPv6 ones in its own way.
  * All calls may be NULL but those that the commands used need: a fuzz or unit test gives what it wants.
  * open, resolve and sntp return 0 (an event follows) or -errno (failed at once).
  */
@@ -70,14 +78,14 @@ struct sim_core_ops {
 	void (*want_read)(void *ud, int link, bool want);
 	void (*close)(void *ud, int link);
 	/* Two look-ups at most are under way: token 0 for a command, 1 for SNTP. */
-	int (*resolve)(void *ud, int token, const char *name, const char *server);
+	int (*resolve)(void *ud, int token, const char *name, enum sim_family family, const char *server);
 	void (*resolve_cancel)(void *ud, int token);
 	/* UDP: where the following sends go. */
 	int (*udp_peer)(void *ud, int link, const char *ip, uint16_t port);
 	int (*sntp)(void *ud, const char *server_ip);
 	int (*ping)(void *ud, const char *ip);
 	/* tls NULL: plain TCP; else cert, key and (if clients must show one) ca with verify set. */
-	int (*listen)(void *ud, uint16_t port, const struct sim_tls *tls);
+	int (*listen)(void *ud, uint16_t port, bool v6, const struct sim_tls *tls);
 	void (*unlisten)(void *ud);
 	/* The flash has changed: keep what sim_core_flash() gives, atomically. */
 	void (*flash)(void *ud);

@@ -70,7 +70,7 @@ static void op_close(void *ud, int link)
 	w->open[link] = false;
 }
 
-static int op_resolve(void *ud, int token, const char *name, const char *server)
+static int op_resolve(void *ud, int token, const char *name, enum sim_family family, const char *server)
 {
 	return next(ud) % 4 == 3 ? -ENOENT : 0;
 }
@@ -80,7 +80,7 @@ static int op_ip(void *ud, const char *ip)
 	return next(ud) % 4 == 3 ? -ENETUNREACH : 0;
 }
 
-static int op_listen(void *ud, uint16_t port, const struct sim_tls *tls)
+static int op_listen(void *ud, uint16_t port, bool v6, const struct sim_tls *tls)
 {
 	return 0;
 }
@@ -175,7 +175,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			sim_core_on_writable(c, now, link);
 			break;
 		case 12:
-			sim_core_on_resolved(c, now, arg & 1, arg & 2 ? -ENOENT : 0, "10.0.2.2");
+			sim_core_on_resolved(c, now, arg & 1, arg & 2 ? -ENOENT : 0, arg & 16 ? "fd00::2" : "10.0.2.2");
 			sim_core_on_sntp(c, now, arg & 4 ? -EPROTO : 0, arg * 1000000ll);
 			sim_core_on_ping(c, now, arg & 8 ? -EPROTO : 0, arg);
 			break;
@@ -232,9 +232,9 @@ static size_t random_program(uint8_t *p, size_t max)
 {
 	static const char *const word[] = {
 		"AT", "+CIPSTART=", "+CIPSEND", "+CIPSENDL=", "+CIPSENDEX=", "=0,", "\"TCP\",", "\"SSL\",", "\"UDP\",",
-		"\"10.0.2.2\",", "\"x.test\",", "7000", "\r\n", "\r\n", "+CIPMUX=", "1", "0", "5", "+CIPRECVTYPE=",
+		"\"10.0.2.2\",", "\"x.test\",", "\"SSLv6\",", "\"UDPv6\",", "\"fd00::2\",", "+CIPV6=1", "7000", "\r\n", "\r\n", "+CIPMUX=", "1", "0", "5", "+CIPRECVTYPE=",
 		"+CIPRECVDATA=", "+CIPCLOSE", "+CIPSERVER=1", "+SYSMFG=2,\"client_ca\",\"k\",8,", "+SYSMFG=0,\"client_ca\"",
-		"+CIPMODE=1", "+RST", "+RESTORE", "+CIPSSLCCONF=", "2,0,0", "3,0,0", "+CIPSSLCSNI=", "+CIPSNTPCFG=1,0",
+		"+CIPMODE=1", "+CIPSTA?", "+CIFSR", "+RST", "+RESTORE", "+CIPSSLCCONF=", "2,0,0", "3,0,0", "+CIPSSLCSNI=", "+CIPSNTPCFG=1,0",
 		"+CIPDOMAIN=", "+PING=", "+CMD?", "+SYSFLASH=1,\"fatfs\",0,", "?", "=", ",", "\\", "+CWJAP", "-1", "99999",
 	};
 	size_t n = 0;

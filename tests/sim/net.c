@@ -27,14 +27,25 @@
 #define DNS_RETRY_US 2000000ull
 #define SNTP_TIMEOUT_US 3000000ull
 #define NTP_EPOCH 2208988800ull
+/* DNS */
+#define TYPE_A 1
+#define TYPE_AAAA 28
+
+struct address {
+	union {
+		sa_family_t family;
+		struct sockaddr sa;
+		struct sockaddr_in in4;
+		struct sockaddr_in6 in6;
+	};
+};
 
 struct rule {
 	struct rule *next;
 	bool address;			/* else a name */
 	bool never;			/* NAME - */
-	char from[256];
-	uint16_t from_port, to_port;	/* 0: any, the same */
-	struct in_addr from_ip, to_ip;
+	char name[256];
+	struct address from, to;	/* port 0: any, the same */
 };
 
 enum conn_state {
@@ -53,7 +64,7 @@ struct conn {
 	struct tls *tls;
 	bool server, want_read, want_write, tls_wants_write;
 	unsigned udp_mode;		/* of a socket that is not connected: the peer may change */
-	struct sockaddr_in peer;
+	struct address peer;
 	int failed;			/* found in a call: told by net_run */
 	uint64_t deadline;
 	uint64_t open_at;		/* TCP: when the core is told */
@@ -68,7 +79,9 @@ struct answer {
 	struct watch w;
 	uint16_t id;
 	char name[256];
-	struct sockaddr_in server;
+	enum sim_family family;
+	bool v6;			/* asked for now */
+	struct address server;
 	uint64_t retry_at;
 	unsigned job;			/* of the resolver thread */
 };
@@ -98,6 +111,7 @@ struct job {
 	int fd, token;
 	unsigned job;
 	char name[256];
+	enum sim_family family;
 	char ip[48];
 	int err;
 };
@@ -141,22 +155,104 @@ static void watch_close(struct net *n, struct watch *w)
 	w->fd = -1;
 }
 
+/* ---- addresses ---- */
+
+static socklen_t addr_len(const struct address *a)
+{
+	return a->family == AF_INET6 ? sizeof(a->in6) : sizeof(a->in4);
+}
+
+static uint16_t addr_port(const struct address *a)
+{
+	return ntohs(a->family == AF_INET6 ? a->in6.sin6_port : a->in4.sin_port);
+}
+
+static void set_port(struct address *a, uint16_t port)
+{
+	if (a->family == AF_INET6)
+		a->in6.sin6_port = htons(port);
+	else
+		a->in4.sin_port = htons(port);
+}
+
+static bool same_ip(const struct address *a, const struct address *b)
+{
+	if (a->family != b->family)
+		return false;
+	if (a->family == AF_INET6)
+		return IN6_ARE_ADDR_EQUAL(&a->in6.sin6_addr, &b->in6.sin6_addr);
+	return a->in4.sin_addr.s_addr == b->in4.sin_addr.s_addr;
+}
+
+static bool is_loopback(const struct address *a)
+{
+	if (a->family == AF_INET6)
+		return IN6_IS_ADDR_LOOPBACK(&a->in6.sin6_addr);
+	return ntohl(a->in4.sin_addr.s_addr) >> 24 == 127;
+}
+
+static void addr_say(const struct address *a, char *ip, size_t size)
+{
+	if (a->family == AF_INET6)
+		inet_ntop(AF_INET6, &a->in6.sin6_addr, ip, size);
+	else
+		inet_ntop(AF_INET, &a->in4.sin_addr, ip, size);
+}
+
+static bool addr_parse(struct address *a, const char *ip, uint16_t port)
+{
+	memset(a, 0, sizeof(*a));
+	if (inet_pton(AF_INET6, ip, &a->in6.sin6_addr) == 1) {
+		a->family = AF_INET6;
+	} else {
+		memset(a, 0, sizeof(*a));
+		a->family = AF_INET;
+		if (inet_pton(AF_INET, ip, &a->in4.sin_addr) != 1)
+			return false;
+	}
+	set_port(a, port);
+	return true;
+}
+
+/* This host, or all of it. */
+static void addr_here(struct address *a, sa_family_t family, bool all, uint16_t port)
+{
+	memset(a, 0, sizeof(*a));
+	a->family = family;
+	if (family == AF_INET6)
+		a->in6.sin6_addr = all ? in6addr_any : in6addr_loopback;
+	else
+		a->in4.sin_addr.s_addr = htonl(all ? INADDR_ANY : INADDR_LOOPBACK);
+	set_port(a, port);
+}
+
 /* ---- hosts file ---- */
 
-static bool split_port(char *text, uint16_t *port)
+/* 10.0.2.2, 10.0.2.2:80, fd00::2, [fd00::2] or [fd00::2]:80. */
+static bool parse_endpoint(char *text, struct address *a)
 {
-	char *colon = strchr(text, ':'), *end;
-	unsigned long v;
+	char *port = NULL, *end;
+	unsigned long v = 0;
 
-	*port = 0;
-	if (!colon)
-		return true;
-	v = strtoul(colon + 1, &end, 10);
-	if (*end || !v || v > 65535)
-		return false;
-	*colon = 0;
-	*port = v;
-	return true;
+	if (*text == '[') {
+		text++;
+		end = strchr(text, ']');
+		if (!end || (end[1] && end[1] != ':'))
+			return false;
+		port = end[1] ? end + 2 : NULL;
+		*end = 0;
+		if (!strchr(text, ':'))
+			return false;
+	} else if (strchr(text, ':') == strrchr(text, ':') && strchr(text, ':')) {
+		port = strchr(text, ':');
+		*port++ = 0;
+	}
+	if (port) {
+		v = strtoul(port, &end, 10);
+		if (*end || !v || v > 65535)
+			return false;
+	}
+	return addr_parse(a, text, v);
 }
 
 static int read_hosts(struct net *n, const char *path)
@@ -184,54 +280,56 @@ static int read_hosts(struct net *n, const char *path)
 			abort();
 		*tail = rule;
 		tail = &rule->next;
-		snprintf(rule->from, sizeof(rule->from), "%s", from);
+		snprintf(rule->name, sizeof(rule->name), "%s", from);
 		r = -EINVAL;
 		if (fields != 2)
 			continue;
-		if (split_port(from, &rule->from_port) && inet_pton(AF_INET, from, &rule->from_ip) == 1) {
+		if (parse_endpoint(from, &rule->from)) {
 			rule->address = true;
-			if (split_port(to, &rule->to_port) && inet_pton(AF_INET, to, &rule->to_ip) == 1)
+			if (parse_endpoint(to, &rule->to))
 				r = 0;
-		} else {
+		} else if (!strpbrk(rule->name, "[:]")) {
 			n->has_names = true;
 			rule->never = !strcmp(to, "-");
-			if (rule->never || inet_pton(AF_INET, to, &rule->to_ip) == 1)
+			if (rule->never || addr_parse(&rule->to, to, 0))
 				r = 0;
 		}
 	}
 	fclose(f);
 	if (r)
-		say("espat-sim: %s:%d: expected NAME ADDRESS, NAME - or ADDRESS[:PORT] REAL-ADDRESS[:PORT]", path, number);
+		say("espat-sim: %s:%d: expected NAME ADDRESS, NAME - or ADDRESS[:PORT] REAL-ADDRESS[:PORT], "
+		    "IPv6 with a port as [ADDRESS]:PORT", path, number);
 	return r;
 }
 
 /* Where the chip's ip and port really are. */
-static int map_address(struct net *n, const char *ip, uint16_t port, struct sockaddr_in *to)
+static int map_address(struct net *n, const char *ip, uint16_t port, struct address *to)
 {
 	const struct rule *found = NULL;
 
-	*to = (struct sockaddr_in){ .sin_family = AF_INET, .sin_port = htons(port) };
-	if (inet_pton(AF_INET, ip, &to->sin_addr) != 1)
+	if (!addr_parse(to, ip, port))
 		return -EINVAL;
 	for (const struct rule *r = n->rules; r; r = r->next)
-		if (r->address && r->from_ip.s_addr == to->sin_addr.s_addr &&
-		    (r->from_port == port || (!r->from_port && !found)))
+		if (r->address && same_ip(&r->from, to) &&
+		    (addr_port(&r->from) == port || (!addr_port(&r->from) && !found)))
 			found = r;
 	if (found) {
-		to->sin_addr = found->to_ip;
-		if (found->to_port)
-			to->sin_port = htons(found->to_port);
+		*to = found->to;
+		if (!addr_port(to))
+			set_port(to, port);
 		return 0;
 	}
-	if (n->opt.allow_network || ntohl(to->sin_addr.s_addr) >> 24 == 127)
-		return 0;
-	return -ENETUNREACH;
+	return n->opt.allow_network || is_loopback(to) ? 0 : -ENETUNREACH;
 }
 
 static bool is_mapped(struct net *n, const char *ip)
 {
+	struct address a;
+
+	if (!addr_parse(&a, ip, 0))
+		return false;
 	for (const struct rule *r = n->rules; r; r = r->next)
-		if (r->address && !strncmp(r->from, ip, strlen(ip)) && (!r->from[strlen(ip)] || r->from[strlen(ip)] == ':'))
+		if (r->address && same_ip(&r->from, &a))
 			return true;
 	return false;
 }
@@ -278,11 +376,11 @@ static void conn_close(struct conn *c)
 
 static uint16_t local_port(int fd)
 {
-	struct sockaddr_in a = { 0 };
+	struct address a = { 0 };
 	socklen_t len = sizeof(a);
 
-	getsockname(fd, (struct sockaddr *)&a, &len);
-	return ntohs(a.sin_port);
+	getsockname(fd, &a.sa, &len);
+	return addr_port(&a);
 }
 
 static void fail(struct conn *c, int err)
@@ -298,15 +396,15 @@ static void fail(struct conn *c, int err)
 static void adopt(struct conn *c)
 {
 	struct net *n = c->net;
-	struct sockaddr_in a = { 0 };
+	struct address a = { 0 };
 	socklen_t len = sizeof(a);
-	char ip[48] = "0.0.0.0";
+	char ip[48];
 	struct conn *to;
 	int link, fd = c->w.fd;
 	uint16_t port;
 
-	getpeername(fd, (struct sockaddr *)&a, &len);
-	inet_ntop(AF_INET, &a.sin_addr, ip, sizeof(ip));
+	getpeername(fd, &a.sa, &len);
+	addr_say(&a, ip, sizeof(ip));
 	port = local_port(fd);
 	/* The descriptor has to be in its place before the core, which reads at once, is told. */
 	for (link = 0; link < SIM_LINKS && n->conn[link].state != CONN_OFF; link++)
@@ -317,7 +415,7 @@ static void adopt(struct conn *c)
 	}
 	watch_set(n->epfd, &c->w, 0);
 	c->w.fd = -1;
-	link = sim_core_on_accept(n->core, now_us(), ip, ntohs(a.sin_port), port);
+	link = sim_core_on_accept(n->core, now_us(), ip, addr_port(&a), port);
 	if (link < 0) {
 		c->w.fd = fd;
 		conn_close(c);
@@ -425,30 +523,29 @@ static int op_open(void *ud, int link, const struct sim_open *o)
 {
 	struct net *n = ud;
 	struct conn *c = &n->conn[link];
-	struct sockaddr_in to;
+	struct address to;
 	int one = 1, fd, r;
 
 	conn_close(c);
 	r = map_address(n, o->ip, o->port, &to);
 	if (n->opt.verbose)
-		say("link %d: %s:%u %s", link, o->ip, o->port, r ? "has no route (hosts file, --allow-network)" : "opens");
+		say("link %d: %s port %u %s", link, o->ip, o->port, r ? "has no route (hosts file, --allow-network)" : "opens");
 	if (r)
 		return r;
-	fd = socket(AF_INET, (o->type == SIM_UDP ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	fd = socket(to.family, (o->type == SIM_UDP ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return -errno;
 	c->w.fd = fd;
 	c->type = o->type;
 	c->read_at = c->write_at = 0;
 	if (o->type == SIM_UDP) {
-		struct sockaddr_in any = { .sin_family = AF_INET, .sin_port = htons(o->local_port) };
+		struct address here;
 
 		c->udp_mode = o->udp_mode;
 		c->peer = to;
-		if (c->udp_mode && !n->opt.allow_network)
-			any.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-		if (bind(fd, (struct sockaddr *)&any, sizeof(any)) < 0 ||
-		    (!c->udp_mode && connect(fd, (struct sockaddr *)&to, sizeof(to)) < 0)) {
+		addr_here(&here, to.family, !c->udp_mode || n->opt.allow_network, o->local_port);
+		if (bind(fd, &here.sa, addr_len(&here)) < 0 ||
+		    (!c->udp_mode && connect(fd, &to.sa, addr_len(&to)) < 0)) {
 			r = -errno;
 			watch_close(n, &c->w);
 			return r;
@@ -463,7 +560,7 @@ static int op_open(void *ud, int link, const struct sim_open *o)
 		tls_client_new(&c->tls, fd, o->tls, n->opt.verbose, link);
 	c->state = CONN_CONNECTING;
 	c->deadline = SIM_NEVER;	/* the core has its own */
-	if (connect(fd, (struct sockaddr *)&to, sizeof(to)) < 0 && errno != EINPROGRESS)
+	if (connect(fd, &to.sa, addr_len(&to)) < 0 && errno != EINPROGRESS)
 		c->failed = -errno;
 	else
 		conn_events(c);
@@ -482,18 +579,18 @@ static void slow_down(struct net *n, struct conn *c, uint64_t *at, ssize_t len)
 /* A datagram of whoever sends one; he becomes the peer as the mode says. */
 static ssize_t udp_recv(struct net *n, struct conn *c, int link, void *data, size_t len)
 {
-	struct sockaddr_in from = { 0 };
+	struct address from = { 0 };
 	socklen_t size = sizeof(from);
-	ssize_t r = recvfrom(c->w.fd, data, len, 0, (struct sockaddr *)&from, &size);
+	ssize_t r = recvfrom(c->w.fd, data, len, 0, &from.sa, &size);
 	char ip[48];
 
-	if (r < 0 || (from.sin_addr.s_addr == c->peer.sin_addr.s_addr && from.sin_port == c->peer.sin_port))
+	if (r < 0 || (same_ip(&from, &c->peer) && addr_port(&from) == addr_port(&c->peer)))
 		return r;
 	c->peer = from;
-	if (c->udp_mode == 1 && !connect(c->w.fd, (struct sockaddr *)&from, sizeof(from)))
+	if (c->udp_mode == 1 && !connect(c->w.fd, &from.sa, addr_len(&from)))
 		c->udp_mode = 0;
-	inet_ntop(AF_INET, &from.sin_addr, ip, sizeof(ip));
-	sim_core_peer(n->core, link, ip, ntohs(from.sin_port));
+	addr_say(&from, ip, sizeof(ip));
+	sim_core_peer(n->core, link, ip, addr_port(&from));
 	return r;
 }
 
@@ -510,7 +607,7 @@ static ssize_t op_send(void *ud, int link, const void *data, size_t len)
 			r = tls_write(c->tls, data, len);
 		} else {
 			if (c->type == SIM_UDP && c->udp_mode)
-				r = sendto(c->w.fd, data, len, 0, (struct sockaddr *)&c->peer, sizeof(c->peer));
+				r = sendto(c->w.fd, data, len, 0, &c->peer.sa, addr_len(&c->peer));
 			else
 				r = send(c->w.fd, data, len, MSG_NOSIGNAL);
 			if (r < 0)
@@ -574,15 +671,19 @@ static void op_close(void *ud, int link)
 static int op_udp_peer(void *ud, int link, const char *ip, uint16_t port)
 {
 	struct net *n = ud;
-	struct sockaddr_in to;
+	struct conn *c = &n->conn[link];
+	struct address to;
 	int r = map_address(n, ip, port, &to);
 
 	if (r)
 		return r;
-	n->conn[link].peer = to;
-	if (n->conn[link].udp_mode)
+	/* The socket is of the family that the first peer really has. */
+	if (to.family != c->peer.family)
+		return -EAFNOSUPPORT;
+	c->peer = to;
+	if (c->udp_mode)
 		return 0;
-	return connect(n->conn[link].w.fd, (struct sockaddr *)&to, sizeof(to)) < 0 ? -errno : 0;
+	return connect(c->w.fd, &to.sa, addr_len(&to)) < 0 ? -errno : 0;
 }
 
 void net_reset_link(struct net *n, int link)
@@ -663,22 +764,21 @@ static void op_unlisten(void *ud)
 	}
 }
 
-static int op_listen(void *ud, uint16_t port, const struct sim_tls *tls)
+static int op_listen(void *ud, uint16_t port, bool v6, const struct sim_tls *tls)
 {
 	struct net *n = ud;
-	struct sockaddr_in a = {
-		.sin_family = AF_INET,
-		.sin_port = htons(port),
-		.sin_addr.s_addr = htonl(n->opt.allow_network ? INADDR_ANY : INADDR_LOOPBACK),
-	};
+	struct address a;
 	int one = 1, r, fd;
 
 	op_unlisten(n);
-	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	addr_here(&a, v6 ? AF_INET6 : AF_INET, n->opt.allow_network, port);
+	fd = socket(a.family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return -errno;
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	if (bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(fd, 8) < 0) {
+	if (v6)
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
+	if (bind(fd, &a.sa, addr_len(&a)) < 0 || listen(fd, 8) < 0) {
 		r = -errno;
 		say("espat-sim: port %u: %s", port, strerror(-r));
 		close(fd);
@@ -710,14 +810,20 @@ static void answer_set(struct answer *a, int err, const char *ip)
 
 static void *resolver(void *arg)
 {
-	struct addrinfo hint = { .ai_family = AF_INET, .ai_socktype = SOCK_STREAM }, *list = NULL;
+	struct addrinfo hint = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM }, *list = NULL;
 	struct job *job = arg;
 
+	if (job->family != SIM_ANY)
+		hint.ai_family = job->family == SIM_V6 ? AF_INET6 : AF_INET;
 	job->err = -ENOENT;
 	if (!getaddrinfo(job->name, NULL, &hint, &list)) {
-		struct sockaddr_in *a = (struct sockaddr_in *)list->ai_addr;
+		struct addrinfo *best = list;
 
-		inet_ntop(AF_INET, &a->sin_addr, job->ip, sizeof(job->ip));
+		while (best && best->ai_family != AF_INET)
+			best = best->ai_next;
+		if (!best)
+			best = list;
+		addr_say((struct address *)best->ai_addr, job->ip, sizeof(job->ip));
 		job->err = 0;
 		freeaddrinfo(list);
 	}
@@ -739,7 +845,7 @@ static void resolver_cb(void *ud, uint32_t events)
 	free(job);
 }
 
-static int ask_host(struct net *n, int token, const char *name)
+static int ask_host(struct net *n, int token, const char *name, enum sim_family family)
 {
 	struct job *job;
 	pthread_t thread;
@@ -755,6 +861,7 @@ static int ask_host(struct net *n, int token, const char *name)
 		return -ENOMEM;
 	job->fd = n->pipe[1];
 	job->token = token;
+	job->family = family;
 	job->job = n->answer[token].job = ++n->jobs;
 	snprintf(job->name, sizeof(job->name), "%s", name);
 	if (pthread_create(&thread, NULL, resolver, job)) {
@@ -784,10 +891,10 @@ static void dns_send(struct answer *a)
 	}
 	at++;
 	q[at++] = 0;
-	q[at++] = 1;	/* A */
+	q[at++] = a->v6 ? TYPE_AAAA : TYPE_A;
 	q[at++] = 0;
 	q[at++] = 1;	/* IN */
-	if (sendto(a->w.fd, q, at, 0, (struct sockaddr *)&a->server, sizeof(a->server)) < 0)
+	if (sendto(a->w.fd, q, at, 0, &a->server.sa, addr_len(&a->server)) < 0)
 		return;	/* asked again */
 }
 
@@ -826,32 +933,40 @@ static void dns_cb(void *ud, uint32_t events)
 		size = p[at + 8] << 8 | p[at + 9];
 		if (at + 10 + size > len)
 			break;
-		if (p[at + 1] == 1 && size == 4) {
-			inet_ntop(AF_INET, p + at + 10, ip, sizeof(ip));
+		if (p[at + 1] == (a->v6 ? TYPE_AAAA : TYPE_A) && size == (a->v6 ? 16 : 4)) {
+			inet_ntop(a->v6 ? AF_INET6 : AF_INET, p + at + 10, ip, sizeof(ip));
 			answer_set(a, 0, ip);
 			return;
 		}
 		at += 10 + size;
 	}
+	if (a->family == SIM_ANY && !a->v6) {
+		a->v6 = true;
+		a->id++;
+		dns_send(a);
+		return;
+	}
 	answer_set(a, -ENOENT, NULL);
 }
 
-static int ask_dns(struct net *n, struct answer *a, const char *name, const char *server)
+static int ask_dns(struct net *n, struct answer *a, const char *name, enum sim_family family, const char *server)
 {
 	int r = map_address(n, server, 53, &a->server);
 
 	if (r)
 		return r;
-	a->w.fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	a->w.fd = socket(a->server.family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (a->w.fd < 0)
 		return -errno;
-	if (connect(a->w.fd, (struct sockaddr *)&a->server, sizeof(a->server)) < 0) {
+	if (connect(a->w.fd, &a->server.sa, addr_len(&a->server)) < 0) {
 		r = -errno;
 		watch_close(n, &a->w);
 		return r;
 	}
 	a->id = now_us() >> 3;
 	snprintf(a->name, sizeof(a->name), "%s", name);
+	a->family = family;
+	a->v6 = family == SIM_V6;
 	a->waiting = true;
 	a->retry_at = now_us() + DNS_RETRY_US;
 	watch_set(n->epfd, &a->w, EPOLLIN);
@@ -873,29 +988,33 @@ static void op_resolve_cancel(void *ud, int token)
  * The names of the hosts file, if it has any, are all there is. A file of addresses only leaves names to the DNS server
  * that the chip is set to, if the file says where that is; without a file the host is asked.
  */
-static int op_resolve(void *ud, int token, const char *name, const char *server)
+static int op_resolve(void *ud, int token, const char *name, enum sim_family family, const char *server)
 {
 	struct net *n = ud;
 	struct answer *a = &n->answer[token];
+	const struct rule *found = NULL;
 	char ip[48];
 
 	op_resolve_cancel(n, token);
 	if (!n->opt.hosts)
-		return ask_host(n, token, name);
+		return ask_host(n, token, name, family);
 	if (!n->has_names && is_mapped(n, server))
-		return ask_dns(n, a, name, server);
+		return ask_dns(n, a, name, family, server);
 	for (const struct rule *r = n->rules; r; r = r->next) {
-		if (r->address || strcasecmp(r->from, name))
+		if (r->address || strcasecmp(r->name, name))
 			continue;
 		if (r->never) {
 			a->waiting = true;
-		} else {
-			inet_ntop(AF_INET, &r->to_ip, ip, sizeof(ip));
-			answer_set(a, 0, ip);
+			return 0;
 		}
-		return 0;
+		if (r->to.family == AF_INET6 ? family == SIM_V4 : family == SIM_V6)
+			continue;
+		if (!found || (found->to.family == AF_INET6 && r->to.family == AF_INET))
+			found = r;
 	}
-	answer_set(a, -ENOENT, NULL);
+	if (found)
+		addr_say(&found->to, ip, sizeof(ip));
+	answer_set(a, found ? 0 : -ENOENT, found ? ip : NULL);
 	return 0;
 }
 
@@ -926,17 +1045,17 @@ static void sntp_cb(void *ud, uint32_t events)
 static int op_sntp(void *ud, const char *ip)
 {
 	struct net *n = ud;
-	struct sockaddr_in to;
+	struct address to;
 	uint8_t q[48] = { 0x23 };
 	int r = map_address(n, ip, 123, &to);
 
 	if (r)
 		return r;
 	watch_close(n, &n->sntp);
-	n->sntp.fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	n->sntp.fd = socket(to.family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (n->sntp.fd < 0)
 		return -errno;
-	if (connect(n->sntp.fd, (struct sockaddr *)&to, sizeof(to)) < 0 || send(n->sntp.fd, q, sizeof(q), 0) < 0) {
+	if (connect(n->sntp.fd, &to.sa, addr_len(&to)) < 0 || send(n->sntp.fd, q, sizeof(q), 0) < 0) {
 		r = -errno;
 		watch_close(n, &n->sntp);
 		return r;
@@ -950,9 +1069,11 @@ static int op_sntp(void *ud, const char *ip)
 static int op_ping(void *ud, const char *ip)
 {
 	struct net *n = ud;
-	struct sockaddr_in to;
+	struct address to;
 	int r = map_address(n, ip, 7, &to);
 
+	if (r && is_mapped(n, ip))	/* of which some port is */
+		r = 0;
 	if (!r)
 		n->ping_at = now_us() + 1000;
 	return r;

@@ -267,6 +267,168 @@ def test_names(sim, tmp):
         line.command('AT+CIPSTART="TCP","192.0.2.1",80', rb'^\r\nERROR\r\n')
 
 
+def has_ipv6():
+    try:
+        socket.create_server(('::1', 0), family=socket.AF_INET6).close()
+        return True
+    except OSError:
+        return False
+
+
+def self_signed(tmp, *names):
+    """A certificate and its key; names are those of subjectAltName. The certificate's bytes."""
+    subprocess.run(['openssl', 'req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-keyout', f'{tmp}/k', '-out', f'{tmp}/c',
+                    '-subj', '/CN=host.test', '-days', '2', *(('-addext', 'subjectAltName=' + ','.join(names)) if names else ())],
+                   check=True, stderr=subprocess.DEVNULL)
+    with open(f'{tmp}/c', 'rb') as f:
+        return f.read()
+
+
+class TlsServer:
+    """Accepts TLS connections, says hello, closes."""
+
+    def __init__(self, tmp, address='127.0.0.1'):
+        import ssl
+        self.ctx = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.ctx.load_cert_chain(f'{tmp}/c', f'{tmp}/k')
+        family = socket.AF_INET6 if ':' in address else socket.AF_INET
+        self.listener = socket.create_server((address, 0), family=family)
+        self.port = self.listener.getsockname()[1]
+        self.ended = threading.Event()
+        self.thread = threading.Thread(target=self.serve)
+
+    def serve(self):
+        while not self.ended.is_set():
+            try:
+                with self.ctx.wrap_socket(self.listener.accept()[0], server_side=True) as c:
+                    c.sendall(b'hello')
+            except OSError:
+                pass
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.ended.set()
+        socket.create_connection(self.listener.getsockname()[:2]).close()
+        self.thread.join()
+        self.listener.close()
+
+
+def write_key(line, ns, key, data):
+    line.command(f'AT+SYSMFG=2,"{ns}","{key}",8,{len(data)}', rb'>')
+    line.write(data)
+    line.until(rb'\r\nOK\r\n')
+
+
+def test_ipv6(sim, tmp):
+    """Names, literals and the mapping of both families, to a server of either; what is checked is the chip's address."""
+    hosts, real = os.path.join(tmp, 'hosts'), '::1' if has_ipv6() else '127.0.0.1'
+    ca = self_signed(tmp, 'DNS:six.test', 'IP:fd00::2')
+    udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    udp.bind(('127.0.0.1', 0))
+    udp.settimeout(5)
+    with TlsServer(tmp, real) as server, socket.create_server(('127.0.0.1', 0)) as plain:
+        with open(hosts, 'w') as f:
+            f.write(f'six.test fd00:0::2\nboth.test fd00::3\nboth.test 10.0.2.2\nfour.test 10.0.2.2\n'
+                    f'[fd00::2]:8443 {"[::1]" if real == "::1" else real}:{server.port}\n'
+                    f'fd00::3 127.0.0.1\n10.0.2.2 127.0.0.1\n')
+        with Sim(sim, '--hosts', hosts) as s:
+            line = Line(s.path, 115200)
+            line.until(rb'ready\r\n')
+            for c in ('ATE0', 'AT+CWMODE=1', 'AT+CIPV6=1', 'AT+CWJAP="Espressif",""'):
+                line.command(c)
+            line.until(rb'WIFI GOT IPv6 GL\r\n')
+            line.buf = b''
+            for name, net, answer in (('six.test', 1, b'FD00::2'), ('six.test', 2, None), ('six.test', 3, b'FD00::2'),
+                                      ('both.test', 1, b'10.0.2.2'), ('both.test', 2, b'10.0.2.2'), ('both.test', 3, b'FD00::3'),
+                                      ('four.test', 1, b'10.0.2.2'), ('four.test', 3, None), ('no.test', 1, None)):
+                line.command(f'AT+CIPDOMAIN="{name}",{net}', rb'^\+CIPDOMAIN:"' + answer + rb'"\r\n\r\nOK\r\n' if answer else
+                             rb'^\r\nERROR\r\n')
+            for c in ('AT+SYSTIMESTAMP=%d' % (time.time() + 60), 'AT+CIPSSLCCONF=2,0,0'):
+                line.command(c)
+            write_key(line, 'client_ca', 'client_ca.0', ca)
+            for host, name, good in (('six.test', 'six.test', True), ('fd00::2', 'FD00:0:0::2', True), ('fd00::2', 'fd00::9', False),
+                                     ('fd00::2', '10.0.2.2', False)):
+                line.command(f'AT+CIPSSLCSNI="{name}"')
+                line.command(f'AT+CIPSTART="SSLv6","{host}",8443', rb'CONNECT\r\n\r\nOK\r\n' if good else rb'^\r\nERROR\r\n')
+                if good:
+                    line.until(rb'\+IPD,5:hello\r\nCLOSED\r\n')
+            # Other ports of that address are not mapped, and nothing leaves loopback.
+            line.command('AT+CIPSTART="TCPv6","fd00::2",8444', rb'^\r\nERROR\r\n')
+            line.command('AT+CIPSTART="TCPv6","2001:db8::1",80', rb'^\r\nERROR\r\n')
+            port = plain.getsockname()[1]
+            line.command(f'AT+CIPSTART="TCPv6","both.test",{port}', rb'^CONNECT\r\n\r\nOK\r\n')
+            plain.accept()[0].close()
+            line.until(rb'CLOSED\r\n')
+            line.command(f'AT+CIPSTART="UDPv6","fd00::3",{udp.getsockname()[1]}')
+            line.command('AT+CIPSEND=4', rb'>')
+            line.write(b'ping')
+            line.until(rb'SEND OK\r\n')
+            data, peer = udp.recvfrom(10)
+            udp.sendto(data, peer)
+            line.until(rb'\+IPD,4:ping\r\n')
+            line.command('AT+CIPSTATE?', rb'^\+CIPSTATE:0,"UDPv6","FD00::3",\d+,\d+,0\r\n\r\nOK\r\n')
+            line.command('AT+PING="six.test"', rb'^\+PING:\d+\r\n\r\nOK\r\n')
+            line.command('AT+CIPCLOSE')
+            if real == '::1':
+                port = free_port()
+                line.command('AT+CIPMUX=1')
+                line.command(f'AT+CIPSERVER=1,{port},"TCPv6"')
+                with socket.create_connection(('::1', port)):
+                    line.until(rb'^0,CONNECT\r\n')
+                    line.command('AT+CIPSTATE?', rb'^\+CIPSTATE:0,"TCPv6","::1",\d+,%d,1\r\n\r\nOK\r\n' % port)
+                    line.command('AT+CIPSERVER?', rb'^\+CIPSERVER:1,%d,"TCPv6",0\r\n' % port)
+    udp.close()
+    for bad in ('fd00::2 10.0.2.2 x', '[fd00::2 ::1', '[fd00::2]:0 ::1', '[10.0.2.2]:80 ::1', 'six.test fd00::2%lo', 'fd00::2:99999 ::1'):
+        with open(hosts, 'w') as f:
+            f.write(f'{bad}\n')
+        assert ':1: expected' in refuses(sim, '--hosts', hosts), bad
+
+
+def test_ipv6_dns(sim, tmp):
+    """The chip's own DNS: AAAA for IPv6; for either, A first."""
+    hosts = os.path.join(tmp, 'hosts')
+    dns = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    dns.bind(('127.0.0.1', 0))
+    table = {b'six': {28: bytes.fromhex('fd') + bytes(14) + b'\2'}, b'both': {1: bytes([10, 0, 2, 2]), 28: bytes(15) + b'\1'}}
+    asked, ended = [], threading.Event()
+
+    def serve():
+        while True:
+            q, peer = dns.recvfrom(500)
+            if ended.is_set():
+                return
+            name, kind = q[13:13 + q[12]], q[-3]
+            asked.append((name, kind))
+            data = table.get(name, {}).get(kind)
+            answer = b'\xc0\x0c\0' + bytes([kind]) + b'\0\1\0\0\0\x3c\0' + bytes([len(data)]) + data if data else b''
+            dns.sendto(q[:2] + (b'\x81\x80' if name in table else b'\x81\x83') + b'\0\1\0' + bytes([bool(data)]) + bytes(4) + q[12:] + answer,
+                       peer)
+    t = threading.Thread(target=serve)
+    t.start()
+    with open(hosts, 'w') as f:
+        f.write(f'[fd00::53]:53 127.0.0.1:{dns.getsockname()[1]}\n')
+    with Sim(sim, '--hosts', hosts) as s:
+        line = Line(s.path, 115200)
+        line.until(rb'ready\r\n')
+        for c in ('ATE0', 'AT+CWMODE=1', 'AT+CIPV6=1', 'AT+CIPDNS=1,"fd00::53"', 'AT+CWJAP="Espressif",""'):
+            line.command(c)
+        line.until(rb'WIFI GOT IPv6 GL\r\n')
+        line.buf = b''
+        for name, net, kinds, answer in (('six', 1, (1, 28), b'FD00::2'), ('six', 2, (1,), None), ('six', 3, (28,), b'FD00::2'),
+                                         ('both', 1, (1,), b'10.0.2.2'), ('both', 3, (28,), b'::1'), ('none', 1, None, None)):
+            del asked[:]
+            line.command(f'AT+CIPDOMAIN="{name}.test",{net}', rb'^\+CIPDOMAIN:"' + answer + rb'"\r\n\r\nOK\r\n' if answer else
+                         rb'^\r\nERROR\r\n')
+            assert kinds is None or asked == [(name.encode(), k) for k in kinds], asked
+    ended.set()
+    dns.sendto(b'', dns.getsockname())
+    t.join()
+    dns.close()
+
+
 def test_udp(sim, tmp):
     """The peer of a UDP link: the given one, the first other one that writes, or whoever wrote last."""
     peers = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(3)]
@@ -349,49 +511,23 @@ def test_faults(sim, tmp):
 
 def test_errno(sim, tmp):
     """5.0 says why a handshake failed: by the flags of the certificate."""
-    import ssl
-    subprocess.run(['openssl', 'req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-keyout', f'{tmp}/k', '-out', f'{tmp}/c',
-                    '-subj', '/CN=host.test', '-days', '2'], check=True, stderr=subprocess.DEVNULL)
-    with open(f'{tmp}/c', 'rb') as f:
-        ca = f.read()
-    ctx = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    ctx.load_cert_chain(f'{tmp}/c', f'{tmp}/k')
-    listener = socket.create_server(('127.0.0.1', 0))
-    port = listener.getsockname()[1]
-    ended = threading.Event()
-
-    def serve():
-        while not ended.is_set():
-            try:
-                ctx.wrap_socket(listener.accept()[0], server_side=True).close()
-            except OSError:
-                pass
-    t = threading.Thread(target=serve)
-    t.start()
-    try:
-        with Sim(sim, '--firmware', '5.0') as s:
-            line = Line(s.path, 115200)
-            line.until(rb'ready\r\n')
-            for c in (*JOIN, 'AT+SYSLOG=1', f'AT+SYSTIMESTAMP={int(time.time()) + 60}', 'AT+CIPSSLCCONF=2,0,0'):
-                line.command(c)
-            start = f'AT+CIPSTART="SSL","127.0.0.1",{port}'
-            line.command(start, rb'^\+ERRNO:0x8\r\n\r\nERROR\r\n')
-            line.command(f'AT+SYSMFG=2,"client_ca","client_ca.0",8,{len(ca)}', rb'>')
-            line.write(ca)
-            line.until(rb'\r\nOK\r\n')
-            for now, flag in (0, b'0x200'), (4000000000, b'0x1'):
-                line.command(f'AT+SYSTIMESTAMP={now}')
-                line.command(start, rb'^\+ERRNO:' + flag + rb'\r\n\r\nERROR\r\n')
-            line.command(f'AT+SYSTIMESTAMP={int(time.time()) + 60}')
-            line.command('AT+CIPSSLCSNI="other.test"')
-            line.command(start, rb'^\+ERRNO:0x4\r\n\r\nERROR\r\n')
-            line.command('AT+CIPSSLCSNI="host.test"')
-            line.command(start, rb'^CONNECT\r\n\r\nOK\r\n')
-    finally:
-        ended.set()
-        socket.create_connection(('127.0.0.1', port)).close()
-        t.join()
-        listener.close()
+    ca = self_signed(tmp)
+    with TlsServer(tmp) as server, Sim(sim, '--firmware', '5.0') as s:
+        line = Line(s.path, 115200)
+        line.until(rb'ready\r\n')
+        for c in (*JOIN, 'AT+SYSLOG=1', f'AT+SYSTIMESTAMP={int(time.time()) + 60}', 'AT+CIPSSLCCONF=2,0,0'):
+            line.command(c)
+        start = f'AT+CIPSTART="SSL","127.0.0.1",{server.port}'
+        line.command(start, rb'^\+ERRNO:0x8\r\n\r\nERROR\r\n')
+        write_key(line, 'client_ca', 'client_ca.0', ca)
+        for now, flag in (0, b'0x200'), (4000000000, b'0x1'):
+            line.command(f'AT+SYSTIMESTAMP={now}')
+            line.command(start, rb'^\+ERRNO:' + flag + rb'\r\n\r\nERROR\r\n')
+        line.command(f'AT+SYSTIMESTAMP={int(time.time()) + 60}')
+        line.command('AT+CIPSSLCSNI="other.test"')
+        line.command(start, rb'^\+ERRNO:0x4\r\n\r\nERROR\r\n')
+        line.command('AT+CIPSSLCSNI="host.test"')
+        line.command(start, rb'^CONNECT\r\n\r\nOK\r\n')
 
 
 def test_out_faults(sim, tmp):

@@ -18,8 +18,11 @@ struct world {
 	uint64_t now;
 	struct buf sent[SIM_LINKS], recv[SIM_LINKS];
 	bool open[SIM_LINKS], eof[SIM_LINKS], stuck;
-	char name[SIM_LINKS][80];
+	char name[SIM_LINKS][80], ip[SIM_LINKS][80];
 	bool verify[SIM_LINKS];
+	bool names;			/* look-ups are taken: which, is kept */
+	char asked[80];
+	enum sim_family family;
 	int refuse, flashes;
 	struct buf flash;
 };
@@ -33,7 +36,19 @@ static int op_open(void *ud, int link, const struct sim_open *o)
 	buf_clear(&w->sent[link]);
 	buf_clear(&w->recv[link]);
 	snprintf(w->name[link], sizeof(w->name[link]), "%s", o->tls && o->tls->name ? o->tls->name : "");
+	snprintf(w->ip[link], sizeof(w->ip[link]), "%s", o->ip);
 	w->verify[link] = o->tls && o->tls->verify;
+	return 0;
+}
+
+static int op_resolve(void *ud, int token, const char *name, enum sim_family family, const char *server)
+{
+	struct world *w = ud;
+
+	if (!w->names)
+		return -ENOENT;
+	snprintf(w->asked, sizeof(w->asked), "%s", name);
+	w->family = family;
 	return 0;
 }
 
@@ -88,6 +103,7 @@ static const struct sim_core_ops ops = {
 	.send = op_send,
 	.recv = op_recv,
 	.close = op_close,
+	.resolve = op_resolve,
 	.flash = op_flash,
 };
 
@@ -576,6 +592,99 @@ static void test_wifi(void **state)
 	assert_string_equal(drain(w), "\r\nERROR\r\n");
 }
 
+static void test_ipv6(void **state)
+{
+	static const struct {
+		const char *in, *out;
+	} text[] = {
+		{ "FD00:0:0:0:0:0:0:2", "FD00::2" }, { "::", "::" }, { "::1", "::1" }, { "1::", "1::" },
+		{ "2001:db8:0:1:0:0:0:ab", "2001:DB8:0:1::AB" }, { "1:0:0:2:0:0:0:3", "1::2:0:0:0:3" },
+		{ "::ffff:10.0.2.2", "::FFFF:10.0.2.2" },
+	};
+	struct world *w = *state;
+	char line[120], want[120];
+
+	/* Without CIPV6 there is no such thing, and it helps only from the next join on. */
+	EXPECT("AT+CIPV6?\r\n", "+CIPV6:0\r\n\r\nOK\r\n");
+	EXPECT("AT+CIPSTART=\"TCPv6\",\"fd00::2\",7000\r\n", "\r\nERROR\r\n");
+	EXPECT("AT+CIPDOMAIN=\"x.test\",3\r\n", "\r\nERROR\r\n");
+	EXPECT("AT+CIPV6=2\r\n", "\r\nERROR\r\n");
+	EXPECT("AT+CIPV6=1\r\n", "\r\nOK\r\n");
+	EXPECT("AT+CIPV6?\r\n", "+CIPV6:1\r\n\r\nOK\r\n");
+	EXPECT("AT+CIPSTART=\"TCPv6\",\"fd00::2\",7000\r\n", "\r\nERROR\r\n");
+	EXPECT("AT+CIPSTA?\r\n", "+CIPSTA:ip:\"10.0.2.15\"\r\n+CIPSTA:gateway:\"10.0.2.2\"\r\n"
+				 "+CIPSTA:netmask:\"255.255.255.0\"\r\n\r\nOK\r\n");
+	EXPECT("AT+CWJAP=\"lab\",\"secret88\"\r\n", "WIFI DISCONNECT\r\n");
+	pass(w, 110);
+	assert_string_equal(drain(w), "WIFI CONNECTED\r\nWIFI GOT IP\r\n\r\nOK\r\n");
+	pass(w, 10);
+	assert_string_equal(drain(w), "WIFI GOT IPv6 LL\r\n");
+	EXPECT("AT+CIFSR\r\n", "+CIFSR:STAIP,\"10.0.2.15\"\r\n+CIFSR:STAIP6LL,\"FE80::260A:C4FF:FE12:3456\"\r\n"
+			       "+CIFSR:STAMAC,\"24:0a:c4:12:34:56\"\r\n\r\nOK\r\n");
+	/* With a local address alone only the neighbours are there. */
+	EXPECT("AT+CIPSTART=\"TCPv6\",\"fe80::2\",7000\r\n", "");
+	assert_string_equal(w->ip[0], "fe80::2");
+	connect_link(w, 0);
+	assert_string_equal(drain(w), "CONNECT\r\n\r\nOK\r\n");
+	EXPECT("AT+CIPCLOSE\r\n", "CLOSED\r\n\r\nOK\r\n");
+	pass(w, 20);
+	assert_string_equal(drain(w), "WIFI GOT IPv6 GL\r\n");
+	EXPECT("AT+CIPSTA?\r\n", "+CIPSTA:ip:\"10.0.2.15\"\r\n+CIPSTA:gateway:\"10.0.2.2\"\r\n"
+				 "+CIPSTA:netmask:\"255.255.255.0\"\r\n+CIPSTA:ip6ll:\"FE80::260A:C4FF:FE12:3456\"\r\n"
+				 "+CIPSTA:ip6gl:\"FD00::260A:C4FF:FE12:3456\"\r\n\r\nOK\r\n");
+	EXPECT("AT+CIPMUX=1\r\n", "\r\nOK\r\n");
+	/* The other family's literals are no hosts. */
+	EXPECT("AT+CIPSTART=1,\"TCPv6\",\"10.0.2.2\",7000\r\n", "\r\nERROR\r\n");
+	EXPECT("AT+CIPSTART=1,\"TCP\",\"fd00::2\",7000\r\n", "\r\nERROR\r\n");
+	EXPECT("AT+CIPSTART=1,\"tcpv6\",\"fd00::2\",7000\r\n", "\r\nERROR\r\n");
+	EXPECT("AT+CIPSTART=1,\"SSLv6\",\"fd00::2\",8443\r\n", "");
+	connect_link(w, 1);
+	assert_string_equal(drain(w), "1,CONNECT\r\n\r\nOK\r\n");
+	w->names = true;
+	EXPECT("AT+CIPSTART=2,\"UDPv6\",\"x.test\",7100\r\n", "");
+	assert_string_equal(w->asked, "x.test");
+	assert_int_equal(w->family, SIM_V6);
+	sim_core_on_resolved(w->core, w->now, 0, 0, "fd00::3");
+	connect_link(w, 2);
+	drain(w);
+	chunk(w, "AT+CIPSTART=3,\"TCP\",\"x.test\",7000\r\n");
+	assert_int_equal(w->family, SIM_V4);
+	sim_core_on_resolved(w->core, w->now, 0, 0, "10.0.2.2");
+	connect_link(w, 3);
+	drain(w);
+	EXPECT("AT+CIPSTATE?\r\n", "+CIPSTATE:1,\"SSLv6\",\"FD00::2\",8443,50000,0\r\n"
+				   "+CIPSTATE:2,\"UDPv6\",\"FD00::3\",7100,50000,0\r\n"
+				   "+CIPSTATE:3,\"TCP\",\"10.0.2.2\",7000,50000,0\r\n\r\nOK\r\n");
+	chunk(w, "AT+CIPDINFO=1\r\n");
+	arrive(w, 1, "hi", 2);
+	assert_string_equal(drain(w), "\r\n+IPD,1,2,\"FD00::2\",8443:hi\r\n");
+	for (int net = 1; net <= 3; net++) {
+		snprintf(line, sizeof(line), "AT+CIPDOMAIN=\"x.test\",%d\r\n", net);
+		EXPECT(line, "");
+		assert_int_equal(w->family, net);
+		sim_core_on_resolved(w->core, w->now, 0, 0, net == 2 ? "10.0.2.2" : "fd00::2");
+		assert_string_equal(drain(w), net == 2 ? "+CIPDOMAIN:\"10.0.2.2\"\r\n\r\nOK\r\n" :
+						       "+CIPDOMAIN:\"FD00::2\"\r\n\r\nOK\r\n");
+	}
+	EXPECT("AT+CIPDOMAIN=\"10.0.2.2\",3\r\n", "\r\nERROR\r\n");
+	EXPECT("AT+CIPDOMAIN=\"fd00::2\",2\r\n", "\r\nERROR\r\n");
+	for (size_t i = 0; i < sizeof(text) / sizeof(text[0]); i++) {
+		snprintf(line, sizeof(line), "AT+CIPDOMAIN=\"%s\",3\r\n", text[i].in);
+		snprintf(want, sizeof(want), "+CIPDOMAIN:\"%s\"\r\n\r\nOK\r\n", text[i].out);
+		EXPECT(line, want);
+	}
+	/* It is saved, and a name is then any of the two, in SNTP as well. */
+	sim_core_reset(w->core, w->now, false);
+	pass(w, 1000);
+	assert_non_null(strstr(drain(w), "WIFI GOT IP\r\nWIFI GOT IPv6 LL\r\nWIFI GOT IPv6 GL\r\n"));
+	chunk(w, "ATE0\r\n");
+	EXPECT("AT+CIPV6?\r\n", "+CIPV6:1\r\n\r\nOK\r\n");
+	chunk(w, "AT+CIPV6=0\r\n");
+	EXPECT("AT+CIPSTART=\"TCPv6\",\"fd00::2\",7000\r\n", "\r\nERROR\r\n");
+	chunk(w, "AT+CIPDOMAIN=\"x.test\"\r\n");
+	assert_int_equal(w->family, SIM_V4);
+}
+
 static void test_profiles(void **state)
 {
 	static const struct {
@@ -895,6 +1004,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_names, joined, teardown),
 		cmocka_unit_test_setup_teardown(test_reset, joined, teardown),
 		cmocka_unit_test_setup_teardown(test_wifi, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_ipv6, joined, teardown),
 		cmocka_unit_test_setup_teardown(test_profiles, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_newest, joined, teardown),
 		cmocka_unit_test_setup_teardown(test_faults, joined, teardown),

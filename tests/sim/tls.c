@@ -3,7 +3,6 @@
 #include "tls.h"
 #include "net.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
@@ -130,13 +129,14 @@ static bool name_fits(const char *pattern, size_t len, const char *name)
 static bool cert_fits(X509 *cert, const char *name)
 {
 	GENERAL_NAMES *sans = X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
-	struct in_addr ip;
-	bool is_ip = inet_pton(AF_INET, name, &ip) == 1, fits = false;
+	ASN1_OCTET_STRING *ip = a2i_IPADDRESS(name);
+	bool fits = false;
 	X509_NAME *subject = X509_get_subject_name(cert);
 	char cn[256];
 	int len;
 
 	if (!sans) {
+		ASN1_OCTET_STRING_free(ip);
 		len = X509_NAME_get_text_by_NID(subject, NID_commonName, cn, sizeof(cn));
 		return len > 0 && name_fits(cn, len, name);
 	}
@@ -146,9 +146,10 @@ static bool cert_fits(X509 *cert, const char *name)
 		if (g->type == GEN_DNS)
 			fits = name_fits((const char *)ASN1_STRING_get0_data(g->d.dNSName),
 					 ASN1_STRING_length(g->d.dNSName), name);
-		else if (g->type == GEN_IPADD && is_ip && ASN1_STRING_length(g->d.iPAddress) == 4)
-			fits = !memcmp(ASN1_STRING_get0_data(g->d.iPAddress), &ip, 4);
+		else if (g->type == GEN_IPADD && ip)
+			fits = !ASN1_OCTET_STRING_cmp(g->d.iPAddress, ip);
 	}
+	ASN1_OCTET_STRING_free(ip);
 	GENERAL_NAMES_free(sans);
 	return fits;
 }
