@@ -42,6 +42,17 @@ void at_line_int(struct at_line *line, long value)
 	line_put(line, digits, (size_t)n);
 }
 
+void at_line_word(struct at_line *line, const char *word)
+{
+	line_separator(line);
+	line_put(line, word, strlen(word));
+}
+
+void at_line_empty(struct at_line *line)
+{
+	line_separator(line);
+}
+
 void at_line_string(struct at_line *line, const char *value)
 {
 	line_separator(line);

@@ -2,7 +2,9 @@
 /* Reply lines of commands -> typed values. */
 #include "at/reply.h"
 
+#include <arpa/inet.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "at/report.h"
@@ -110,4 +112,41 @@ bool at_reply_link(const char *text, size_t len, const char *prefix, int *link)
 		return false;
 	*link = (int)number;
 	return true;
+}
+
+bool at_reply_domain(const char *text, size_t len, char *address, size_t size)
+{
+	struct at_scan s = at_scan_at(text, len, 0);
+	unsigned char binary[sizeof(struct in6_addr)];
+	char found[INET6_ADDRSTRLEN];
+
+	if (!at_scan_literal(&s, "+CIPDOMAIN:") || !at_scan_string(&s, found, sizeof(found)) ||
+	    !at_scan_end(&s) || strlen(found) >= size)
+		return false;
+	if (inet_pton(AF_INET, found, binary) != 1 && inet_pton(AF_INET6, found, binary) != 1)
+		return false;
+	strcpy(address, found);
+	return true;
+}
+
+bool at_reply_hex(const char *text, size_t len, const char *prefix, long *ret)
+{
+	struct at_scan s = at_scan_at(text, len, 0);
+	size_t digits;
+
+	if (!at_scan_literal(&s, prefix) || !at_scan_literal(&s, "0x"))
+		return false;
+	digits = strspn(text + s.pos, "0123456789abcdefABCDEF");
+	if (digits == 0 || digits > 8 || s.pos + digits != len)
+		return false;
+	*ret = strtol(text + s.pos, NULL, 16);
+	return true;
+}
+
+bool at_reply_free_heap(const char *text, size_t len, long *ret)
+{
+	struct at_scan s = at_scan_at(text, len, 0);
+
+	return at_scan_literal(&s, "+SYSRAM:") && at_scan_number(&s, ret) &&
+	       (at_scan_end(&s) || at_scan_peek(&s, ','));
 }

@@ -34,3 +34,9 @@ bool at_reply_mfg_entry(const char *text, size_t len, char key[AT_NVS_NAME_MAX +
 bool at_reply_number(const char *text, size_t len, const char *prefix, long *ret);
 /* `+CIPSSLCALPN:<link>,...` and its like: the link */
 bool at_reply_link(const char *text, size_t len, const char *prefix, int *link);
+/* `+CIPDOMAIN:"192.0.2.7"`: an address of either family */
+bool at_reply_domain(const char *text, size_t len, char *address, size_t size);
+/* `<prefix>0x<hex>`, as "+ERRNO:0x2700" */
+bool at_reply_hex(const char *text, size_t len, const char *prefix, long *ret);
+/* `+SYSRAM:<free>,<least so far>`: the first */
+bool at_reply_free_heap(const char *text, size_t len, long *ret);

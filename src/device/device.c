@@ -11,6 +11,9 @@
 #include "device/internal.h"
 #include "util/log.h"
 
+/* A link that has not moved for so long is idle: what holds the channel up does not delay it. */
+#define DEVICE_QUIET (1 * TIMERS_S)
+
 static void device_cmd_done(struct chan_cmd *cmd, enum chan_result result)
 {
 	struct device *dev = device_of_cmd(cmd);
@@ -59,6 +62,8 @@ void device_wait(struct device *dev, uint64_t delay, void (*fn)(struct timer *ti
 static void device_report_ready(struct device *dev)
 {
 	dev->fresh = true;
+	for (int i = 0; i < AT_LINKS; i++)
+		dev->links[i].left = 0;
 	if (dev->state == DEVICE_ABSENT)
 		return;
 	dev->booted = true;
@@ -158,6 +163,10 @@ void device_feed(struct device *dev, const uint8_t *data, size_t len)
 		chan_feed(&dev->chan, data, len);
 }
 
+void device_link_freed(struct device *dev)
+{
+}
+
 void device_watch(struct device *dev, struct device_watch *watch)
 {
 	list_append(&dev->watches, &watch->node);
@@ -180,6 +189,20 @@ void device_notify_room(struct device *dev)
 	}
 }
 
+bool device_is_quiet(const struct device *dev, const struct link *except)
+{
+	for (int i = 0; i < AT_LINKS; i++) {
+		const struct link *link = &dev->links[i];
+
+		if (link == except || link->state == LINK_FREE)
+			continue;
+		if (link->state != LINK_OPEN || link->tx_len > 0 ||
+		    dev->timers->now - link->moved < DEVICE_QUIET)
+			return false;
+	}
+	return true;
+}
+
 struct link *device_free_link(struct device *dev)
 {
 	struct link *found = NULL;
@@ -189,6 +212,9 @@ struct link *device_free_link(struct device *dev)
 	for (int i = 0; i < AT_LINKS; i++) {
 		enum link_state state = dev->links[i].state;
 
+		/* One that has failed and waits for a quiet moment stands in nobody's way. */
+		if (dev->links[i].diagnosing && !dev->links[i].running)
+			continue;
 		/* A handshake blocks the channel: the next one would only wait in it. */
 		if (state == LINK_SETTING || state == LINK_CONNECTING ||
 		    (state == LINK_CLOSING && dev->links[i].running && !dev->links[i].connected))

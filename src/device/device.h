@@ -41,6 +41,10 @@ enum device_feature {
 	DEVICE_HAS_CIPRECVTYPE = 1 << 5,
 	DEVICE_HAS_CIPRECVMODE = 1 << 6,
 	DEVICE_HAS_CIPDOMAIN = 1 << 7,
+	DEVICE_HAS_CIPSSLCCIPHER = 1 << 8,
+	/* CIPSTART's last argument came with it, in v4.1 (field notes 1.2). */
+	DEVICE_HAS_CIPSTART_TIMEOUT = DEVICE_HAS_CIPSSLCCIPHER,
+	DEVICE_HAS_CIPCONNPERSIST = 1 << 9,
 };
 
 struct device_ops {

@@ -72,14 +72,35 @@ void link_report_closed(struct link *link);
 void link_ipd(struct link *link, const uint8_t *data, size_t len);
 void device_receive_update(struct device *dev);
 
-/* link.c, for link-diagnose.c: tells the user and closes; runs link->cmd; makes a line of @name and
- * the link's number */
+/* link.c, for link-diagnose.c */
+/* Tells the user and closes. */
 void link_abort(struct link *link, enum link_end end);
+/* The same, but if Wi-Fi is gone that is the reason. */
+void link_fail(struct link *link, enum link_end end);
+/* Runs link->cmd, whose line was made and ended. */
 void link_run(struct link *link, enum chan_lane lane, uint64_t timeout,
 	      void (*done)(struct chan_cmd *cmd, enum chan_result result));
+/* link->timer with @fn as its end. */
+void link_wait(struct link *link, uint64_t delay, void (*fn)(struct timer *timer));
 /* The link of an ended command, first thing in done(). */
 struct link *link_of_cmd(struct chan_cmd *cmd);
+/* Start the line of a plain command: without, and with the link's number. */
+void link_begin(struct link *link, const char *name);
 void link_plain(struct link *link, const char *name);
+/* AT+CIPDOMAIN for the target's host, AT+CIPSTART for the target, both without their end. */
+void link_domain_line(struct link *link);
+void link_start_line(struct link *link, bool tls, unsigned int timeout);
 
 /* link-diagnose.c: CIPSTART has failed; ends in link_abort() with the reason. */
 void diagnose_start(struct link *link);
+
+/* Nothing moves and nobody connects on the other links: a command that takes its time harms nobody. */
+bool device_is_quiet(const struct device *dev, const struct link *except);
+/* A link has become free: what only it was using may go. */
+void device_link_freed(struct device *dev);
+
+/*
+ * 2026-01-01: the host's clock cannot be before the time this was written. A host without a battery
+ * clock starts there or at 1970, and its chip would accept what has expired.
+ */
+#define CLOCK_EARLIEST 1767225600

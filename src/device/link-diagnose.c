@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Why a connection failed. The firmware says ERROR and no more (protocol fact 6), so: it took as long
- * as a server that does not answer; or the name cannot be looked up; or a plain TCP connection fails
- * too; or it is TLS. The TCP connection sends no byte and is closed at once.
+ * Why a connection failed. The firmware says ERROR and no more (protocol fact 6), so the chip is asked
+ * one thing after the other, until one of them explains it: its memory, its clock, the name, and
+ * whether a plain TCP connection works, which sends no byte and is closed at once. If all is well so
+ * far it is TLS, and then what the chip holds is compared with what it should hold.
+ *
+ * Some of that blocks the chip's command channel, so it is done only while nothing else moves; if
+ * that moment does not come soon, the failure stays unexplained.
  */
 #include <arpa/inet.h>
 
@@ -11,8 +15,32 @@
 
 /* The firmware waits 10 s for a server that is silent (capture 46). */
 #define DIAGNOSE_SILENCE (9 * TIMERS_S)
+/* It was told how long to wait, and its clock is not ours. */
+#define DIAGNOSE_EARLY (500 * TIMERS_MS)
 #define DIAGNOSE_TIMEOUT_DNS (30 * TIMERS_S)
 #define DIAGNOSE_TIMEOUT_TCP (75 * TIMERS_S)
+/* s that the TCP connection may take, where the firmware takes such a time. */
+#define DIAGNOSE_TCP 3
+/* How long a quiet moment is waited for, and how often it is looked for. */
+#define DIAGNOSE_PATIENCE (2 * TIMERS_S)
+#define DIAGNOSE_LOOK (100 * TIMERS_MS)
+/* Bytes of heap below which a handshake does not work: its peak is 30 to 40 KB (field notes 3). */
+#define DIAGNOSE_HEAP 40000
+/* s that the chip's clock may differ from the host's. */
+#define DIAGNOSE_CLOCK 300
+
+/* +ERRNO (v5.0): mbedTLS's code for want of memory (field notes 1.3). */
+#define ERRNO_ALLOC 0x7f00
+
+enum diagnose_step {
+	DIAGNOSE_RAM,
+	DIAGNOSE_TIME,
+	DIAGNOSE_NAME,
+	DIAGNOSE_CONNECT,
+	DIAGNOSE_MATERIAL,
+};
+
+static void diagnose_step(struct link *link);
 
 static bool is_address(const char *host)
 {
@@ -21,58 +49,167 @@ static bool is_address(const char *host)
 	return inet_pton(AF_INET, host, buf) == 1 || inet_pton(AF_INET6, host, buf) == 1;
 }
 
-static void diagnose_tcp_done(struct chan_cmd *cmd, enum chan_result result)
+static void diagnose_next(struct link *link)
 {
-	struct link *link = link_of_cmd(cmd);
+	link->step++;
+	diagnose_step(link);
+}
 
-	if (result == CHAN_E_RESET || result == CHAN_E_TIMEOUT)
-		return; /* link_reset() follows */
-	if (result != CHAN_OK)
+/* ---- answers ---- */
+
+static void diagnose_ram_line(struct chan_cmd *cmd, const char *text, size_t len)
+{
+	at_reply_free_heap(text, len, &container_of(cmd, struct link, cmd)->answer);
+}
+
+static void diagnose_time_line(struct chan_cmd *cmd, const char *text, size_t len)
+{
+	at_reply_number(text, len, "+SYSTIMESTAMP:", &container_of(cmd, struct link, cmd)->answer);
+}
+
+static bool clock_is_wrong(const struct device *dev, long chip)
+{
+	time_t host = dev->ops->wallclock(dev->userdata);
+
+	if (chip < CLOCK_EARLIEST)
+		return true;
+	if (dev->settings->time != CONFIG_TIME_HOST || host < CLOCK_EARLIEST)
+		return false;
+	return chip < host - DIAGNOSE_CLOCK || chip > host + DIAGNOSE_CLOCK;
+}
+
+/* What the answer to the present step means; LINK_END_UNEXPLAINED: nothing, go on. */
+static enum link_end diagnose_verdict(struct link *link, enum chan_result result)
+{
+	struct device *dev = link->dev;
+	uint64_t took = dev->timers->now - link->started;
+
+	switch ((enum diagnose_step)link->step) {
+	case DIAGNOSE_RAM:
+		return link->answer >= 0 && link->answer < DIAGNOSE_HEAP ? LINK_END_MEMORY
+									 : LINK_END_UNEXPLAINED;
+	case DIAGNOSE_TIME:
+		if (link->answer < 0 || !clock_is_wrong(dev, link->answer))
+			return LINK_END_UNEXPLAINED;
+		return LINK_END_CLOCK;
+	case DIAGNOSE_NAME:
+		return result != CHAN_OK ? LINK_END_NO_HOST : LINK_END_UNEXPLAINED;
+	case DIAGNOSE_CONNECT:
+		if (result == CHAN_OK)
+			return LINK_END_UNEXPLAINED;
 		link->closed = true;
-	link_abort(link, result == CHAN_OK ? LINK_END_TLS : LINK_END_NO_TCP);
+		return took >= DIAGNOSE_TCP * TIMERS_S - DIAGNOSE_EARLY ? LINK_END_TIMEOUT
+									: LINK_END_REFUSED;
+	case DIAGNOSE_MATERIAL:
+		break;
+	}
+	return LINK_END_UNEXPLAINED;
 }
 
-static void diagnose_tcp(struct link *link)
-{
-	link->closed = false;
-	link_plain(link, "AT+CIPSTART");
-	at_line_string(&link->cmd.line, "TCP");
-	at_line_string(&link->cmd.line, link->target.host);
-	at_line_int(&link->cmd.line, (long)link->target.port);
-	at_line_end(&link->cmd.line); /* shorter than the one with "SSL", or as long */
-	link_run(link, CHAN_CONTROL, DIAGNOSE_TIMEOUT_TCP, diagnose_tcp_done);
-}
-
-static void diagnose_dns_done(struct chan_cmd *cmd, enum chan_result result)
+static void diagnose_done(struct chan_cmd *cmd, enum chan_result result)
 {
 	struct link *link = link_of_cmd(cmd);
+	enum link_end end;
 
 	if (result == CHAN_E_RESET || result == CHAN_E_TIMEOUT)
 		return; /* link_reset() follows */
-	if (result != CHAN_OK || !link->ops)
-		link_abort(link, LINK_END_NO_HOST);
-	else
-		diagnose_tcp(link);
+	end = diagnose_verdict(link, result);
+	if (end != LINK_END_UNEXPLAINED || !link->ops) {
+		struct device *dev = link->dev;
+
+		link_fail(link, end);
+		if (end == LINK_END_CLOCK)
+			device_sync_clock(dev);
+		return;
+	}
+	diagnose_next(link);
+}
+
+/* ---- questions ---- */
+
+static void diagnose_ask(struct link *link, uint64_t timeout)
+{
+	link->answer = -1;
+	at_line_end(&link->cmd.line); /* none is longer than those that were sent before */
+	link_run(link, CHAN_CONTROL, timeout, diagnose_done);
+}
+
+static void diagnose_step(struct link *link)
+{
+	const struct device *dev = link->dev;
+	bool named = !is_address(link->target.host) && link->address[0] == '\0';
+
+	switch ((enum diagnose_step)link->step) {
+	case DIAGNOSE_RAM:
+		link_begin(link, "AT+SYSRAM?");
+		link->cmd.on_line = diagnose_ram_line;
+		diagnose_ask(link, DEVICE_TIMEOUT);
+		return;
+	case DIAGNOSE_TIME:
+		link_begin(link, "AT+SYSTIMESTAMP?");
+		link->cmd.on_line = diagnose_time_line;
+		diagnose_ask(link, DEVICE_TIMEOUT);
+		return;
+	case DIAGNOSE_NAME:
+		if (!named || !(dev->features & DEVICE_HAS_CIPDOMAIN)) {
+			diagnose_next(link);
+			return;
+		}
+		link_domain_line(link);
+		diagnose_ask(link, DIAGNOSE_TIMEOUT_DNS);
+		return;
+	case DIAGNOSE_CONNECT:
+		link->closed = false;
+		link->connected = false;
+		link->started = dev->timers->now;
+		link_start_line(link, false, DIAGNOSE_TCP);
+		diagnose_ask(link, DIAGNOSE_TIMEOUT_TCP);
+		return;
+	case DIAGNOSE_MATERIAL:
+		link_fail(link, LINK_END_TLS);
+		return;
+	}
+}
+
+/* ---- when ---- */
+
+static void diagnose_look(struct timer *timer)
+{
+	struct link *link = container_of(timer, struct link, timer);
+	enum link_probe probe = link->ops->may_probe(link->user);
+
+	if (probe == LINK_PROBE_YES && !device_is_quiet(link->dev, link))
+		probe = LINK_PROBE_LATER;
+	if (probe == LINK_PROBE_LATER &&
+	    link->dev->timers->now - link->started < DIAGNOSE_PATIENCE) {
+		link_wait(link, DIAGNOSE_LOOK, diagnose_look);
+		return;
+	}
+	if (probe != LINK_PROBE_YES) {
+		link_fail(link, LINK_END_UNEXPLAINED);
+		return;
+	}
+	link->step = DIAGNOSE_RAM;
+	diagnose_step(link);
 }
 
 void diagnose_start(struct link *link)
 {
-	struct device *dev = link->dev;
+	uint64_t took = link->dev->timers->now - link->started, silence = DIAGNOSE_SILENCE;
 
+	if (link->target.timeout > 0 && (link->dev->features & DEVICE_HAS_CIPSTART_TIMEOUT))
+		silence = link->target.timeout * TIMERS_S - DIAGNOSE_EARLY;
+	if (silence > DIAGNOSE_SILENCE)
+		silence = DIAGNOSE_SILENCE;
+	if (took >= silence) {
+		link_fail(link, LINK_END_TIMEOUT);
+		return;
+	}
+	if (link->error_number == ERRNO_ALLOC) {
+		link_fail(link, LINK_END_MEMORY);
+		return;
+	}
 	link->diagnosing = true;
-	link->connected = false;
-	if (dev->timers->now - link->started >= DIAGNOSE_SILENCE) {
-		link_abort(link, LINK_END_TIMEOUT);
-		return;
-	}
-	if (is_address(link->target.host) || !(dev->features & DEVICE_HAS_CIPDOMAIN)) {
-		diagnose_tcp(link);
-		return;
-	}
-	link->cmd.kind = CHAN_PLAIN;
-	link->cmd.payload = NULL;
-	at_line_begin(&link->cmd.line, "AT+CIPDOMAIN");
-	at_line_string(&link->cmd.line, link->target.host);
-	at_line_end(&link->cmd.line); /* shorter than CIPSTART's */
-	link_run(link, CHAN_CONTROL, DIAGNOSE_TIMEOUT_DNS, diagnose_dns_done);
+	link->started = link->dev->timers->now;
+	diagnose_look(&link->timer);
 }

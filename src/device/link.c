@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,6 +17,9 @@
  * all (field notes 2.2); until then the command channel is blocked and nothing can be done about it.
  */
 #define LINK_TIMEOUT_START (75 * TIMERS_S)
+/* Where CIPSTART was told how long it may take: what it may be late. */
+#define LINK_TIMEOUT_MARGIN (5 * TIMERS_S)
+#define LINK_TIMEOUT_RESOLVE (30 * TIMERS_S)
 /* From the receipt of a block to its verdict: a server that does not read holds the chip up. */
 #define LINK_TIMEOUT_SEND (60 * TIMERS_S)
 #define LINK_TIMEOUT_CLOSE (10 * TIMERS_S)
@@ -28,34 +32,38 @@ static void link_submit_block(struct link *link);
 static void link_finish(struct link *link);
 static void link_step(struct link *link);
 
+static const struct {
+	const char *reason, *text;
+} link_ends[] = {
+	[LINK_END_PEER] = { NULL, "closed by the server" },
+	[LINK_END_NO_HOST] = { "no-such-host", "no such host" },
+	[LINK_END_REFUSED] = { "refused", "connection refused, or the server cannot be reached" },
+	[LINK_END_TIMEOUT] = { "timeout", "the server did not answer in time" },
+	[LINK_END_TLS] = { "not-trusted-or-handshake-failed",
+			   "the TLS handshake failed: the server's certificate or name is not what "
+			   "the tunnel trusts, it does not accept ours, or it has no TLS 1.2" },
+	[LINK_END_NO_MATERIAL] = { "no-material",
+				   "the certificates, keys or PSK that it needs are not there" },
+	[LINK_END_CLOCK] = { "clock-not-set", "the chip's clock is wrong" },
+	[LINK_END_MEMORY] = { "out-of-memory",
+			      "the chip has too little memory for another TLS connection" },
+	[LINK_END_WIFI] = { "wifi-down", "the chip has lost its Wi-Fi network" },
+	[LINK_END_RESET] = { "chip-reset", "the chip was reset or lost" },
+	[LINK_END_SETTINGS] = { "unexplained", "the chip refused the TLS settings" },
+	[LINK_END_UNEXPLAINED] = { "unexplained", "the chip could not connect" },
+	[LINK_END_VOID] = { "not-trusted-or-handshake-failed", "closed while it was being set up" },
+	[LINK_END_SEND] = { NULL, "a send failed or is in doubt" },
+	[LINK_END_FLOW] = { NULL, "the chip refused to change the receive type" },
+};
+
 const char *link_end_text(enum link_end end)
 {
-	switch (end) {
-	case LINK_END_PEER:
-		return "closed by the server";
-	case LINK_END_SETTINGS:
-		return "the chip refused the TLS settings";
-	case LINK_END_REFUSED:
-		return "the chip could not connect";
-	case LINK_END_NO_HOST:
-		return "no such host";
-	case LINK_END_TIMEOUT:
-		return "the server did not answer in time";
-	case LINK_END_NO_TCP:
-		return "connection refused, or the server cannot be reached";
-	case LINK_END_TLS:
-		return "the TLS handshake failed: the server's certificate or name is not what the "
-		       "tunnel trusts, it does not accept ours, or it has no TLS 1.2";
-	case LINK_END_VOID:
-		return "closed while it was being set up";
-	case LINK_END_SEND:
-		return "a send failed or is in doubt";
-	case LINK_END_FLOW:
-		return "the chip refused to change the receive type";
-	case LINK_END_RESET:
-		return "the chip was reset or lost";
-	}
-	return "?";
+	return link_ends[end].text;
+}
+
+const char *link_end_reason(enum link_end end)
+{
+	return link_ends[end].reason;
 }
 
 size_t link_block_len(const uint8_t *data, size_t len)
@@ -90,8 +98,13 @@ static void link_become_free(struct link *link)
 	link->tx = NULL;
 	link->tx_len = 0;
 	link->want_passive = false;
+	link->diagnosing = false;
+	/* What an established link had is forgotten when it closes (capture 44). */
+	if (link->established)
+		link->left &= ~(unsigned int)(LINK_LEFT_ALPN | LINK_LEFT_PSK);
 	link_enter_state(link, LINK_FREE);
 	device_receive_update(link->dev);
+	device_link_freed(link->dev);
 	device_notify_room(link->dev);
 }
 
@@ -128,12 +141,26 @@ struct link *link_of_cmd(struct chan_cmd *cmd)
 	return link;
 }
 
-void link_plain(struct link *link, const char *name)
+void link_begin(struct link *link, const char *name)
 {
 	link->cmd.kind = CHAN_PLAIN;
+	link->cmd.secret = false;
 	link->cmd.payload = NULL;
+	link->cmd.on_line = NULL;
+	link->cmd.on_data = NULL;
 	at_line_begin(&link->cmd.line, name);
+}
+
+void link_plain(struct link *link, const char *name)
+{
+	link_begin(link, name);
 	at_line_int(&link->cmd.line, link->id);
+}
+
+void link_wait(struct link *link, uint64_t delay, void (*fn)(struct timer *timer))
+{
+	link->timer.fn = fn;
+	timer_arm(&link->timer, delay);
 }
 
 /* ---- closing ---- */
@@ -153,7 +180,7 @@ static void link_close_done(struct chan_cmd *cmd, enum chan_result result)
 	if (link->closed || !link->connected || result == CHAN_E_ERROR)
 		link_become_free(link);
 	else
-		timer_arm(&link->timer, LINK_LATE_CLOSED);
+		link_wait(link, LINK_LATE_CLOSED, link_late_closed_over);
 }
 
 static void link_finish(struct link *link)
@@ -172,6 +199,9 @@ void link_close(struct link *link)
 	if (!link->ops)
 		return;
 	link->ops = NULL;
+	/* Nobody wants to know any more. */
+	if (link->diagnosing)
+		timer_cancel(&link->timer);
 	if (link->state == LINK_SETTING && !link->running) {
 		link_become_free(link);
 		return;
@@ -182,11 +212,23 @@ void link_close(struct link *link)
 /* ---- connecting ---- */
 
 enum link_step {
+	LINK_STEP_RESOLVE,
 	LINK_STEP_CONF,
+	LINK_STEP_ALPN,
+	LINK_STEP_PSK,
+	LINK_STEP_CIPHERS,
 	LINK_STEP_SNI,
 	LINK_STEP_CN,
 	LINK_STEP_START,
 };
+
+void link_fail(struct link *link, enum link_end end)
+{
+	/* Reports of Wi-Fi come by themselves, and explain everything. */
+	if (link->dev->wifi_lost && end != LINK_END_NO_MATERIAL)
+		end = LINK_END_WIFI;
+	link_abort(link, end);
+}
 
 static void link_start_done(struct chan_cmd *cmd, enum chan_result result)
 {
@@ -197,12 +239,13 @@ static void link_start_done(struct chan_cmd *cmd, enum chan_result result)
 	if (result != CHAN_OK) {
 		/* There is nothing to close; a CLOSED that comes all the same is ignored when free. */
 		link->closed = true;
-		if (link->ops && link->target.diagnose)
+		if (link->ops && !link->dev->wifi_lost)
 			diagnose_start(link);
 		else
-			link_abort(link, LINK_END_REFUSED);
+			link_fail(link, LINK_END_UNEXPLAINED);
 		return;
 	}
+	link->established = true;
 	/*
 	 * A link that closed again before this OK: whose CLOSED it was cannot be told, and with it
 	 * the trust settings were forgotten (protocol facts 3, 4).
@@ -217,9 +260,17 @@ static void link_start_done(struct chan_cmd *cmd, enum chan_result result)
 		return;
 	}
 	link_enter_state(link, LINK_OPEN);
+	link->moved = link->dev->timers->now;
 	link->ops->opened(link->user);
 	/* A handshake blocks the channel; the next one may begin. */
 	device_notify_room(link->dev);
+}
+
+/* An attempt that ends before CIPSTART: there is nothing to close. */
+static void link_give_up(struct link *link, enum link_end end)
+{
+	link_end_user(link, end);
+	link_become_free(link);
 }
 
 static void link_setting_done(struct chan_cmd *cmd, enum chan_result result)
@@ -229,15 +280,14 @@ static void link_setting_done(struct chan_cmd *cmd, enum chan_result result)
 	if (result == CHAN_E_RESET || result == CHAN_E_TIMEOUT)
 		return; /* link_reset() follows */
 	if (link->closed || !link->ops) {
-		link_end_user(link, LINK_END_VOID);
-		link_become_free(link);
+		link_give_up(link, LINK_END_VOID);
 		return;
 	}
 	if (result != CHAN_OK) {
 		if (link->step == LINK_STEP_CONF)
 			link->conf_auth = CONF_UNKNOWN;
-		link_end_user(link, LINK_END_SETTINGS);
-		link_become_free(link);
+		link_give_up(link, link->step == LINK_STEP_RESOLVE ? LINK_END_NO_HOST
+								   : LINK_END_SETTINGS);
 		return;
 	}
 	if (link->step == LINK_STEP_CONF) {
@@ -245,8 +295,60 @@ static void link_setting_done(struct chan_cmd *cmd, enum chan_result result)
 		link->conf_pki = link->target.pki;
 		link->conf_ca = link->target.ca;
 	}
+	if (link->step == LINK_STEP_RESOLVE && link->address[0] == '\0') {
+		link_give_up(link, LINK_END_NO_HOST);
+		return;
+	}
 	link->step++;
 	link_step(link);
+}
+
+static bool link_host_is_long(const struct link *link)
+{
+	return strlen(link->target.host) > CONFIG_SERVER_NAME_MAX;
+}
+
+static bool link_wants_ipv6(const struct link *link)
+{
+	return link->target.family == CONFIG_FAMILY_IPV6 ||
+	       (link->target.family == CONFIG_FAMILY_AUTO && strchr(link->target.host, ':'));
+}
+
+static void link_address_line(struct chan_cmd *cmd, const char *text, size_t len)
+{
+	struct link *link = container_of(cmd, struct link, cmd);
+
+	/* There may be several: the first one (AT+CIPDOMAIN of v5.0). */
+	if (link->address[0] == '\0')
+		at_reply_domain(text, len, link->address, sizeof(link->address));
+}
+
+/* 3 is IPv6 only, 1 prefers IPv4; firmware before v4.1 takes no other argument (field notes 1.2). */
+void link_domain_line(struct link *link)
+{
+	link_begin(link, "AT+CIPDOMAIN");
+	at_line_string(&link->cmd.line, link->target.host);
+	if (link_wants_ipv6(link))
+		at_line_int(&link->cmd.line, 3);
+}
+
+void link_start_line(struct link *link, bool tls, unsigned int timeout)
+{
+	const struct link_target *t = &link->target;
+	const char *type = tls ? "SSL" : "TCP";
+
+	if (link_wants_ipv6(link))
+		type = tls ? "SSLv6" : "TCPv6";
+	link_plain(link, "AT+CIPSTART");
+	at_line_string(&link->cmd.line, type);
+	at_line_string(&link->cmd.line, link->address[0] ? link->address : t->host);
+	at_line_int(&link->cmd.line, (long)t->port);
+	/* Left out, it would be that of the last connection (ESP-AT documentation). */
+	at_line_int(&link->cmd.line, (long)t->keep_alive);
+	if (timeout > 0 && (link->dev->features & DEVICE_HAS_CIPSTART_TIMEOUT)) {
+		at_line_empty(&link->cmd.line); /* the local address */
+		at_line_int(&link->cmd.line, (long)timeout * 1000);
+	}
 }
 
 /* All three modes but 0 need both numbers (capture 40), whichever of them matters. */
@@ -268,50 +370,180 @@ static bool link_conf_is_set(const struct link *link)
 	       link->conf_ca == link->target.ca;
 }
 
-/* The line of a step; false if this step is not needed. */
-static bool link_step_line(struct link *link)
+/* With none the count 0 clears what an attempt that failed has left (capture 40). */
+static void link_alpn_line(struct link *link)
+{
+	const struct config_strings *alpn = link->target.alpn;
+
+	link_plain(link, "AT+CIPSSLCALPN");
+	at_line_int(&link->cmd.line, alpn ? (long)alpn->n : 0);
+	for (size_t i = 0; alpn && i < alpn->n; i++)
+		at_line_string(&link->cmd.line, alpn->items[i]);
+}
+
+static void link_ciphers_line(struct link *link)
+{
+	char number[8];
+
+	link_plain(link, "AT+CIPSSLCCIPHER");
+	at_line_int(&link->cmd.line, (long)link->target.n_ciphers);
+	for (size_t i = 0; i < link->target.n_ciphers; i++) {
+		snprintf(number, sizeof(number), "0x%04X", link->target.ciphers[i]);
+		at_line_word(&link->cmd.line, number);
+	}
+}
+
+/* The key is read when it is needed, and only then. Returns 0 or -errno. */
+static int link_psk_line(struct link *link)
+{
+	const struct config_psk *psk = link->target.psk;
+	struct device *dev = link->dev;
+	char key[2 * CONFIG_PSK_MAX + 1] = "";
+	int r = 0;
+
+	if (psk)
+		r = dev->ops->secret(dev->userdata, psk->file, key, sizeof(key));
+	if (r == 0 && psk && (key[0] == '\0' || (!psk->hex && strlen(key) > CONFIG_PSK_MAX)))
+		r = -EINVAL;
+	/* Empty strings clear it (capture 40). */
+	link_plain(link, psk && psk->hex ? "AT+CIPSSLCPSKHEX" : "AT+CIPSSLCPSK");
+	at_line_string(&link->cmd.line, key);
+	at_line_string(&link->cmd.line, psk ? psk->identity : "");
+	link->cmd.secret = true;
+	explicit_bzero(key, sizeof(key));
+	return r;
+}
+
+/* From v5.0 on, with AT+SYSLOG=1 (field notes 1.2). */
+static void link_errno_line(struct chan_cmd *cmd, const char *text, size_t len)
+{
+	at_reply_hex(text, len, "+ERRNO:", &container_of(cmd, struct link, cmd)->error_number);
+}
+
+/* A setting that is not made each time: one that is wanted, or that must go. */
+static bool link_step_is_due(const struct link *link)
 {
 	const struct link_target *t = &link->target;
 
 	switch ((enum link_step)link->step) {
+	case LINK_STEP_RESOLVE:
+		return link_host_is_long(link);
 	case LINK_STEP_CONF:
-		if (link_conf_is_set(link))
-			return false;
-		link_conf_line(link);
-		return true;
+		return !link_conf_is_set(link);
+	case LINK_STEP_ALPN:
+		return (t->alpn && t->alpn->n > 0) || (link->left & LINK_LEFT_ALPN);
+	case LINK_STEP_PSK:
+		return t->psk || (link->left & LINK_LEFT_PSK);
+	case LINK_STEP_CIPHERS:
+		return t->n_ciphers > 0 || (link->left & LINK_LEFT_CIPHERS);
 	case LINK_STEP_SNI:
-		link_plain(link, "AT+CIPSSLCSNI");
-		at_line_string(&link->cmd.line, t->server_name);
-		return true;
 	case LINK_STEP_CN:
-		/* The name that is checked is SNI, else CN: both, so that no old one is left (fact 2). */
-		link_plain(link, "AT+CIPSSLCCN");
-		at_line_string(&link->cmd.line, t->server_name);
-		return true;
 	case LINK_STEP_START:
-		link_plain(link, "AT+CIPSTART");
-		at_line_string(&link->cmd.line, "SSL");
-		at_line_string(&link->cmd.line, t->host);
-		at_line_int(&link->cmd.line, (long)t->port);
 		return true;
 	}
 	return false;
 }
 
+/* What stands on the chip once the step's command has been sent. */
+static void link_note_left(struct link *link, enum link_left what, bool wanted)
+{
+	if (wanted)
+		link->left |= what;
+	else
+		link->left &= ~(unsigned int)what;
+}
+
+/* The line of a step that is due. Returns 0 or -errno (a PSK that cannot be read). */
+static int link_step_line(struct link *link)
+{
+	const struct link_target *t = &link->target;
+
+	switch ((enum link_step)link->step) {
+	case LINK_STEP_RESOLVE:
+		link_domain_line(link);
+		link->cmd.on_line = link_address_line;
+		return 0;
+	case LINK_STEP_CONF:
+		link_conf_line(link);
+		return 0;
+	case LINK_STEP_ALPN:
+		link_alpn_line(link);
+		return 0;
+	case LINK_STEP_PSK:
+		return link_psk_line(link);
+	case LINK_STEP_CIPHERS:
+		link_ciphers_line(link);
+		return 0;
+	case LINK_STEP_SNI:
+		link_plain(link, "AT+CIPSSLCSNI");
+		at_line_string(&link->cmd.line, t->server_name);
+		return 0;
+	case LINK_STEP_CN:
+		/* The name that is checked is SNI, else CN: both, so that no old one is left (fact 2). */
+		link_plain(link, "AT+CIPSSLCCN");
+		at_line_string(&link->cmd.line, t->server_name);
+		return 0;
+	case LINK_STEP_START:
+		link_start_line(link, true, t->timeout);
+		link->cmd.on_line = link_errno_line;
+		return 0;
+	}
+	return 0;
+}
+
+static uint64_t link_step_timeout(const struct link *link)
+{
+	if (link->step == LINK_STEP_RESOLVE)
+		return LINK_TIMEOUT_RESOLVE;
+	if (link->step != LINK_STEP_START)
+		return DEVICE_TIMEOUT_FLASH;
+	/* Where the firmware keeps to a time, an answer that does not come is lost. */
+	if (link->target.timeout > 0 && (link->dev->features & DEVICE_HAS_CIPSTART_TIMEOUT))
+		return link->target.timeout * TIMERS_S + LINK_TIMEOUT_MARGIN;
+	return LINK_TIMEOUT_START;
+}
+
 static void link_step(struct link *link)
 {
 	bool start;
+	int r;
 
-	while (!link_step_line(link))
+	while (!link_step_is_due(link))
 		link->step++;
 	start = link->step == LINK_STEP_START;
-	at_line_end(&link->cmd.line); /* link_open() has tried them all */
+	r = link_step_line(link);
+	if (at_line_end(&link->cmd.line) < 0 || r < 0) {
+		/* Only a PSK's file can be it: link_open() has tried the others. */
+		at_line_wipe(&link->cmd.line);
+		link_give_up(link, LINK_END_NO_MATERIAL);
+		return;
+	}
+	if (link->step == LINK_STEP_ALPN)
+		link_note_left(link, LINK_LEFT_ALPN, link->target.alpn && link->target.alpn->n);
+	else if (link->step == LINK_STEP_PSK)
+		link_note_left(link, LINK_LEFT_PSK, link->target.psk);
+	else if (link->step == LINK_STEP_CIPHERS)
+		link_note_left(link, LINK_LEFT_CIPHERS, link->target.n_ciphers > 0);
 	if (start) {
 		link->started = link->dev->timers->now;
 		link_enter_state(link, LINK_CONNECTING);
 	}
-	link_run(link, CHAN_CONTROL, start ? LINK_TIMEOUT_START : DEVICE_TIMEOUT_FLASH,
+	link_run(link, CHAN_CONTROL, link_step_timeout(link),
 		 start ? link_start_done : link_setting_done);
+}
+
+/* Whether every command of @link's target can be expressed. Returns 0, -EINVAL or -E2BIG. */
+static int link_try_lines(struct link *link)
+{
+	int r = 0;
+
+	for (link->step = LINK_STEP_CONF; link->step <= LINK_STEP_START && r == 0; link->step++) {
+		if (link->step == LINK_STEP_PSK || !link_step_is_due(link))
+			continue;
+		link_step_line(link);
+		r = at_line_end(&link->cmd.line);
+	}
+	return r;
 }
 
 int link_open(struct link *link, const struct link_target *target, const struct link_ops *ops,
@@ -321,24 +553,25 @@ int link_open(struct link *link, const struct link_target *target, const struct 
 
 	assert(link->state == LINK_FREE && link->dev->state == DEVICE_READY);
 	link->target = *target;
-	for (link->step = LINK_STEP_CONF; link->step <= LINK_STEP_START; link->step++) {
-		if (!link_step_line(link))
-			continue;
-		r = at_line_end(&link->cmd.line);
-		if (r < 0)
-			return r;
-	}
+	link->address[0] = '\0';
+	r = link_try_lines(link);
+	if (r < 0)
+		return r;
+	if (target->n_ciphers > 0 && !(link->dev->features & DEVICE_HAS_CIPSSLCCIPHER))
+		return -EOPNOTSUPP;
 	link->tx = malloc(LINK_BLOCK_MAX);
 	if (!link->tx)
 		return -ENOMEM;
 	link->ops = ops;
 	link->user = user;
 	link->connected = false;
+	link->established = false;
 	link->closed = false;
 	link->diagnosing = false;
+	link->error_number = 0;
 	link->tx_len = 0;
 	link->tx_off = 0;
-	link->step = LINK_STEP_CONF;
+	link->step = LINK_STEP_RESOLVE;
 	link_enter_state(link, LINK_SETTING);
 	link_step(link);
 	return 0;
@@ -361,6 +594,7 @@ static void link_send_done(struct chan_cmd *cmd, enum chan_result result)
 		link_abort(link, link->closed ? LINK_END_PEER : LINK_END_SEND);
 		return;
 	}
+	link->moved = link->dev->timers->now;
 	link->tx_off += link->tx_block;
 	if (link->tx_off < link->tx_len) {
 		link_submit_block(link);
@@ -397,6 +631,7 @@ void link_tx_submit(struct link *link, size_t len)
 	assert(link->state == LINK_OPEN && link->tx_len == 0 && len > 0 && len <= LINK_BLOCK_MAX);
 	link->tx_len = len;
 	link->tx_off = 0;
+	link->moved = link->dev->timers->now;
 	link_submit_block(link);
 }
 
@@ -419,6 +654,7 @@ void link_ipd(struct link *link, const uint8_t *data, size_t len)
 	case LINK_CLOSING:
 		break;
 	}
+	link->moved = link->dev->timers->now;
 	if (!link->ops || link->diagnosing)
 		return;
 	if (data)
@@ -508,8 +744,9 @@ void link_hold(struct link *link, bool hold)
 
 void link_report_connect(struct link *link)
 {
-	if (link->state != LINK_CONNECTING &&
-	    !(link->state == LINK_CLOSING && link->step == LINK_STEP_START)) {
+	/* A CIPSTART of this link is under way, of its own or of the diagnosis. */
+	if (!link->running || (link->step != LINK_STEP_START && !link->diagnosing) ||
+	    (link->state != LINK_CONNECTING && link->state != LINK_CLOSING)) {
 		device_recover(link->dev, "a connection that nobody asked for");
 		return;
 	}
@@ -527,12 +764,15 @@ void link_report_closed(struct link *link)
 		return;
 	case LINK_OPEN:
 		link->closed = true;
-		/* A send under way ends with SEND FAIL (capture 30); what was received is whole. */
-		link_abort(link, LINK_END_PEER);
+		/*
+		 * A send under way ends with SEND FAIL (capture 30); what was received is whole,
+		 * unless it is Wi-Fi that has gone (protocol fact 23).
+		 */
+		link_fail(link, LINK_END_PEER);
 		return;
 	case LINK_CLOSING:
 		link->closed = true;
-		if (timer_armed(&link->timer))
+		if (timer_armed(&link->timer) && !link->diagnosing)
 			link_become_free(link);
 		return;
 	}
@@ -547,6 +787,7 @@ void link_reset(struct link *link)
 	link->want_passive = false;
 	link->passive = false;
 	link->conf_auth = CONF_UNKNOWN;
+	link->diagnosing = false;
 	if (link->state == LINK_FREE)
 		return;
 	free(link->tx);
@@ -561,7 +802,7 @@ int link_init(struct link *link, struct device *dev, int id)
 	link->dev = dev;
 	link->id = id;
 	link->conf_auth = CONF_UNKNOWN;
-	return timer_init(&link->timer, dev->timers, link_late_closed_over);
+	return timer_init(&link->timer, dev->timers, NULL);
 }
 
 void link_deinit(struct link *link)

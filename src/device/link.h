@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "chan/chan.h"
+#include "config/config.h"
 #include "util/timers.h"
 
 struct device;
@@ -38,30 +39,48 @@ enum link_auth {
 	LINK_AUTH_MUTUAL = 3,
 };
 
-/* Where to, and whom to trust. The strings must live until opened() or closed(). */
+/* Where to, and whom to trust. What it points to must live until opened() or closed(). */
 struct link_target {
 	const char *host;
 	unsigned int port;
 	const char *server_name; /* SNI, and in the verifying modes the name that is checked */
 	enum link_auth auth;
-	int pki;       /* slot of certificate and key, in the modes that show one */
-	int ca;        /* slot of the CA, in the modes that verify */
-	bool diagnose; /* after a failure, find out why: a look-up and one plain TCP connection */
+	int pki;                      /* slot of certificate and key, in the modes that show one */
+	int ca;                       /* slot of the CA, in the modes that verify */
+	const struct config_psk *psk; /* instead of certificates, in mode 0; NULL: none */
+	const struct config_strings *alpn; /* NULL: none */
+	const unsigned int *ciphers;       /* IANA numbers */
+	size_t n_ciphers;                  /* 0: as the firmware likes */
+	unsigned int keep_alive;           /* s; 0: none */
+	unsigned int timeout;              /* s that CIPSTART may take; 0: as the firmware likes */
+	enum config_family family;
 };
 
 /* Why a link has ended. */
 enum link_end {
-	LINK_END_PEER,     /* the server has closed it: all that it sent was delivered */
-	LINK_END_SETTINGS, /* the chip refused a trust setting */
-	LINK_END_REFUSED,  /* CIPSTART said ERROR, and it is not known why */
-	LINK_END_NO_HOST,  /* the chip cannot look the host up */
-	LINK_END_TIMEOUT,  /* the server did not answer */
-	LINK_END_NO_TCP,   /* nobody listens there, or it cannot be reached */
-	LINK_END_TLS,      /* TCP works: the handshake failed, or the server is not trusted */
-	LINK_END_VOID,     /* closed before it was open */
-	LINK_END_SEND,     /* a send failed or is in doubt */
-	LINK_END_FLOW,     /* the chip refused to change the receive type */
-	LINK_END_RESET,    /* the chip was reset or lost */
+	LINK_END_PEER, /* the server has closed it: all that it sent was delivered */
+	/* it was never open */
+	LINK_END_NO_HOST,     /* the chip cannot look the host up */
+	LINK_END_REFUSED,     /* nobody listens there, or it cannot be reached */
+	LINK_END_TIMEOUT,     /* the server did not answer */
+	LINK_END_TLS,         /* TCP works: the handshake failed, or the server is not trusted */
+	LINK_END_NO_MATERIAL, /* certificate, key or PSK are not where they should be */
+	LINK_END_CLOCK,       /* the chip's clock is wrong */
+	LINK_END_MEMORY,      /* the chip has too little memory for another TLS link */
+	LINK_END_WIFI,        /* also when it was open: Wi-Fi is gone */
+	LINK_END_RESET,       /* also when it was open: the chip was reset or lost */
+	LINK_END_SETTINGS,    /* the chip refused a trust setting */
+	LINK_END_UNEXPLAINED, /* the chip said ERROR, and why was not looked into */
+	LINK_END_VOID,        /* closed before it was open */
+	/* it was open */
+	LINK_END_SEND, /* a send failed or is in doubt */
+	LINK_END_FLOW, /* the chip refused to change the receive type */
+};
+
+enum link_probe {
+	LINK_PROBE_NO,
+	LINK_PROBE_LATER, /* it would hold somebody up now */
+	LINK_PROBE_YES,
 };
 
 struct link_ops {
@@ -71,9 +90,24 @@ struct link_ops {
 	void (*data_end)(void *user);
 	/* All that link_tx_submit() was given has gone; link_tx_buffer() has room again. */
 	void (*sent)(void *user);
+	/*
+	 * A connect has failed. May it be looked into, by commands that take their time and, if
+	 * nothing else explains it, by one plain TCP connection? LINK_PROBE_LATER: asked again soon.
+	 */
+	enum link_probe (*may_probe)(void *user);
 	/* The last call, once: the user is forgotten. Not called after link_close(). */
 	void (*closed)(void *user, enum link_end end);
 };
+
+/* Optional settings that may still stand on the chip for a link, from an attempt that failed. */
+enum link_left {
+	LINK_LEFT_ALPN = 1 << 0,
+	LINK_LEFT_PSK = 1 << 1,
+	LINK_LEFT_CIPHERS = 1 << 2,
+};
+
+/* "2001:db8::1" */
+#define LINK_ADDRESS_MAX 45
 
 struct link {
 	struct device *dev; /* weak */
@@ -83,13 +117,19 @@ struct link {
 	void *user;
 	struct link_target target;
 	int step;
-	struct chan_cmd cmd; /* settings, connect, send, close */
-	bool running;        /* cmd is submitted */
-	bool diagnosing;     /* what comes now is not the user's */
-	uint64_t started;    /* when CIPSTART was sent, µs */
-	bool connected;      /* the chip has said CONNECT */
-	bool closed;         /* the chip has said CLOSED */
-	struct timer timer;  /* waits for a late CLOSED */
+	struct chan_cmd cmd;                /* settings, connect, send, close */
+	bool running;                       /* cmd is submitted */
+	bool diagnosing;                    /* what comes now is not the user's */
+	uint64_t started;                   /* when CIPSTART was sent, µs */
+	uint64_t moved;                     /* when it last sent or received, µs */
+	char address[LINK_ADDRESS_MAX + 1]; /* of a host whose name is too long for CIPSTART */
+	long error_number;                  /* of +ERRNO; 0: none was told */
+	long answer;                        /* what a question of the diagnosis has brought */
+	unsigned int left;                  /* enum link_left */
+	bool connected;                     /* the chip has said CONNECT */
+	bool established;                   /* and OK to CIPSTART */
+	bool closed;                        /* the chip has said CLOSED */
+	struct timer timer;                 /* waits for a late CLOSED, or for a quiet moment */
 	/* CIPSSLCCONF as this link has it since the last `ready`; -1: not known */
 	int conf_auth, conf_pki, conf_ca;
 	uint8_t *tx; /* LINK_BLOCK_MAX bytes while the link is in use */
@@ -118,7 +158,10 @@ void link_tx_submit(struct link *link, size_t len);
 /* Asks the chip to keep received data back, or to go on. What is on its way still comes. */
 void link_hold(struct link *link, bool hold);
 
+/* For people. */
 const char *link_end_text(enum link_end end);
+/* One word of a fixed set, see espatd(8), for what keeps a link from opening; NULL for other ends. */
+const char *link_end_reason(enum link_end end);
 
 /*
  * The longest start of @data that may be one block. A block never has three `+` in a row: where the

@@ -4,12 +4,6 @@
 
 #include "device/internal.h"
 
-/*
- * 2026-01-01: the host's clock cannot be before the time this was written. A host without a battery
- * clock starts there or at 1970, and its chip would accept what has expired.
- */
-#define CLOCK_EARLIEST 1767225600
-
 static void clock_set(struct device *dev, enum chan_result result)
 {
 	if (result == CHAN_E_TIMEOUT)

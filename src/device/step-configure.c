@@ -26,6 +26,8 @@ static const struct {
 	{ "AT+CIPDINFO=0", 0, 0, CONFIGURE_RESET },
 	{ "AT+CIPRECVTYPE=5,0", DEVICE_HAS_CIPRECVTYPE, 0, CONFIGURE_RESET },
 	{ "AT+CIPRECVMODE=0", DEVICE_HAS_CIPRECVMODE, DEVICE_HAS_CIPRECVTYPE, CONFIGURE_RESET },
+	/* Firmware of this age tells the reason of a failed CIPSTART, by +ERRNO (field notes 1.2). */
+	{ "AT+SYSLOG=1", DEVICE_HAS_CIPCONNPERSIST, 0, CONFIGURE_IGNORE },
 };
 
 #define N_COMMANDS (sizeof(configure_commands) / sizeof(*configure_commands))

@@ -23,6 +23,8 @@ static const struct {
 	{ "AT+CIPRECVTYPE", DEVICE_HAS_CIPRECVTYPE, false },
 	{ "AT+CIPRECVMODE", DEVICE_HAS_CIPRECVMODE, false },
 	{ "AT+CIPDOMAIN", DEVICE_HAS_CIPDOMAIN, false },
+	{ "AT+CIPSSLCCIPHER", DEVICE_HAS_CIPSSLCCIPHER, false },
+	{ "AT+CIPCONNPERSIST", DEVICE_HAS_CIPCONNPERSIST, false },
 };
 
 #define N_FEATURES (sizeof(identify_features) / sizeof(*identify_features))

@@ -21,6 +21,9 @@
  * telling, without end, that there is something to read. */
 #define CLIENT_LOOK (250 * TIMERS_MS)
 
+/* How long a client whose connect has failed waits for the reason. */
+#define CLIENT_EXPLAIN (15 * TIMERS_S)
+
 static void client_flush(struct client *client);
 
 static void client_enter_state(struct client *client, enum client_state state)
@@ -37,11 +40,7 @@ static void client_count_end(struct client *client, const char *why)
 	switch (client->state) {
 	case CLIENT_WAITING:
 	case CLIENT_CONNECTING:
-		if (!why)
-			return;
-		tunnel->failures++;
-		log_warning("%s: connection failed: %s", tunnel->config->name, why);
-		return;
+		return; /* client_refuse() has told it, or the client has gone away by itself */
 	case CLIENT_OPEN:
 	case CLIENT_DRAINING:
 		if (!why) {
@@ -84,6 +83,12 @@ void client_end(struct client *client, const char *why)
 		link_close(link);
 }
 
+void client_refuse(struct client *client, enum link_end end, const char *text)
+{
+	tunnel_failed(client->tunnel, end, text);
+	client_end(client, NULL);
+}
+
 void client_free(struct client *client)
 {
 	timer_deinit(&client->deadline);
@@ -121,10 +126,13 @@ static void client_on_deadline(struct timer *timer)
 
 	switch (client->state) {
 	case CLIENT_WAITING:
-		client_end(client, tunnel_wait_reason(client->tunnel));
+		client_refuse(client, tunnel_wait_end(client->tunnel),
+			      tunnel_wait_text(client->tunnel));
 		return;
 	case CLIENT_CONNECTING:
-		client_end(client, "the server did not answer in time");
+		client_refuse(client,
+			      client->link->diagnosing ? LINK_END_UNEXPLAINED : LINK_END_TIMEOUT,
+			      NULL);
 		return;
 	case CLIENT_OPEN:
 		client_end(client, "half-closed for too long");
@@ -308,9 +316,8 @@ static void client_on_closed(void *user, enum link_end end)
 	unsigned int limit = client->tunnel->config->half_close_timeout;
 
 	client->link = NULL;
-	tunnel_failed(client->tunnel, end);
-	if (end == LINK_END_REFUSED) {
-		client_end(client, tunnel_refused_reason(client->tunnel));
+	if (client->state == CLIENT_CONNECTING) {
+		client_refuse(client, end, NULL);
 		return;
 	}
 	if (end != LINK_END_PEER) {
@@ -330,11 +337,21 @@ static void client_on_closed(void *user, enum link_end end)
 		timer_cancel(&client->deadline);
 }
 
+static enum link_probe client_may_probe(void *user)
+{
+	struct client *client = user;
+
+	/* The verdict is there, only its reason is not. */
+	timer_arm(&client->deadline, CLIENT_EXPLAIN);
+	return tunnel_may_probe(client->tunnel);
+}
+
 static const struct link_ops client_link_ops = {
 	.opened = client_on_opened,
 	.data = client_on_data,
 	.data_end = client_on_data_end,
 	.sent = client_on_sent,
+	.may_probe = client_may_probe,
 	.closed = client_on_closed,
 };
 
@@ -344,18 +361,20 @@ void client_connect(struct client *client, struct link *link)
 	int r;
 
 	if (tunnel_target(client->tunnel, &target) < 0) {
-		client_end(client, "its certificates are not on the chip");
+		client_refuse(client, LINK_END_NO_MATERIAL, "its certificates are not on the chip");
 		return;
 	}
 	client_enter_state(client, CLIENT_CONNECTING);
 	client->link = link;
 	timer_arm(&client->deadline, client->tunnel->config->connect_timeout * TIMERS_S);
 	r = link_open(link, &target, &client_link_ops, client);
-	if (r < 0) {
-		client->link = NULL;
-		client_end(client, r == -ENOMEM ? "out of memory"
-						: "the server's name does not fit into a command");
-	}
+	if (r == 0)
+		return;
+	client->link = NULL;
+	client_refuse(client, r == -ENOMEM ? LINK_END_UNEXPLAINED : LINK_END_SETTINGS,
+		      r == -ENOMEM       ? "espatd is out of memory"
+		      : r == -EOPNOTSUPP ? "this firmware has no AT+CIPSSLCCIPHER for its `ciphers`"
+					 : "the server's name does not fit into a command");
 }
 
 int client_new(struct tunnel *tunnel, int fd)

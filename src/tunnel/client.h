@@ -58,4 +58,6 @@ int client_new(struct tunnel *tunnel, int fd);
 void client_connect(struct client *client, struct link *link);
 /* Ends it; @why for the log, NULL for a normal end. Its memory stays until pool_reap(). */
 void client_end(struct client *client, const char *why);
+/* Ends one that has no open link, for a reason of the fixed set; @text says more, or NULL. */
+void client_refuse(struct client *client, enum link_end end, const char *text);
 void client_free(struct client *client);

@@ -26,17 +26,28 @@ static void pool_on_room(struct device_watch *watch, struct device *dev)
 	pool_kick(container_of(watch, struct pool_device, watch));
 }
 
-void pool_wait(struct pool *pool, struct client *client)
+static struct pool_device *pool_find(struct pool *pool, const struct device *dev)
 {
 	list_for_each(node, &pool->devices) {
 		struct pool_device *pd = container_of(node, struct pool_device, node);
 
-		if (pd->dev != client->tunnel->dev)
-			continue;
-		list_append(&pd->waiting, &client->wait_node);
-		pool_kick(pd);
-		return;
+		if (pd->dev == dev)
+			return pd;
 	}
+	return NULL;
+}
+
+void pool_wait(struct pool *pool, struct client *client)
+{
+	struct pool_device *pd = pool_find(pool, client->tunnel->dev);
+
+	list_append(&pd->waiting, &client->wait_node);
+	pool_kick(pd);
+}
+
+bool pool_is_waiting(struct pool *pool, const struct device *dev)
+{
+	return !list_empty(&pool_find(pool, dev)->waiting);
 }
 
 int pool_add_device(struct pool *pool, struct device *dev)

@@ -38,3 +38,5 @@ int pool_add_device(struct pool *pool, struct device *dev);
 void pool_wait(struct pool *pool, struct client *client);
 /* Frees what ended in the callbacks of this turn of the loop. */
 void pool_reap(struct pool *pool);
+/* Whether a client waits for a link of @dev. */
+bool pool_is_waiting(struct pool *pool, const struct device *dev);

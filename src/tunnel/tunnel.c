@@ -29,12 +29,18 @@ int tunnel_target(struct tunnel *tunnel, struct link_target *ret)
 {
 	const struct config_tunnel *config = tunnel->config;
 	unsigned int auth = LINK_AUTH_NONE;
-	uint64_t now;
 
 	*ret = (struct link_target){
 		.host = config->host,
 		.port = config->port,
 		.server_name = config->server_name,
+		.psk = config->has_psk ? &config->psk : NULL,
+		.alpn = &config->alpn,
+		.ciphers = config->ciphers,
+		.n_ciphers = config->n_ciphers,
+		.keep_alive = config->keep_alive,
+		.timeout = config->connect_timeout,
+		.family = config->family,
 	};
 	if (config->authority && !config->insecure) {
 		ret->ca = device_authority_slot(tunnel->dev, config->authority);
@@ -45,34 +51,71 @@ int tunnel_target(struct tunnel *tunnel, struct link_target *ret)
 		auth |= LINK_AUTH_CLIENT;
 	}
 	ret->auth = auth;
-	/* Looking into it costs the chip a connection: not for each of a client's retries. */
-	now = tunnel->pool->timers->now;
-	ret->diagnose = !tunnel->diagnosed || now - tunnel->diagnosed_at >= TUNNEL_DIAGNOSE;
 	return ret->ca < 0 || ret->pki < 0 ? -ENOENT : 0;
+}
+
+/* Looking into it costs the chip a connection: not for each of a client's retries. */
+enum link_probe tunnel_may_probe(struct tunnel *tunnel)
+{
+	uint64_t now = tunnel->pool->timers->now;
+
+	if (!tunnel->config->diagnose ||
+	    (tunnel->diagnosed && now - tunnel->diagnosed_at < TUNNEL_DIAGNOSE))
+		return LINK_PROBE_NO;
+	return pool_is_waiting(tunnel->pool, tunnel->dev) ? LINK_PROBE_LATER : LINK_PROBE_YES;
 }
 
 void tunnel_connected(struct tunnel *tunnel)
 {
 	tunnel->connects++;
-	tunnel->diagnosis = LINK_END_REFUSED;
+	tunnel->diagnosis = LINK_END_UNEXPLAINED;
+	tunnel->failure = LINK_END_PEER;
 }
 
-void tunnel_failed(struct tunnel *tunnel, enum link_end end)
+/* What it takes a diagnosis to find out. */
+static bool end_was_diagnosed(enum link_end end)
 {
-	if (end != LINK_END_NO_HOST && end != LINK_END_NO_TCP && end != LINK_END_TLS)
-		return;
-	tunnel->diagnosed = true;
-	tunnel->diagnosed_at = tunnel->pool->timers->now;
-	tunnel->diagnosis = end;
+	return end == LINK_END_NO_HOST || end == LINK_END_REFUSED || end == LINK_END_TLS ||
+	       end == LINK_END_NO_MATERIAL;
 }
 
-const char *tunnel_refused_reason(const struct tunnel *tunnel)
+void tunnel_failed(struct tunnel *tunnel, enum link_end end, const char *text)
 {
-	return tunnel->diagnosed ? link_end_text(tunnel->diagnosis)
-				 : link_end_text(LINK_END_REFUSED);
+	if (end_was_diagnosed(end)) {
+		tunnel->diagnosed = true;
+		tunnel->diagnosed_at = tunnel->pool->timers->now;
+		tunnel->diagnosis = end;
+	} else if (end == LINK_END_UNEXPLAINED && tunnel->diagnosed) {
+		end = tunnel->diagnosis;
+	}
+	tunnel->failures++;
+	tunnel->failure = end;
+	log_warning("%s: connection failed: %s [%s]", tunnel->config->name,
+		    text ? text : link_end_text(end), link_end_reason(end));
 }
 
-const char *tunnel_wait_reason(const struct tunnel *tunnel)
+enum link_end tunnel_wait_end(const struct tunnel *tunnel)
+{
+	switch (tunnel->dev->state) {
+	case DEVICE_READY:
+		return LINK_END_TIMEOUT;
+	case DEVICE_JOINING:
+		return LINK_END_WIFI;
+	case DEVICE_CLOCK:
+		return LINK_END_CLOCK;
+	case DEVICE_PROVISIONING:
+		return LINK_END_NO_MATERIAL;
+	case DEVICE_ABSENT:
+	case DEVICE_PROBING:
+	case DEVICE_IDENTIFYING:
+	case DEVICE_CONFIGURING:
+	case DEVICE_FAILED:
+		break;
+	}
+	return LINK_END_RESET;
+}
+
+const char *tunnel_wait_text(const struct tunnel *tunnel)
 {
 	return tunnel->dev->state == DEVICE_READY ? "no link of the chip became free in time"
 						  : "the chip did not become ready in time";
@@ -96,8 +139,8 @@ static void tunnel_accepted(struct tunnel *tunnel, int fd)
 		return;
 	}
 	if (tunnel_waiting(tunnel) > tunnel->config->max_waiting)
-		client_end(container_of(tunnel->clients.prev, struct client, node),
-			   "too many clients wait already");
+		client_refuse(container_of(tunnel->clients.prev, struct client, node),
+			      LINK_END_TIMEOUT, "too many clients wait already");
 }
 
 static void tunnel_accept_again(struct timer *timer)
@@ -217,7 +260,8 @@ int tunnel_new(struct tunnel **ret, const struct config_tunnel *config, const ch
 	tunnel->pool = pool;
 	tunnel->dev = dev;
 	tunnel->fd = -1;
-	tunnel->diagnosis = LINK_END_REFUSED;
+	tunnel->diagnosis = LINK_END_UNEXPLAINED;
+	tunnel->failure = LINK_END_PEER;
 	list_init(&tunnel->clients);
 	tunnel->watch.state = tunnel_on_device;
 	device_watch(dev, &tunnel->watch);

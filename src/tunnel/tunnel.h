@@ -26,7 +26,9 @@ struct tunnel {
 	unsigned int accepted;
 	uint64_t sent, received; /* bytes of the clients */
 	uint64_t connects, failures, aborted;
-	bool diagnosed; /* a failure was looked into, at diagnosed_at */
+	/* the last failed connect; LINK_END_PEER: none since the last good one */
+	enum link_end failure;
+	bool diagnosed; /* one was looked into, at diagnosed_at, with this outcome */
 	uint64_t diagnosed_at;
 	enum link_end diagnosis;
 };
@@ -39,11 +41,15 @@ struct tunnel *tunnel_free(struct tunnel *tunnel);
 
 /* Where to, for the present state of the chip. Returns 0 or -ENOENT: the material is not there. */
 int tunnel_target(struct tunnel *tunnel, struct link_target *ret);
-/* Why a client still waits: for people. */
-const char *tunnel_wait_reason(const struct tunnel *tunnel);
+/* Why a client still waits. */
+enum link_end tunnel_wait_end(const struct tunnel *tunnel);
+const char *tunnel_wait_text(const struct tunnel *tunnel);
+/* Whether a failed connect of a client may be looked into now. */
+enum link_probe tunnel_may_probe(struct tunnel *tunnel);
 /* A link was opened. */
 void tunnel_connected(struct tunnel *tunnel);
-/* A link could not be opened. */
-void tunnel_failed(struct tunnel *tunnel, enum link_end end);
-/* What a failure that was not looked into most likely is: what the last one was. */
-const char *tunnel_refused_reason(const struct tunnel *tunnel);
+/*
+ * A connect has failed: counted, and told with @text if it says more than @end. What was not looked
+ * into most likely is what the last one was.
+ */
+void tunnel_failed(struct tunnel *tunnel, enum link_end end, const char *text);

@@ -33,6 +33,10 @@ static const char *const plain_commands[] = {
 	"AT+CIPSSLCCONF=",
 	"AT+CIPSSLCSNI=",
 	"AT+CIPSSLCCN=",
+	"AT+CIPSSLCALPN=",
+	"AT+CIPSSLCPSK=",
+	"AT+CIPSSLCPSKHEX=",
+	"AT+CIPSSLCCIPHER=",
 };
 
 static const char *const listed_commands[] = {

@@ -3,6 +3,7 @@
 #include "test.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,7 +11,8 @@
 
 struct user {
 	struct link *link;
-	int opened, ends, data_ends, sents;
+	int opened, ends, data_ends, sents, asked;
+	enum link_probe probe;
 	enum link_end end;
 	char data[8192];
 	size_t len;
@@ -40,6 +42,14 @@ static void on_sent(void *user)
 	((struct user *)user)->sents++;
 }
 
+static enum link_probe on_may_probe(void *user)
+{
+	struct user *u = user;
+
+	u->asked++;
+	return u->probe;
+}
+
 static void on_closed(void *user, enum link_end end)
 {
 	struct user *u = user;
@@ -48,7 +58,14 @@ static void on_closed(void *user, enum link_end end)
 	u->end = end;
 }
 
-static const struct link_ops user_ops = { on_opened, on_data, on_data_end, on_sent, on_closed };
+static const struct link_ops user_ops = {
+	.opened = on_opened,
+	.data = on_data,
+	.data_end = on_data_end,
+	.sent = on_sent,
+	.may_probe = on_may_probe,
+	.closed = on_closed,
+};
 
 static const struct link_target mutual = {
 	.host = "broker.example",
@@ -123,7 +140,7 @@ static void assert_ended(const struct user *u, enum link_end end)
 /* ---- connecting ---- */
 
 #define NAMES "AT+CIPSSLCSNI=0,\"broker.example\"|AT+CIPSSLCCN=0,\"broker.example\"|"
-#define START "AT+CIPSTART=0,\"SSL\",\"broker.example\",8883|"
+#define START "AT+CIPSTART=0,\"SSL\",\"broker.example\",8883,0|"
 
 static void test_commands_of_each_mode(void **state)
 {
@@ -257,11 +274,364 @@ static void test_refused_connection(void **state)
 	chip_answer(b, "AT+CIPSTART", "\r\nERROR\r\n0,CLOSED\r\n", 1);
 	u = start(b, 0, &mutual);
 	bench_run(b);
-	assert_ended(u, LINK_END_REFUSED);
+	assert_ended(u, LINK_END_UNEXPLAINED);
 	assert_int_equal(u->link->state, LINK_FREE);
 	assert_int_equal(b->dev->state, DEVICE_READY);
 	assert_null(strstr(b->chip.told, "CIPCLOSE"));
 	open_link(b, 0);
+}
+
+/* ---- optional settings ---- */
+
+static char *const protocols[] = { (char *)"mqtt", (char *)"a,\"b" };
+static const struct config_strings alpn = { (char **)protocols, 2 };
+static const struct config_psk psk = { .identity = (char *)"gw", .file = (char *)"psk" };
+static const struct config_psk psk_hex = {
+	.identity = (char *)"gw",
+	.file = (char *)"psk",
+	.hex = true,
+};
+static const unsigned int ciphers[] = { 0xc02b, 0x9e };
+
+/* The commands of an open on link 0 with @target, before CIPSTART. */
+static void expect_settings(struct bench *b, const struct link_target *target,
+			    const char *settings)
+{
+	char told[512];
+	struct user *u;
+
+	chip_forget(b);
+	u = start(b, 0, target);
+	bench_run(b);
+	assert_int_equal(u->opened, 1);
+	snprintf(told, sizeof(told), "%s" NAMES, settings);
+	assert_memory_equal(b->chip.told, told, strlen(told));
+	assert_memory_equal(b->chip.told + strlen(told), "AT+CIPSTART", 11);
+	link_close(u->link);
+	bench_run(b);
+	assert_int_equal(u->link->state, LINK_FREE);
+}
+
+static void test_optional_settings(void **state)
+{
+	struct link_target none = mutual, some = mutual;
+	struct bench *b = *state;
+
+	none.auth = some.auth = LINK_AUTH_NONE;
+	some.alpn = &alpn;
+	some.psk = &psk;
+	some.ciphers = ciphers;
+	some.n_ciphers = 2;
+	b->password = "s3cret";
+	b->dev->features |= DEVICE_HAS_CIPSSLCCIPHER;
+	expect_settings(b, &some,
+			"AT+CIPSSLCCONF=0,0|AT+CIPSSLCALPN=0,2,\"mqtt\",\"a\\,\\\"b\"|"
+			"AT+CIPSSLCPSK=0,\"s3cret\",\"gw\"|AT+CIPSSLCCIPHER=0,2,0xC02B,0x009E|");
+	some.psk = &psk_hex;
+	expect_settings(b, &some,
+			"AT+CIPSSLCALPN=0,2,\"mqtt\",\"a\\,\\\"b\"|"
+			"AT+CIPSSLCPSKHEX=0,\"s3cret\",\"gw\"|AT+CIPSSLCCIPHER=0,2,0xC02B,0x009E|");
+	/* A link that was open has forgotten ALPN and PSK; of the ciphers it is not known. */
+	expect_settings(b, &none, "AT+CIPSSLCCIPHER=0,0|");
+	expect_settings(b, &none, "");
+}
+
+/* What an attempt that failed has left must not be there for the next one (protocol fact 4). */
+static void test_leftovers_are_cleared(void **state)
+{
+	struct link_target none = mutual, some = mutual;
+	struct bench *b = *state;
+	struct user *u;
+
+	none.auth = some.auth = LINK_AUTH_NONE;
+	some.alpn = &alpn;
+	some.psk = &psk;
+	b->password = "s3cret";
+	chip_answer(b, "AT+CIPSTART", "\r\nERROR\r\n", 1);
+	u = start(b, 0, &some);
+	bench_run(b);
+	assert_ended(u, LINK_END_UNEXPLAINED);
+	expect_settings(b, &none, "AT+CIPSSLCALPN=0,0|AT+CIPSSLCPSK=0,\"\",\"\"|");
+	expect_settings(b, &none, "");
+	/* Also across a loss of step, when the chip was not reset. */
+	chip_answer(b, "AT+CIPSTART", "\r\nERROR\r\n", 1);
+	start(b, 0, &some);
+	bench_run(b);
+	chip_say(b, "\r\nOK\r\n");
+	bench_run(b);
+	assert_int_equal(b->dev->state, DEVICE_READY);
+	expect_settings(b, &none,
+			"AT+CIPSSLCCONF=0,0|AT+CIPSSLCALPN=0,0|AT+CIPSSLCPSK=0,\"\",\"\"|");
+}
+
+static void test_psk_that_is_not_there(void **state)
+{
+	static const char *const bad[] = { NULL, "", "123456789012345678901234567890123" };
+	struct link_target target = mutual;
+	struct bench *b = *state;
+
+	target.auth = LINK_AUTH_NONE;
+	target.psk = &psk;
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		struct user *u;
+
+		b->password = bad[i];
+		chip_forget(b);
+		u = start(b, 0, &target);
+		bench_run(b);
+		assert_ended(u, LINK_END_NO_MATERIAL);
+		assert_null(strstr(b->chip.told, "PSK"));
+		assert_null(strstr(b->chip.told, "CIPSTART"));
+		assert_int_equal(u->link->state, LINK_FREE);
+	}
+	b->password = "12345678901234567890123456789012";
+	expect_settings(b, &target,
+			"AT+CIPSSLCPSK=0,\"12345678901234567890123456789012\",\"gw\"|");
+}
+
+static void test_ciphers_need_the_firmware(void **state)
+{
+	struct link_target target = mutual;
+	struct bench *b = *state;
+
+	target.ciphers = ciphers;
+	target.n_ciphers = 1;
+	assert_int_equal(link_open(device_free_link(b->dev), &target, &user_ops, &users[0]),
+			 -EOPNOTSUPP);
+	assert_string_equal(b->chip.told, "");
+}
+
+static void test_start_arguments(void **state)
+{
+	static const struct {
+		const char *host, *told;
+		enum config_family family;
+		unsigned int keep_alive;
+		bool timeout;
+	} rows[] = {
+		{ "h", "AT+CIPSTART=0,\"SSL\",\"h\",8883,120|", CONFIG_FAMILY_AUTO, 120, false },
+		{ "h", "AT+CIPSTART=0,\"SSL\",\"h\",8883,0,,20000|", CONFIG_FAMILY_IPV4, 0, true },
+		{ "h", "AT+CIPSTART=0,\"SSLv6\",\"h\",8883,0|", CONFIG_FAMILY_IPV6, 0, false },
+		{ "::1", "AT+CIPSTART=0,\"SSLv6\",\"::1\",8883,0|", CONFIG_FAMILY_AUTO, 0, false },
+	};
+	struct bench *b = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct link_target target = mutual;
+		struct user *u;
+
+		target.host = rows[i].host;
+		target.family = rows[i].family;
+		target.keep_alive = rows[i].keep_alive;
+		target.timeout = 20;
+		b->dev->features &= ~(unsigned int)DEVICE_HAS_CIPSTART_TIMEOUT;
+		if (rows[i].timeout)
+			b->dev->features |= DEVICE_HAS_CIPSTART_TIMEOUT;
+		chip_forget(b);
+		u = start(b, 0, &target);
+		bench_run(b);
+		assert_string_equal(strstr(b->chip.told, "AT+CIPSTART"), rows[i].told);
+		link_close(u->link);
+		bench_run(b);
+	}
+}
+
+#define LONG_HOST "a123456789.b123456789.c123456789.d123456789.e123456789.f123456789.example"
+
+/* A host that CIPSTART does not take is looked up first; its server has a shorter name. */
+static void test_long_host(void **state)
+{
+	struct link_target target = mutual;
+	struct bench *b = *state;
+	struct user *u;
+
+	target.host = LONG_HOST;
+	chip_answer(b, "AT+CIPDOMAIN", "+CIPDOMAIN:\"192.0.2.7\"\r\n\r\nOK\r\n", 1);
+	u = start(b, 0, &target);
+	bench_run(b);
+	assert_int_equal(u->opened, 1);
+	assert_string_equal(b->chip.told,
+			    "AT+CIPDOMAIN=\"" LONG_HOST "\"|AT+CIPSSLCCONF=0,3,3,5|" NAMES
+			    "AT+CIPSTART=0,\"SSL\",\"192.0.2.7\",8883,0|");
+	link_close(u->link);
+	bench_run(b);
+	/* Not found, and found without an address. */
+	for (int i = 0; i < 2; i++) {
+		chip_answer(b, "AT+CIPDOMAIN", i ? "\r\nOK\r\n" : "\r\nERROR\r\n", 1);
+		u = start(b, 0, &target);
+		bench_run(b);
+		assert_ended(u, LINK_END_NO_HOST);
+	}
+}
+
+/* ---- why a connect failed ---- */
+
+#define FINE_RAM "+SYSRAM:186132,179252\r\nOK\r\n"
+#define FINE_TIME "+SYSTIMESTAMP:1790000000\r\nOK\r\n"
+
+static struct user *fail_connect(struct bench *b, enum link_probe probe)
+{
+	struct user *u;
+
+	chip_answer(b, "AT+CIPSTART=0,\"SSL\"", "\r\nERROR\r\n", 1);
+	u = start(b, 0, &mutual);
+	u->probe = probe;
+	bench_run(b);
+	return u;
+}
+
+static void test_diagnosis(void **state)
+{
+	static const struct {
+		const char *ram, *clock, *domain, *tcp;
+		enum link_end end;
+	} rows[] = {
+		{ "+SYSRAM:39999,1\r\nOK\r\n", "", "", "", LINK_END_MEMORY },
+		{ FINE_RAM, "+SYSTIMESTAMP:12\r\nOK\r\n", "", "", LINK_END_CLOCK },
+		{ FINE_RAM, "+SYSTIMESTAMP:1790000301\r\nOK\r\n", "", "", LINK_END_CLOCK },
+		{ FINE_RAM, FINE_TIME, "\r\nERROR\r\n", "", LINK_END_NO_HOST },
+		{ FINE_RAM, FINE_TIME, "+CIPDOMAIN:\"192.0.2.7\"\r\n\r\nOK\r\n", "\r\nERROR\r\n",
+		  LINK_END_REFUSED },
+		{ FINE_RAM, FINE_TIME, "+CIPDOMAIN:\"192.0.2.7\"\r\n\r\nOK\r\n",
+		  "0,CONNECT\r\n\r\nOK\r\n", LINK_END_TLS },
+		/* Firmware that does not answer a question as expected explains nothing by it. */
+		{ "\r\nERROR\r\n", "\r\nERROR\r\n", "+CIPDOMAIN:\"192.0.2.7\"\r\n\r\nOK\r\n",
+		  "\r\nERROR\r\n", LINK_END_REFUSED },
+	};
+	struct bench *b = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct user *u;
+
+		teardown(state);
+		setup(state);
+		chip_answer(b, "AT+SYSRAM?", rows[i].ram, 1);
+		chip_answer(b, "AT+SYSTIMESTAMP?", rows[i].clock, 1);
+		chip_answer(b, "AT+CIPDOMAIN", rows[i].domain, 1);
+		chip_answer(b, "AT+CIPSTART=0,\"TCP\"", rows[i].tcp, 1);
+		u = fail_connect(b, LINK_PROBE_YES);
+		if (u->ends != 1 || u->end != rows[i].end)
+			fail_msg("row %zu: %d ends, %s", i, u->ends, link_end_text(u->end));
+		bench_pass(b, 5 * TIMERS_S);
+		assert_int_equal(u->link->state, LINK_FREE);
+		assert_int_equal(b->dev->state, DEVICE_READY);
+		assert_int_equal(b->chip.sent_len, 0);
+		/* What was open is closed, and a wrong clock is set. */
+		assert_int_equal(count_of(b->chip.told, "AT+CIPCLOSE=0|"),
+				 rows[i].end == LINK_END_TLS);
+		assert_int_equal(count_of(b->chip.told, "AT+SYSTIMESTAMP=1790000000|"),
+				 rows[i].end == LINK_END_CLOCK);
+		open_link(b, 0);
+	}
+}
+
+static void test_diagnosis_that_is_not_wanted(void **state)
+{
+	struct bench *b = *state;
+	struct user *u = fail_connect(b, LINK_PROBE_NO);
+
+	assert_ended(u, LINK_END_UNEXPLAINED);
+	assert_null(strstr(b->chip.told, "SYSRAM"));
+	assert_int_equal(count_of(b->chip.told, "CIPSTART"), 1);
+}
+
+/* Others come first, and a free link is theirs meanwhile; after a while the reason stays open. */
+static void test_diagnosis_waits(void **state)
+{
+	struct bench *b = *state;
+	struct user *u = fail_connect(b, LINK_PROBE_LATER), *other;
+
+	bench_pass(b, 1 * TIMERS_S);
+	assert_int_equal(u->ends, 0);
+	assert_true(u->asked > 1);
+	other = open_link(b, 1);
+	assert_int_equal(other->link->id, 1);
+	bench_pass(b, 1500 * TIMERS_MS);
+	assert_ended(u, LINK_END_UNEXPLAINED);
+	assert_int_equal(count_of(b->chip.told, "TCP"), 0);
+	bench_run(b);
+	/* A link that moves holds it off; one that rests does not. */
+	send_bytes(b, other, "x", 1);
+	u = fail_connect(b, LINK_PROBE_YES);
+	bench_pass(b, 500 * TIMERS_MS);
+	assert_int_equal(u->ends, 0);
+	assert_null(strstr(b->chip.told, "SYSRAM"));
+	bench_pass(b, 700 * TIMERS_MS);
+	assert_non_null(strstr(b->chip.told, "AT+SYSRAM?|"));
+	assert_int_equal(u->ends, 1);
+}
+
+/* Who goes away while the reason is looked for is not told. */
+static void test_closed_by_the_user_during_the_diagnosis(void **state)
+{
+	static const char *const mute[] = { "AT+SYSRAM?", "AT+CIPSTART=0,\"TCP\"" };
+	struct bench *b = *state;
+	struct user *u = fail_connect(b, LINK_PROBE_LATER);
+
+	link_close(u->link);
+	bench_run(b);
+	assert_int_equal(u->link->state, LINK_FREE);
+	assert_int_equal(u->ends, 0);
+	for (size_t i = 0; i < ARRAY_SIZE(mute); i++) {
+		chip_answer(b, "AT+CIPDOMAIN", "\r\nOK\r\n", 1);
+		chip_answer(b, mute[i], NULL, 1);
+		u = fail_connect(b, LINK_PROBE_YES);
+		assert_int_equal(u->ends, 0);
+		link_close(u->link);
+		chip_say(b, i == 0 ? "\r\nERROR\r\n" : "0,CONNECT\r\n\r\nOK\r\n");
+		bench_run(b);
+		bench_pass(b, 5 * TIMERS_S);
+		assert_int_equal(u->ends, 0);
+		assert_int_equal(u->link->state, LINK_FREE);
+		assert_int_equal(b->dev->state, DEVICE_READY);
+		b->chip.answers[0].times = b->chip.answers[1].times = 0;
+	}
+}
+
+static void test_silence_is_a_timeout(void **state)
+{
+	struct bench *b = *state;
+	struct link_target target = mutual;
+	struct user *u;
+
+	for (int known = 0; known < 2; known++) {
+		if (known)
+			b->dev->features |= DEVICE_HAS_CIPSTART_TIMEOUT;
+		target.timeout = 5;
+		chip_answer(b, "AT+CIPSTART", NULL, 1);
+		u = start(b, 0, &target);
+		u->probe = LINK_PROBE_YES;
+		bench_run(b);
+		bench_pass(b, known ? 4900 * TIMERS_MS : 9900 * TIMERS_MS);
+		chip_say(b, "\r\nERROR\r\n");
+		bench_run(b);
+		assert_ended(u, LINK_END_TIMEOUT);
+		assert_null(strstr(b->chip.told, "SYSRAM"));
+	}
+}
+
+static void test_errno(void **state)
+{
+	struct bench *b = *state;
+	struct user *u;
+
+	chip_answer(b, "AT+CIPSTART", "ERR CODE:0x010a0000\r\n+ERRNO:0x7f00\r\n\r\nERROR\r\n", 1);
+	u = start(b, 0, &mutual);
+	bench_run(b);
+	assert_ended(u, LINK_END_MEMORY);
+}
+
+static void test_wifi_explains_it(void **state)
+{
+	struct bench *b = *state;
+	struct user *u;
+
+	chip_answer(b, "AT+CIPSTART", "WIFI DISCONNECT\r\n\r\nERROR\r\n", 1);
+	u = start(b, 0, &mutual);
+	u->probe = LINK_PROBE_YES;
+	bench_run(b);
+	assert_ended(u, LINK_END_WIFI);
+	assert_null(strstr(b->chip.told, "SYSRAM"));
 }
 
 static void test_name_that_no_command_carries(void **state)
@@ -613,7 +983,7 @@ static void test_hold(void **state)
 
 static void test_words(void **state)
 {
-	for (int i = LINK_END_PEER; i <= LINK_END_RESET; i++)
+	for (int i = LINK_END_PEER; i <= LINK_END_FLOW; i++)
 		for (int k = LINK_END_PEER; k < i; k++)
 			assert_string_not_equal(link_end_text((enum link_end)i),
 						link_end_text((enum link_end)k));
@@ -630,6 +1000,19 @@ int main(void)
 		T(test_closed_voids_the_attempt),
 		T(test_refused_connection),
 		T(test_name_that_no_command_carries),
+		T(test_optional_settings),
+		T(test_leftovers_are_cleared),
+		T(test_psk_that_is_not_there),
+		T(test_ciphers_need_the_firmware),
+		T(test_start_arguments),
+		T(test_long_host),
+		T(test_diagnosis),
+		T(test_diagnosis_that_is_not_wanted),
+		T(test_diagnosis_waits),
+		T(test_closed_by_the_user_during_the_diagnosis),
+		T(test_silence_is_a_timeout),
+		T(test_errno),
+		T(test_wifi_explains_it),
 		T(test_five_links_and_no_sixth),
 		T(test_closed_by_the_server),
 		T(test_closed_by_the_user_while_connecting),
