@@ -14,6 +14,11 @@ void at_lexer_reset(struct at_lexer *lexer)
 	lexer->blank = false;
 }
 
+void at_lexer_wipe(struct at_lexer *lexer)
+{
+	explicit_bzero(lexer->line + lexer->len, sizeof(lexer->line) - lexer->len);
+}
+
 bool at_lexer_idle(const struct at_lexer *lexer)
 {
 	return lexer->state == AT_LEXER_LINE && lexer->len == 0 && !lexer->blank;

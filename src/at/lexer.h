@@ -87,6 +87,8 @@ void at_lexer_reset(struct at_lexer *lexer);
  * how many bytes it took. Call again with the rest until it says AT_TOKEN_NONE.
  */
 size_t at_lexer_next(struct at_lexer *lexer, const uint8_t *buf, size_t n, struct at_token *ret);
+/* Overwrites what is left of earlier lines. */
+void at_lexer_wipe(struct at_lexer *lexer);
 /* Between two lines, with nothing of the next one read. */
 bool at_lexer_idle(const struct at_lexer *lexer);
 /* The words for @bad. */

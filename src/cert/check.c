@@ -699,11 +699,46 @@ static int make_blob(struct cert_blob **ret, struct check *check, const struct i
 	return 0;
 }
 
+int cert_blob_new(struct cert_blob **ret, enum cert_kind kind, const void *data, size_t len)
+{
+	_cleanup_(cert_blob_freep) struct cert_blob *blob = NULL;
+
+	if (len == 0 || len > CERT_BLOB_MAX)
+		return -EINVAL;
+	wipe_openssl_memory();
+	blob = calloc(1, sizeof(*blob));
+	if (!blob)
+		return -ENOMEM;
+	blob->kind = kind;
+	blob->data = malloc(len);
+	if (!blob->data)
+		return -ENOMEM;
+	memcpy(blob->data, data, len);
+	blob->len = len;
+	if (EVP_Digest(data, len, blob->digest, NULL, EVP_sha256(), NULL) <= 0)
+		return -ENOMEM;
+	*ret = blob;
+	blob = NULL;
+	return 0;
+}
+
+bool cert_blob_equal(const struct cert_blob *a, const struct cert_blob *b)
+{
+	return a->kind == b->kind && a->len == b->len &&
+	       memcmp(a->digest, b->digest, CERT_DIGEST_SIZE) == 0;
+}
+
+void cert_blob_forget(struct cert_blob *blob)
+{
+	intake_wipe(blob->data, blob->len);
+	blob->data = NULL;
+}
+
 struct cert_blob *cert_blob_free(struct cert_blob *blob)
 {
 	if (!blob)
 		return NULL;
-	intake_wipe(blob->data, blob->len);
+	cert_blob_forget(blob);
 	explicit_bzero(blob, sizeof(*blob));
 	free(blob);
 	return NULL;

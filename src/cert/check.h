@@ -20,13 +20,14 @@ enum cert_kind {
 	CERT_KIND_CA,   /* one or several CA certificates */
 	CERT_KIND_CERT, /* a leaf, then its intermediates */
 	CERT_KIND_KEY,  /* one private key, unencrypted */
+	CERT_KIND_RAW,  /* bytes that nobody looks at, taken for a secret */
 };
 
 /* Bytes as they are written to the chip: normalised PEM with LF, without text around the blocks. */
 struct cert_blob {
 	enum cert_kind kind;
-	uint8_t *data;
-	size_t len; /* 1..CERT_BLOB_MAX */
+	uint8_t *data; /* NULL: known by length and digest only */
+	size_t len;    /* 1..CERT_BLOB_MAX */
 	uint8_t digest[CERT_DIGEST_SIZE];
 };
 
@@ -47,5 +48,11 @@ int cert_check(struct cert_blob **ret, enum cert_kind kind, const void *data, si
 /* 0 if @key is the private key of @cert's first certificate; else a complaint and -EINVAL. */
 int cert_check_pair(const struct cert_blob *cert, const struct cert_blob *key,
 		    const struct cert_source *source, struct problems *problems);
+/* @len bytes as they are. Returns 0, -EINVAL (none, or too many), or -ENOMEM. */
+int cert_blob_new(struct cert_blob **ret, enum cert_kind kind, const void *data, size_t len);
+/* If both are of one kind and hold the same. */
+bool cert_blob_equal(const struct cert_blob *a, const struct cert_blob *b);
+/* Wipes the bytes; what remains is what they were known by. */
+void cert_blob_forget(struct cert_blob *blob);
 /* Wipes and frees; NULL is allowed; returns NULL. */
 struct cert_blob *cert_blob_free(struct cert_blob *blob);

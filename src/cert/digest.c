@@ -48,3 +48,8 @@ int cert_digest_final(struct cert_digest *digest, uint8_t out[CERT_DIGEST_SIZE])
 {
 	return EVP_DigestFinal_ex(digest->ctx, out, NULL) == 1 ? 0 : -EIO;
 }
+
+int cert_digest_of(const void *data, size_t len, uint8_t out[CERT_DIGEST_SIZE])
+{
+	return EVP_Digest(data, len, out, NULL, EVP_sha256(), NULL) == 1 ? 0 : -EIO;
+}

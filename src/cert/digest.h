@@ -17,3 +17,5 @@ struct cert_digest *cert_digest_free(struct cert_digest *digest);
 int cert_digest_reset(struct cert_digest *digest);
 int cert_digest_update(struct cert_digest *digest, const void *data, size_t len);
 int cert_digest_final(struct cert_digest *digest, uint8_t out[CERT_DIGEST_SIZE]);
+/* Of one piece of memory. Returns 0 or -EIO. */
+int cert_digest_of(const void *data, size_t len, uint8_t out[CERT_DIGEST_SIZE]);

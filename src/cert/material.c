@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: MIT */
-/* Reads the certificate files of the configuration, and looks at its other secrets. */
+/* What authorities, identities and NVS entries hold, and a look at the other secrets. */
 #include "cert/material.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "cert/complain.h"
+#include "cert/digest.h"
 #include "cert/intake.h"
 #include "util/cleanup.h"
 
@@ -18,8 +21,8 @@
 
 /* Longest password of a Wi-Fi network: WPA's 64 hexadecimal digits. */
 #define PASSWORD_MAX 64
-
-static const char password_text[] = "a file with the Wi-Fi password in its first line";
+/* The longest first line of any secret's file. */
+#define SECRET_MAX 64
 
 static const char *kind_text(enum cert_kind kind)
 {
@@ -30,6 +33,8 @@ static const char *kind_text(enum cert_kind kind)
 		return "a file with a certificate";
 	case CERT_KIND_KEY:
 		return "a file with a private key";
+	case CERT_KIND_RAW:
+		return "a file with the value";
 	}
 	return "a file";
 }
@@ -133,8 +138,20 @@ static int read_all(int fd, uint8_t *data, size_t *ret_len)
 	return 0;
 }
 
-static int material_read(struct cert_blob **ret, enum cert_kind kind, const char *path, time_t now,
-			 const struct cert_source *source, struct problems *problems)
+/* Bytes that are not looked at. */
+static int take_raw(struct cert_blob **ret, const void *data, size_t len,
+		    const struct cert_source *source, struct problems *problems)
+{
+	int r = cert_blob_new(ret, CERT_KIND_RAW, data, len);
+
+	if (r != -EINVAL)
+		return r;
+	return refuse(source, problems, len == 0 ? "is empty" : "is larger than the chip takes",
+		      "1 to 8191 bytes");
+}
+
+static int read_blob(struct cert_blob **ret, enum cert_kind kind, const char *path, time_t now,
+		     const struct cert_source *source, struct problems *problems)
 {
 	const char *expected = kind_text(kind);
 	_cleanup_close_ int fd = -1;
@@ -142,8 +159,11 @@ static int material_read(struct cert_blob **ret, enum cert_kind kind, const char
 	size_t len = 0;
 	int r;
 
-	fd = material_open(path, expected, kind == CERT_KIND_KEY ? "the private key" : NULL, source,
-			   problems);
+	fd = material_open(path, expected,
+			   kind == CERT_KIND_KEY   ? "the private key"
+			   : kind == CERT_KIND_RAW ? "the value"
+						   : NULL,
+			   source, problems);
 	if (fd < 0)
 		return fd;
 	data = malloc(MATERIAL_FILE_MAX + 1);
@@ -154,43 +174,77 @@ static int material_read(struct cert_blob **ret, enum cert_kind kind, const char
 		r = refuse_errno(source, problems, -r, expected);
 	else if (len > MATERIAL_FILE_MAX)
 		r = refuse(source, problems, "is larger than 64 KiB", expected);
+	else if (kind == CERT_KIND_RAW)
+		r = take_raw(ret, data, len, source, problems);
 	else
 		r = cert_check(ret, kind, data, len, now, source, problems);
 	intake_wipe(data, MATERIAL_FILE_MAX + 1);
 	return r;
 }
 
-/* The password itself is read when the chip joins; here it is only looked at. */
-static int check_password(const struct config_wifi *wifi, struct problems *problems)
+static bool is_hex(const uint8_t *data, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if (!isxdigit(data[i]))
+			return false;
+	return true;
+}
+
+/*
+ * The first line of a secret's file: its length must be at most @max, and with @hex it is hexadecimal.
+ * The secret itself is read again when it is used; here it is only looked at.
+ */
+static int check_secret(const char *path, const char *what, const char *expected, size_t max,
+			bool hex, const struct config_where *where, struct problems *problems)
 {
 	const struct cert_source source = {
-		.file = wifi->where.file,
-		.line = wifi->where.line,
-		.name = wifi->password_file,
+		.file = where->file,
+		.line = where->line,
+		.name = path,
 	};
 	_cleanup_close_ int fd = -1;
-	uint8_t data[PASSWORD_MAX + 1];
+	char text[96];
+	uint8_t data[SECRET_MAX + 1];
 	size_t len = 0;
 	ssize_t n;
 	int r = 0;
 
-	fd = material_open(wifi->password_file, password_text, "the password", &source, problems);
+	fd = material_open(path, expected, what, &source, problems);
 	if (fd < 0)
 		return fd;
 	n = read(fd, data, sizeof(data));
 	if (n < 0)
-		return refuse_errno(&source, problems, errno, password_text);
+		return refuse_errno(&source, problems, errno, expected);
 	while (len < (size_t)n && data[len] != '\n' && data[len] != '\r')
 		len++;
+	snprintf(text, sizeof(text), "its first line is longer than %zu bytes", max);
 	if (len == 0)
-		r = refuse(&source, problems, "its first line is empty", password_text);
-	else if (len > PASSWORD_MAX)
-		r = refuse(&source, problems, "its first line is longer than 64 bytes",
-			   password_text);
+		r = refuse(&source, problems, "its first line is empty", expected);
+	else if (len > max)
+		r = refuse(&source, problems, text, expected);
 	else if (memchr(data, '\0', len))
-		r = refuse(&source, problems, "its first line has a NUL byte", password_text);
+		r = refuse(&source, problems, "its first line has a NUL byte", expected);
+	else if (hex && (len % 2 || !is_hex(data, len)))
+		r = refuse(&source, problems, "its first line is not hexadecimal", expected);
 	explicit_bzero(data, sizeof(data));
 	return r;
+}
+
+static int check_password(const struct config_wifi *wifi, struct problems *problems)
+{
+	return check_secret(wifi->password_file, "the password",
+			    "a file with the Wi-Fi password in its first line", PASSWORD_MAX, false,
+			    &wifi->where, problems);
+}
+
+static int check_psk(const struct config_psk *psk, struct problems *problems)
+{
+	return check_secret(psk->file, "the key",
+			    psk->hex ? "a file with a key of 1 to 32 bytes, in hexadecimal, in its "
+				       "first line"
+				     : "a file with a key of 1 to 32 bytes in its first line",
+			    psk->hex ? 2 * CONFIG_PSK_MAX : CONFIG_PSK_MAX, psk->hex, &psk->where,
+			    problems);
 }
 
 /* A complaint was counted: the other files are still looked at. */
@@ -199,103 +253,385 @@ static int go_on(int r)
 	return r == -EINVAL ? 0 : r;
 }
 
-static int load_authority(struct material_authority *authority, time_t now,
-			  struct problems *problems)
+/* ---- what the files of an item hold ---- */
+
+/* One file of an item, into item->blobs[i]. */
+static int load_file(struct material_item *item, size_t i, enum cert_kind kind, const char *path,
+		     const struct config_where *where, time_t now, struct problems *problems)
 {
-	const struct config_authority *config = authority->config;
 	const struct cert_source source = {
-		.file = config->where.file,
-		.line = config->where.line,
-		.name = config->file,
+		.file = where->file,
+		.line = where->line,
+		.name = path,
 	};
 
-	return go_on(
-		material_read(&authority->ca, CERT_KIND_CA, config->file, now, &source, problems));
+	item->n_blobs = i + 1;
+	return go_on(read_blob(&item->blobs[i], kind, path, now, &source, problems));
 }
 
-static int load_identity(struct material_identity *identity, time_t now, struct problems *problems)
+static int load_authority(struct material_item *item, time_t now, struct problems *problems)
 {
-	const struct config_identity *config = identity->config;
-	const struct cert_source cert = {
-		.file = config->where.file,
-		.line = config->where.line,
-		.name = config->cert,
+	const struct config_authority *config = item->config;
+
+	return load_file(item, 0, CERT_KIND_CA, config->file, &config->where, now, problems);
+}
+
+/* Whether the key belongs to the certificate; both may be missing after a complaint. */
+static int check_pair(const struct cert_blob *cert, const struct cert_blob *key, const char *path,
+		      const struct config_where *where, struct problems *problems)
+{
+	const struct cert_source source = {
+		.file = where->file,
+		.line = where->line,
+		.name = path,
 	};
-	const struct cert_source key = {
-		.file = config->where.file,
-		.line = config->where.line,
-		.name = config->key,
+
+	if (!cert || !key)
+		return 0;
+	return go_on(cert_check_pair(cert, key, &source, problems));
+}
+
+static int load_identity(struct material_item *item, time_t now, struct problems *problems)
+{
+	const struct config_identity *config = item->config;
+	int r;
+
+	r = load_file(item, 0, CERT_KIND_CERT, config->cert, &config->where, now, problems);
+	if (r == 0)
+		r = load_file(item, 1, CERT_KIND_KEY, config->key, &config->where, now, problems);
+	if (r < 0)
+		return r;
+	return check_pair(item->blobs[0], item->blobs[1], config->key, &config->where, problems);
+}
+
+static int load_nvs(struct material_item *item, time_t now, struct problems *problems)
+{
+	static const enum cert_kind kinds[] = {
+		[CONFIG_NVS_CA] = CERT_KIND_CA,
+		[CONFIG_NVS_CERT] = CERT_KIND_CERT,
+		[CONFIG_NVS_KEY] = CERT_KIND_KEY,
+		[CONFIG_NVS_RAW] = CERT_KIND_RAW,
+	};
+	const struct config_nvs *config = item->config;
+
+	return load_file(item, 0, kinds[config->kind], config->file, &config->where, now, problems);
+}
+
+/* With bytes; complaints were counted. Returns 0 or -ENOMEM. */
+static int load_item(struct material_item *item, time_t now, struct problems *problems)
+{
+	switch (item->type) {
+	case MATERIAL_AUTHORITY:
+		return load_authority(item, now, problems);
+	case MATERIAL_IDENTITY:
+		return load_identity(item, now, problems);
+	case MATERIAL_NVS:
+		return load_nvs(item, now, problems);
+	}
+	return 0;
+}
+
+static void item_clear(struct material_item *item)
+{
+	for (size_t i = 0; i < MATERIAL_BLOBS; i++) {
+		cert_blob_free(item->blobs[i]);
+		item->blobs[i] = NULL;
+	}
+	item->n_blobs = 0;
+}
+
+/* ---- generations ---- */
+
+static enum store_kind store_kind_of(const struct material_item *item)
+{
+	return item->type == MATERIAL_IDENTITY ? STORE_IDENTITY : STORE_AUTHORITY;
+}
+
+/* One digest for all of @item's blobs. */
+static int digest_item(const struct material_item *item, uint8_t origin[CERT_DIGEST_SIZE])
+{
+	uint8_t all[MATERIAL_BLOBS * CERT_DIGEST_SIZE];
+
+	for (size_t i = 0; i < item->n_blobs; i++)
+		memcpy(all + i * CERT_DIGEST_SIZE, item->blobs[i]->digest, CERT_DIGEST_SIZE);
+	return cert_digest_of(all, item->n_blobs * CERT_DIGEST_SIZE, origin);
+}
+
+static void store_item_freep(struct store_item **item)
+{
+	store_item_free(*item);
+}
+
+/* What the store has becomes what @item holds. */
+static void take_stored(struct material_item *item, struct store_item *stored)
+{
+	item_clear(item);
+	item->generation = stored->generation;
+	item->source = stored->source;
+	item->n_blobs = stored->n_blobs;
+	for (size_t i = 0; i < stored->n_blobs; i++) {
+		item->blobs[i] = stored->blobs[i];
+		stored->blobs[i] = NULL;
+	}
+}
+
+/* What @item holds, from the files, becomes the current generation. */
+static int store_files(struct material_item *item, struct store *store,
+		       const uint8_t origin[CERT_DIGEST_SIZE], time_t now)
+{
+	struct store_item fresh = {
+		.source = STORE_FROM_FILE,
+		.time = now,
+		.n_blobs = item->n_blobs,
 	};
 	int r;
 
-	r = go_on(
-		material_read(&identity->cert, CERT_KIND_CERT, config->cert, now, &cert, problems));
+	memcpy(fresh.origin, origin, CERT_DIGEST_SIZE);
+	for (size_t i = 0; i < item->n_blobs; i++)
+		fresh.blobs[i] = item->blobs[i]; /* lent */
+	r = store_put(store, store_kind_of(item), item->name, &fresh);
+	item->generation = fresh.generation;
+	item->source = STORE_FROM_FILE;
+	return r;
+}
+
+/* @item holds what its files do: decides what is current. */
+static int settle_item(struct material_item *item, struct store *store, time_t now)
+{
+	_cleanup_(store_item_freep) struct store_item *stored = NULL;
+	uint8_t origin[CERT_DIGEST_SIZE];
+	int r;
+
+	item->generation = item->type == MATERIAL_NVS ? 0 : 1;
+	item->source = STORE_FROM_FILE;
+	if (!store || item->type == MATERIAL_NVS)
+		return 0;
+	r = digest_item(item, origin);
 	if (r < 0)
 		return r;
-	r = go_on(material_read(&identity->key, CERT_KIND_KEY, config->key, now, &key, problems));
-	if (r < 0 || !identity->cert || !identity->key)
+	r = store_load(store, store_kind_of(item), item->name, STORE_CURRENT, &stored);
+	/* One that is damaged is nothing that anybody could use. */
+	if (r < 0 && r != -ENOENT && r != -EBADMSG)
 		return r;
-	return go_on(cert_check_pair(identity->cert, identity->key, &key, problems));
+	if (r < 0 || memcmp(stored->origin, origin, CERT_DIGEST_SIZE) != 0)
+		return store_files(item, store, origin, now);
+	take_stored(item, stored);
+	return 0;
+}
+
+/* ---- all of it ---- */
+
+static int check_secrets(const struct config *config, struct problems *problems)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < config->n_devices && r == 0; i++)
+		if (config->devices[i].has_wifi && config->devices[i].wifi.password_file)
+			r = go_on(check_password(&config->devices[i].wifi, problems));
+	for (size_t i = 0; i < config->n_tunnels && r == 0; i++)
+		if (config->tunnels[i].has_psk)
+			r = go_on(check_psk(&config->tunnels[i].psk, problems));
+	return r;
+}
+
+static bool kind_is(const struct config_nvs *nvs, const char *end)
+{
+	size_t n = strlen(nvs->namespace), k = strlen(end);
+
+	return n > k && strcmp(nvs->namespace + n - k, end) == 0;
+}
+
+/* The key of an NVS entry's certificate: the same user, slot and device, "mqtt_cert" and "mqtt_key". */
+static const struct material_item *find_nvs_key(const struct material *material,
+						const struct config_nvs *cert)
+{
+	size_t n = strlen(cert->namespace) - strlen("cert");
+
+	for (size_t i = 0; i < material->n_items; i++) {
+		const struct config_nvs *key = material->items[i].config;
+
+		if (material->items[i].type == MATERIAL_NVS && key->kind == CONFIG_NVS_KEY &&
+		    key->device == cert->device && key->slot == cert->slot &&
+		    strncmp(key->namespace, cert->namespace, n) == 0 && kind_is(key, "_key"))
+			return &material->items[i];
+	}
+	return NULL;
+}
+
+static int check_nvs_pairs(const struct material *material, struct problems *problems)
+{
+	for (size_t i = 0; i < material->n_items; i++) {
+		const struct material_item *item = &material->items[i], *key;
+		const struct config_nvs *config = item->config;
+		int r;
+
+		if (item->type != MATERIAL_NVS || config->kind != CONFIG_NVS_CERT ||
+		    !kind_is(config, "_cert"))
+			continue;
+		key = find_nvs_key(material, config);
+		if (!key)
+			continue;
+		config = key->config;
+		r = check_pair(item->blobs[0], key->blobs[0], config->file, &config->where,
+			       problems);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static void add_item(struct material *material, enum material_type type, const char *name,
+		     const void *config)
+{
+	material->items[material->n_items++] = (struct material_item){
+		.type = type,
+		.name = name,
+		.config = config,
+	};
+}
+
+static int material_new(struct material **ret, const struct config *config)
+{
+	struct material *material = calloc(1, sizeof(*material));
+	size_t n = config->n_authorities + config->n_identities + config->n_nvs;
+
+	if (!material)
+		return -ENOMEM;
+	material->config = config;
+	material->items = calloc(n + 1, sizeof(*material->items));
+	if (!material->items) {
+		free(material);
+		return -ENOMEM;
+	}
+	for (size_t i = 0; i < config->n_authorities; i++)
+		add_item(material, MATERIAL_AUTHORITY, config->authorities[i].name,
+			 &config->authorities[i]);
+	for (size_t i = 0; i < config->n_identities; i++)
+		add_item(material, MATERIAL_IDENTITY, config->identities[i].name,
+			 &config->identities[i]);
+	for (size_t i = 0; i < config->n_nvs; i++)
+		add_item(material, MATERIAL_NVS, config->nvs[i].namespace, &config->nvs[i]);
+	*ret = material;
+	return 0;
 }
 
 DEFINE_CLEANUP(struct material *, material_free)
 
-int material_load(struct material **ret, const struct config *config, time_t now,
-		  struct problems *problems)
+int material_load(struct material **ret, const struct config *config, struct store *store,
+		  time_t now, struct problems *problems)
 {
 	_cleanup_(material_freep) struct material *material = NULL;
 	size_t errors = problems->errors;
 	int r;
 
-	material = calloc(1, sizeof(*material));
-	if (!material)
-		return -ENOMEM;
-	material->authorities = calloc(config->n_authorities + 1, sizeof(*material->authorities));
-	material->identities = calloc(config->n_identities + 1, sizeof(*material->identities));
-	if (!material->authorities || !material->identities)
-		return -ENOMEM;
-	for (size_t i = 0; i < config->n_devices; i++) {
-		const struct config_device *device = &config->devices[i];
-
-		if (!device->has_wifi || !device->wifi.password_file)
-			continue;
-		r = go_on(check_password(&device->wifi, problems));
-		if (r < 0)
-			return r;
-	}
-	for (size_t i = 0; i < config->n_authorities; i++) {
-		material->authorities[i].config = &config->authorities[i];
-		material->n_authorities++;
-		r = load_authority(&material->authorities[i], now, problems);
-		if (r < 0)
-			return r;
-	}
-	for (size_t i = 0; i < config->n_identities; i++) {
-		material->identities[i].config = &config->identities[i];
-		material->n_identities++;
-		r = load_identity(&material->identities[i], now, problems);
-		if (r < 0)
-			return r;
-	}
+	r = material_new(&material, config);
+	if (r < 0)
+		return r;
+	r = check_secrets(config, problems);
+	for (size_t i = 0; i < material->n_items && r == 0; i++)
+		r = load_item(&material->items[i], now, problems);
+	if (r == 0)
+		r = check_nvs_pairs(material, problems);
+	if (r < 0)
+		return r;
+	/* Nothing is kept of a configuration that is refused. */
 	if (problems->errors > errors)
 		return -EINVAL;
+	for (size_t i = 0; i < material->n_items; i++) {
+		struct material_item *item = &material->items[i];
+
+		r = settle_item(item, store, now);
+		if (r < 0)
+			return r;
+		for (size_t k = 0; k < item->n_blobs; k++)
+			cert_blob_forget(item->blobs[k]);
+	}
 	*ret = material;
 	material = NULL;
 	return 0;
+}
+
+void material_replace(struct material *material, struct material *fresh)
+{
+	struct material old = *material;
+
+	*material = *fresh;
+	*fresh = old;
+	material_free(fresh);
+}
+
+size_t material_of_authority(const struct material *material,
+			     const struct config_authority *authority)
+{
+	return (size_t)(authority - material->config->authorities);
+}
+
+size_t material_of_identity(const struct material *material, const struct config_identity *identity)
+{
+	return material->config->n_authorities + (size_t)(identity - material->config->identities);
+}
+
+/* ---- bytes ---- */
+
+/* From the files: what they hold may have changed. */
+static int read_from_files(const struct material_item *item, size_t blob, struct cert_blob **ret)
+{
+	struct material_item now = { .type = item->type, .config = item->config };
+	struct problems problems = PROBLEMS_NULL;
+	int r;
+
+	r = load_item(&now, time(NULL), &problems);
+	if (r == 0 && blob < now.n_blobs && now.blobs[blob] &&
+	    cert_blob_equal(now.blobs[blob], item->blobs[blob])) {
+		*ret = now.blobs[blob];
+		now.blobs[blob] = NULL;
+	} else if (r == 0) {
+		r = -ESTALE;
+	}
+	item_clear(&now);
+	problems_clear(&problems);
+	return r;
+}
+
+int material_read(const struct material_item *item, size_t blob, struct store *store,
+		  struct cert_blob **ret)
+{
+	_cleanup_(store_item_freep) struct store_item *stored = NULL;
+	int r;
+
+	if (!store || item->type == MATERIAL_NVS)
+		return read_from_files(item, blob, ret);
+	r = store_load(store, store_kind_of(item), item->name, STORE_CURRENT, &stored);
+	if (r < 0)
+		return r;
+	if (blob >= stored->n_blobs || !cert_blob_equal(stored->blobs[blob], item->blobs[blob]))
+		return -ESTALE;
+	*ret = stored->blobs[blob];
+	stored->blobs[blob] = NULL;
+	return 0;
+}
+
+int material_origin(const struct material_item *item, uint8_t origin[CERT_DIGEST_SIZE], time_t now,
+		    struct problems *problems)
+{
+	struct material_item files = { .type = item->type, .config = item->config };
+	size_t errors = problems->errors;
+	int r;
+
+	r = load_item(&files, now, problems);
+	if (r == 0)
+		r = problems->errors > errors ? -EINVAL : digest_item(&files, origin);
+	item_clear(&files);
+	return r;
 }
 
 struct material *material_free(struct material *material)
 {
 	if (!material)
 		return NULL;
-	for (size_t i = 0; i < material->n_authorities; i++)
-		cert_blob_free(material->authorities[i].ca);
-	for (size_t i = 0; i < material->n_identities; i++) {
-		cert_blob_free(material->identities[i].cert);
-		cert_blob_free(material->identities[i].key);
-	}
-	free(material->authorities);
-	free(material->identities);
+	for (size_t i = 0; i < material->n_items; i++)
+		item_clear(&material->items[i]);
+	free(material->items);
 	free(material);
 	return NULL;
 }

@@ -1,37 +1,74 @@
 /* SPDX-License-Identifier: MIT */
-/* The certificate files that the configuration names, read and checked. */
+/*
+ * The material of the configuration: what each authority and identity holds now, and the values of the
+ * NVS entries, known by kind, length and digest. The bytes themselves are read when they are written
+ * into a chip, and only then; keys stay in memory no longer than that.
+ *
+ * With a store each name has generations: what the configuration's files hold becomes a new one when
+ * they change, and one that was set or rolled back to in service wins until then.
+ */
 #pragma once
 
+#include <stdbool.h>
 #include <time.h>
 
 #include "cert/check.h"
+#include "cert/store.h"
 #include "config/config.h"
 
-/* What one authority or identity of the config comes to. */
-struct material_authority {
-	const struct config_authority *config; /* weak */
-	struct cert_blob *ca;
+enum material_type {
+	MATERIAL_AUTHORITY,
+	MATERIAL_IDENTITY,
+	MATERIAL_NVS,
 };
 
-struct material_identity {
-	const struct config_identity *config; /* weak */
-	struct cert_blob *cert;
-	struct cert_blob *key;
+#define MATERIAL_BLOBS 2
+
+struct material_item {
+	enum material_type type;
+	const char *name;   /* weak, into the config; of MATERIAL_NVS: the namespace */
+	const void *config; /* weak: struct config_authority, config_identity or config_nvs */
+	/* owned, without bytes: CA; or certificate, key; or the value */
+	struct cert_blob *blobs[MATERIAL_BLOBS];
+	size_t n_blobs;
+	unsigned int generation; /* 1..; always 1 without a store, 0 of MATERIAL_NVS */
+	enum store_source source;
 };
 
+/* Authorities, identities, NVS entries, each in the order of the config. */
 struct material {
-	struct material_authority *authorities; /* in the order of the config */
-	size_t n_authorities;
-	struct material_identity *identities;
-	size_t n_identities;
+	const struct config *config; /* weak */
+	struct material_item *items;
+	size_t n_items;
 };
 
 /*
  * Reads and checks every file of @config at time @now; complaints (missing or unreadable file, key
  * of another certificate, expired, key readable by group or others as a warning...) go to
- * @problems. Wi-Fi passwords are looked at in the same way, but not kept. Returns 0, -EINVAL if there was an error among the complaints, or -ENOMEM.
+ * @problems. Wi-Fi passwords and PSKs are looked at in the same way, but not kept. With a @store
+ * (NULL: none) generations are looked up and made, if no file has an error. Returns 0, -EINVAL if there was an
+ * error among the complaints, or -errno of the store or -ENOMEM.
  */
-int material_load(struct material **ret, const struct config *config, time_t now,
-		  struct problems *problems);
+int material_load(struct material **ret, const struct config *config, struct store *store,
+		  time_t now, struct problems *problems);
+/* @material becomes what @fresh is, which is freed; both are of one config. */
+void material_replace(struct material *material, struct material *fresh);
+/* The place of an entry of the config. */
+size_t material_of_authority(const struct material *material,
+			     const struct config_authority *authority);
+size_t material_of_identity(const struct material *material,
+			    const struct config_identity *identity);
+/*
+ * The bytes of one of @item's blobs, read anew. Returns 0 and a blob that the caller frees, -ESTALE if
+ * what is there now is something else, or another -errno.
+ */
+int material_read(const struct material_item *item, size_t blob, struct store *store,
+		  struct cert_blob **ret);
+/*
+ * What the configuration's files of @item hold now, whatever is current. Returns 0 or as
+ * material_load(), after complaints.
+ */
+int material_origin(const struct material_item *item, uint8_t origin[CERT_DIGEST_SIZE], time_t now,
+		    struct problems *problems);
 /* Wipes and frees; NULL is allowed; returns NULL. */
 struct material *material_free(struct material *material);

@@ -94,6 +94,8 @@ static void chan_done(struct chan *chan, enum chan_result result)
 
 	timer_cancel(&chan->timer);
 	chan->current = NULL;
+	if (cmd->secret)
+		at_lexer_wipe(&chan->lexer);
 	if (result == CHAN_OK && cmd->doubt)
 		result = CHAN_E_DOUBT;
 	cmd_finish(cmd, result);

@@ -6,6 +6,7 @@
 #include <event2/event.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -15,6 +16,8 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
+#include "daemon/chips.h"
+#include "daemon/report.h"
 #include "device/device.h"
 #include "port/port.h"
 #include "tunnel/pool.h"
@@ -23,19 +26,27 @@
 #include "util/clock.h"
 #include "util/log.h"
 
+static const int daemon_signals[] = { SIGTERM, SIGINT, SIGHUP };
+#define N_SIGNALS (sizeof(daemon_signals) / sizeof(*daemon_signals))
+
 /* A chip and its line. */
 struct unit {
+	struct daemon *daemon;              /* weak */
 	const struct config_device *config; /* weak */
-	struct device *dev;
+	struct device *dev;                 /* NULL: not one of those that were asked for */
 	struct port *port;
+	struct device_watch watch; /* with provision_only */
+	bool done;
 };
 
 struct daemon {
+	const struct daemon_options *options; /* weak */
 	struct config *config;
+	struct store *store;
 	struct material *material;
 	struct event_base *base;
 	struct event *timer_event;
-	struct event *signals[2];
+	struct event *signals[N_SIGNALS];
 	struct timers timers;
 	struct pool pool;
 	bool pool_ready;
@@ -44,6 +55,8 @@ struct daemon {
 	struct tunnel **tunnels;
 	size_t n_tunnels;
 	int lock_fd;
+	struct timer bench_timer; /* with provision_only */
+	size_t bench_left, bench_failed;
 	bool stop;
 };
 
@@ -100,12 +113,39 @@ static int unit_secret(void *userdata, const char *path, char *buf, size_t size)
 	return memchr(buf, '\0', (size_t)n) ? -EINVAL : 0;
 }
 
+static int unit_load_blob(void *userdata, const struct material_item *item, size_t blob,
+			  struct cert_blob **ret)
+{
+	struct unit *unit = userdata;
+
+	return material_read(item, blob, unit->daemon->store, ret);
+}
+
+static int unit_recall_chip(void *userdata, char mac[AT_MAC_MAX + 1])
+{
+	struct unit *unit = userdata;
+
+	return chips_recall(unit->daemon->config->state_dir, unit->config->name, mac);
+}
+
+static int unit_remember_chip(void *userdata, const char *mac)
+{
+	struct unit *unit = userdata;
+
+	return chips_remember(unit->daemon->config->state_dir, unit->config->name, mac);
+}
+
+_Static_assert(CHIPS_MAC_SIZE == AT_MAC_MAX + 1, "both are MAC addresses");
+
 static const struct device_ops unit_device_ops = {
 	.write = unit_write,
 	.wallclock = unit_wallclock,
 	.synchronized = unit_synchronized,
 	.random = unit_random,
 	.secret = unit_secret,
+	.load_blob = unit_load_blob,
+	.recall_chip = unit_recall_chip,
+	.remember_chip = unit_remember_chip,
 };
 
 static void unit_up(void *userdata)
@@ -145,11 +185,22 @@ static const struct port_ops unit_port_ops = {
 	.waiting = unit_waiting,
 };
 
+static bool unit_is_asked_for(const struct daemon_options *options, const char *name)
+{
+	for (size_t i = 0; i < options->n_devices; i++)
+		if (strcmp(options->devices[i], name) == 0)
+			return true;
+	return options->n_devices == 0;
+}
+
 static int unit_start(struct daemon *daemon, struct unit *unit, const struct config_device *config)
 {
 	int r;
 
+	unit->daemon = daemon;
 	unit->config = config;
+	if (!unit_is_asked_for(daemon->options, config->name))
+		return 0;
 	r = device_new(&unit->dev, daemon->config, config, daemon->material, &daemon->timers,
 		       &unit_device_ops, unit);
 	if (r < 0)
@@ -159,6 +210,62 @@ static int unit_start(struct daemon *daemon, struct unit *unit, const struct con
 	if (r < 0)
 		return r;
 	return pool_add_device(&daemon->pool, unit->dev);
+}
+
+/* ---- provisioning only ---- */
+
+static void bench_result(struct unit *unit, const char *error)
+{
+	struct daemon *daemon = unit->daemon;
+
+	if (unit->done)
+		return;
+	unit->done = true;
+	if (error)
+		daemon->bench_failed++;
+	report_chip(stdout, unit->config, unit->dev, error);
+	if (--daemon->bench_left == 0)
+		daemon->stop = true;
+}
+
+static void bench_on_state(struct device_watch *watch, struct device *dev, enum device_state old)
+{
+	struct unit *unit = container_of(watch, struct unit, watch);
+
+	if (dev->state == DEVICE_PROVISIONED)
+		bench_result(unit, dev->incomplete ? "something that it should hold cannot be had"
+						   : NULL);
+	else if (dev->state == DEVICE_UNKNOWN_CHIP)
+		bench_result(unit, dev->error);
+}
+
+static void bench_time_is_up(struct timer *timer)
+{
+	struct daemon *daemon = container_of(timer, struct daemon, bench_timer);
+
+	for (size_t i = 0; i < daemon->n_units; i++) {
+		struct unit *unit = &daemon->units[i];
+
+		if (unit->dev)
+			bench_result(unit,
+				     unit->dev->error[0] ? unit->dev->error : "not done in time");
+	}
+}
+
+static void bench_start(struct daemon *daemon)
+{
+	for (size_t i = 0; i < daemon->n_units; i++) {
+		struct unit *unit = &daemon->units[i];
+
+		if (!unit->dev)
+			continue;
+		unit->dev->provision_only = true;
+		unit->dev->erase_orphans = daemon->options->erase_orphans;
+		unit->watch.state = bench_on_state;
+		device_watch(unit->dev, &unit->watch);
+		daemon->bench_left++;
+	}
+	timer_arm(&daemon->bench_timer, daemon->options->timeout * TIMERS_S);
 }
 
 /* ---- construction ---- */
@@ -201,10 +308,37 @@ static int daemon_lock(struct daemon *daemon)
 	return 0;
 }
 
+/* What the files of the configuration hold now; if anything is wrong with them, all stays as it is. */
+static void daemon_reload(struct daemon *daemon)
+{
+	struct problems problems = PROBLEMS_NULL;
+	struct material *fresh = NULL;
+	int r;
+
+	r = material_load(&fresh, daemon->config, daemon->store, time(NULL), &problems);
+	log_problems(&problems);
+	problems_clear(&problems);
+	if (r < 0) {
+		log_error("not reloaded%s%s, all stays as it was", r == -EINVAL ? "" : ": ",
+			  r == -EINVAL ? "" : strerror(-r));
+		return;
+	}
+	material_replace(daemon->material, fresh);
+	log_notice("reloaded certificates and keys");
+	for (size_t i = 0; i < daemon->n_units; i++)
+		if (daemon->units[i].dev)
+			device_provision(daemon->units[i].dev);
+}
+
 static void daemon_on_signal(evutil_socket_t sig, short what, void *userdata)
 {
 	struct daemon *daemon = userdata;
 
+	if (sig == SIGHUP) {
+		timers_touch(&daemon->timers);
+		daemon_reload(daemon);
+		return;
+	}
 	log_notice("%s, stopping", sig == SIGTERM ? "SIGTERM" : "SIGINT");
 	daemon->stop = true;
 }
@@ -216,16 +350,14 @@ static void daemon_on_timer(evutil_socket_t fd, short what, void *userdata)
 
 static int daemon_setup_loop(struct daemon *daemon)
 {
-	static const int signals[2] = { SIGTERM, SIGINT };
-
 	daemon->base = event_base_new();
 	if (!daemon->base)
 		return -ENOMEM;
 	daemon->timer_event = evtimer_new(daemon->base, daemon_on_timer, NULL);
 	if (!daemon->timer_event)
 		return -ENOMEM;
-	for (size_t i = 0; i < 2; i++) {
-		daemon->signals[i] = evsignal_new(daemon->base, signals[i], daemon_on_signal,
+	for (size_t i = 0; i < N_SIGNALS; i++) {
+		daemon->signals[i] = evsignal_new(daemon->base, daemon_signals[i], daemon_on_signal,
 						  daemon);
 		if (!daemon->signals[i] || evsignal_add(daemon->signals[i], NULL) < 0)
 			return -ENOMEM;
@@ -256,6 +388,10 @@ static int daemon_setup_objects(struct daemon *daemon)
 		if (r < 0)
 			return r;
 	}
+	if (daemon->options->provision_only) {
+		bench_start(daemon);
+		return 0;
+	}
 	for (size_t i = 0; i < config->n_tunnels; i++) {
 		r = tunnel_new(&daemon->tunnels[i], &config->tunnels[i], config->runtime_dir,
 			       &daemon->pool, daemon_device(daemon, config->tunnels[i].device));
@@ -266,21 +402,27 @@ static int daemon_setup_objects(struct daemon *daemon)
 	return 0;
 }
 
-int daemon_new(struct daemon **ret, struct config *config, struct material *material)
+int daemon_new(struct daemon **ret, const struct daemon_parts *parts,
+	       const struct daemon_options *options)
 {
 	struct daemon *daemon = calloc(1, sizeof(*daemon));
 	int r;
 
 	if (!daemon) {
-		config_free(config);
-		material_free(material);
+		material_free(parts->material);
+		store_free(parts->store);
+		config_free(parts->config);
 		return -ENOMEM;
 	}
-	daemon->config = config;
-	daemon->material = material;
+	daemon->options = options;
+	daemon->config = parts->config;
+	daemon->store = parts->store;
+	daemon->material = parts->material;
 	daemon->lock_fd = -1;
 	timers_init(&daemon->timers);
-	r = daemon_lock(daemon);
+	r = timer_init(&daemon->bench_timer, &daemon->timers, bench_time_is_up);
+	if (r == 0 && !options->provision_only)
+		r = daemon_lock(daemon);
 	if (r == 0)
 		r = daemon_setup_loop(daemon);
 	if (r == 0)
@@ -309,8 +451,9 @@ struct daemon *daemon_free(struct daemon *daemon)
 		port_free(daemon->units[i].port);
 	}
 	free(daemon->units);
+	timer_deinit(&daemon->bench_timer);
 	timers_deinit(&daemon->timers);
-	for (size_t i = 0; i < 2; i++)
+	for (size_t i = 0; i < N_SIGNALS; i++)
 		if (daemon->signals[i])
 			event_free(daemon->signals[i]);
 	if (daemon->timer_event)
@@ -320,6 +463,7 @@ struct daemon *daemon_free(struct daemon *daemon)
 	if (daemon->lock_fd >= 0)
 		close(daemon->lock_fd);
 	material_free(daemon->material);
+	store_free(daemon->store);
 	config_free(daemon->config);
 	free(daemon);
 	return NULL;
@@ -357,5 +501,5 @@ int daemon_run(struct daemon *daemon)
 		}
 	}
 	sd_notify(0, "STOPPING=1");
-	return 0;
+	return daemon->bench_failed > 0 || daemon->bench_left > 0;
 }

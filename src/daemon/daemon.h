@@ -2,14 +2,37 @@
 /* Builds, wires and frees everything; owns the loop. */
 #pragma once
 
+#include <stdbool.h>
+
 #include "cert/material.h"
+#include "cert/store.h"
 #include "config/config.h"
 
 struct daemon;
 
-/* Takes @config and @material, also on error. Returns 0 or -errno (logged). */
-int daemon_new(struct daemon **ret, struct config *config, struct material *material);
+/* Where to go with what was read; taken by daemon_new(). */
+struct daemon_parts {
+	struct config *config;
+	struct store *store;
+	struct material *material;
+};
+
+struct daemon_options {
+	/* Provisions the chips, tells each one's result as a line of JSON on standard output, and ends. */
+	bool provision_only;
+	bool erase_orphans;         /* with it: what is ours on a chip and not needed is erased */
+	const char *const *devices; /* with it: only these, if there are any */
+	size_t n_devices;
+	unsigned int timeout; /* with it: s for all of it */
+};
+
+/* Takes @parts, also on error. @options must outlive it. Returns 0 or -errno (logged). */
+int daemon_new(struct daemon **ret, const struct daemon_parts *parts,
+	       const struct daemon_options *options);
 /* NULL is allowed; returns NULL. */
 struct daemon *daemon_free(struct daemon *daemon);
-/* Runs until SIGTERM or SIGINT. Returns 0 or -errno. */
+/*
+ * Runs until SIGTERM or SIGINT, or with provision_only until all chips are done. Returns 0, -errno, or
+ * 1 if a chip was not provisioned.
+ */
 int daemon_run(struct daemon *daemon);

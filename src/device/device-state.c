@@ -24,6 +24,8 @@ const char *device_state_name(enum device_state state)
 		return "probing";
 	case DEVICE_IDENTIFYING:
 		return "identifying";
+	case DEVICE_UNKNOWN_CHIP:
+		return "unknown-chip";
 	case DEVICE_CONFIGURING:
 		return "configuring";
 	case DEVICE_PROVISIONING:
@@ -36,6 +38,8 @@ const char *device_state_name(enum device_state state)
 		return "ready";
 	case DEVICE_FAILED:
 		return "failed";
+	case DEVICE_PROVISIONED:
+		return "provisioned";
 	}
 	return "?";
 }
@@ -104,7 +108,8 @@ void device_enter_state(struct device *dev, enum device_state state)
 	dev->state = state;
 	timer_cancel(&dev->timer);
 	chan_set_syncing(&dev->chan, state == DEVICE_PROBING || state == DEVICE_FAILED);
-	if (state == DEVICE_ABSENT || state == DEVICE_PROBING || state == DEVICE_FAILED)
+	if (state == DEVICE_ABSENT || state == DEVICE_PROBING || state == DEVICE_FAILED ||
+	    state == DEVICE_UNKNOWN_CHIP)
 		device_drop_all(dev);
 	if (state != old)
 		list_for_each_safe(node, &dev->watches) {
@@ -121,6 +126,9 @@ void device_enter_state(struct device *dev, enum device_state state)
 		return;
 	case DEVICE_IDENTIFYING:
 		identify_start(dev);
+		return;
+	case DEVICE_UNKNOWN_CHIP:
+		unknown_chip_start(dev);
 		return;
 	case DEVICE_CONFIGURING:
 		configure_start(dev);
@@ -139,6 +147,8 @@ void device_enter_state(struct device *dev, enum device_state state)
 		return;
 	case DEVICE_FAILED:
 		device_wait_to_retry(dev);
+		return;
+	case DEVICE_PROVISIONED:
 		return;
 	}
 }

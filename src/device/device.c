@@ -165,6 +165,8 @@ void device_feed(struct device *dev, const uint8_t *data, size_t len)
 
 void device_link_freed(struct device *dev)
 {
+	if (dev->retire_later && !dev->provision)
+		device_provision(dev);
 }
 
 void device_watch(struct device *dev, struct device_watch *watch)
@@ -207,7 +209,7 @@ struct link *device_free_link(struct device *dev)
 {
 	struct link *found = NULL;
 
-	if (dev->state != DEVICE_READY)
+	if (dev->state != DEVICE_READY || provision_is_in_place(dev))
 		return NULL;
 	for (int i = 0; i < AT_LINKS; i++) {
 		enum link_state state = dev->links[i].state;
@@ -225,14 +227,38 @@ struct link *device_free_link(struct device *dev)
 	return found;
 }
 
+static const struct holding *authority_holding(const struct device *dev,
+					       const struct config_authority *authority)
+{
+	return &dev->holdings[material_of_authority(dev->material, authority)];
+}
+
+static const struct holding *identity_holding(const struct device *dev,
+					      const struct config_identity *identity)
+{
+	return &dev->holdings[material_of_identity(dev->material, identity)];
+}
+
 int device_authority_slot(const struct device *dev, const struct config_authority *authority)
 {
-	return dev->authority_slot[authority - dev->config->authorities];
+	return authority_holding(dev, authority)->slot;
 }
 
 int device_identity_slot(const struct device *dev, const struct config_identity *identity)
 {
-	return dev->identity_slot[identity - dev->config->identities];
+	return identity_holding(dev, identity)->slot;
+}
+
+unsigned int device_authority_generation(const struct device *dev,
+					 const struct config_authority *authority)
+{
+	return authority_holding(dev, authority)->generation;
+}
+
+unsigned int device_identity_generation(const struct device *dev,
+					const struct config_identity *identity)
+{
+	return identity_holding(dev, identity)->generation;
 }
 
 int device_new(struct device **ret, const struct config *config,
@@ -252,11 +278,12 @@ int device_new(struct device **ret, const struct config *config,
 	dev->userdata = userdata;
 	dev->timers = timers;
 	list_init(&dev->watches);
-	dev->authority_slot = calloc(config->n_authorities + 1, sizeof(int));
-	dev->identity_slot = calloc(config->n_identities + 1, sizeof(int));
+	dev->holdings = calloc(material->n_items + 1, sizeof(*dev->holdings));
 	r = timer_init(&dev->timer, timers, NULL);
-	if (!dev->authority_slot || !dev->identity_slot)
+	if (!dev->holdings)
 		r = -ENOMEM;
+	for (size_t i = 0; r == 0 && i < material->n_items; i++)
+		dev->holdings[i].slot = -1;
 	if (r == 0)
 		r = chan_init(&dev->chan, settings->name, timers, &device_chan_ops, dev);
 	for (int i = 0; i < AT_LINKS && r == 0; i++)
@@ -283,8 +310,7 @@ struct device *device_free(struct device *dev)
 	for (int i = 0; i < AT_LINKS; i++)
 		link_deinit(&dev->links[i]);
 	timer_deinit(&dev->timer);
-	free(dev->authority_slot);
-	free(dev->identity_slot);
+	free(dev->holdings);
 	free(dev);
 	return NULL;
 }

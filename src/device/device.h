@@ -15,6 +15,7 @@
 #include "chan/chan.h"
 #include "config/config.h"
 #include "device/link.h"
+#include "device/record.h"
 #include "device/slots.h"
 #include "util/list.h"
 #include "util/timers.h"
@@ -23,12 +24,14 @@ enum device_state {
 	DEVICE_ABSENT,       /* no port */
 	DEVICE_PROBING,      /* looking for a chip that answers */
 	DEVICE_IDENTIFYING,  /* version, commands, MAC */
+	DEVICE_UNKNOWN_CHIP, /* not the chip that belongs here: it gets nothing */
 	DEVICE_CONFIGURING,  /* into a known state */
 	DEVICE_PROVISIONING, /* certificates and keys */
 	DEVICE_JOINING,      /* Wi-Fi */
 	DEVICE_CLOCK,
-	DEVICE_READY,  /* links can be opened */
-	DEVICE_FAILED, /* waiting to try again */
+	DEVICE_READY,       /* links can be opened */
+	DEVICE_FAILED,      /* waiting to try again */
+	DEVICE_PROVISIONED, /* provision_only: it holds what it should, and is left alone */
 };
 
 /* What the firmware can do, by AT+CMD?, never by its version. */
@@ -55,6 +58,12 @@ struct device_ops {
 	uint64_t (*random)(void *userdata);
 	/* The first line of a secret's file, with NUL; the caller wipes it. Returns 0 or -errno. */
 	int (*secret)(void *userdata, const char *path, char *buf, size_t size);
+	/* The bytes of one of @item's blobs, owned by the caller. Returns 0 or -errno. */
+	int (*load_blob)(void *userdata, const struct material_item *item, size_t blob,
+			 struct cert_blob **ret);
+	/* The MAC address of the chip that is remembered for this device, or "". 0 or -errno. */
+	int (*recall_chip)(void *userdata, char mac[AT_MAC_MAX + 1]);
+	int (*remember_chip)(void *userdata, const char *mac);
 };
 
 struct device;
@@ -66,6 +75,24 @@ struct device_watch {
 	void (*state)(struct device_watch *watch, struct device *dev, enum device_state old);
 	/* A link may be opened now, where none could a moment ago. May be NULL. */
 	void (*room)(struct device_watch *watch, struct device *dev);
+};
+
+/* Where an authority or identity is on this chip, for new connections. */
+struct holding {
+	int slot; /* -1: it is not there */
+	unsigned int generation;
+	struct cert_blob blobs[MATERIAL_BLOBS]; /* what stands there, without bytes */
+	bool suspected;                         /* it may not stand there any more: read it again */
+};
+
+/* A value that the chip is known to hold for us. */
+struct device_key {
+	char key[AT_NVS_NAME_MAX + 1];
+	enum cert_kind kind;
+	const char *name; /* weak: of the authority or identity, or the namespace */
+	unsigned int generation;
+	size_t len;
+	uint8_t digest[CERT_DIGEST_SIZE];
 };
 
 struct device {
@@ -112,9 +139,21 @@ struct device {
 	/* provisioning */
 	struct slots slots;
 	struct provision *provision; /* owned; NULL when not provisioning */
-	int *authority_slot;         /* for each of the config's, or -1 */
-	int *identity_slot;
-	uint64_t flash_writes;
+	struct chan_cmd mfg_cmd;
+	void (*mfg_step)(struct device *dev, enum chan_result result);
+	struct holding *holdings;           /* of each of the material's items */
+	struct device_key keys[RECORD_MAX]; /* all of them, also for Wi-Fi and NVS entries */
+	size_t n_keys;
+	struct record record;        /* of what is ours on the chip, as it should be */
+	struct record record_stored; /* and as the chip has it */
+	struct record orphans;       /* entries that were told to be some */
+	bool record_known;
+	bool retire_later;     /* something to be erased is still in use */
+	bool incomplete;       /* something that it should hold cannot be had */
+	bool eap_is_new;       /* the firmware looks for wpa_ent_*, not wpa2_* */
+	bool provision_only;   /* set by the owner: no Wi-Fi, no links */
+	bool erase_orphans;    /* likewise: what is ours and not needed goes */
+	uint64_t flash_writes; /* and erases, since the device was made */
 
 	struct link links[AT_LINKS];
 	struct chan_cmd recv_cmd; /* AT+CIPRECVMODE, where the receive type is one for all links */
@@ -150,5 +189,12 @@ struct link *device_free_link(struct device *dev);
 /* Where the authority or identity is on this chip; -1 if it is not. */
 int device_authority_slot(const struct device *dev, const struct config_authority *authority);
 int device_identity_slot(const struct device *dev, const struct config_identity *identity);
+/* And in which generation; 0 if it is not. */
+unsigned int device_authority_generation(const struct device *dev,
+					 const struct config_authority *authority);
+unsigned int device_identity_generation(const struct device *dev,
+					const struct config_identity *identity);
+/* The material has changed: what is new is written, and used by new connections when it is there. */
+void device_provision(struct device *dev);
 
 const char *device_state_name(enum device_state state);

@@ -58,6 +58,14 @@ void identify_start(struct device *dev);
 void configure_start(struct device *dev);
 void provision_start(struct device *dev);
 void provision_stop(struct device *dev);
+/* Reads again what stands in these slots (-1: none), and repairs it; false if it cannot begin. Ends in
+ * diagnose_rechecked(). */
+bool provision_recheck(struct device *dev, int ca, int pki);
+/* A slot that new connections would use is being written. */
+bool provision_is_in_place(const struct device *dev);
+/* step-chip.c: goes on only with the chip that belongs here. */
+void chip_check(struct device *dev);
+void unknown_chip_start(struct device *dev);
 void join_start(struct device *dev);
 void join_report(struct device *dev, const struct at_report *report);
 void clock_start(struct device *dev);
@@ -93,6 +101,8 @@ void link_start_line(struct link *link, bool tls, unsigned int timeout);
 
 /* link-diagnose.c: CIPSTART has failed; ends in link_abort() with the reason. */
 void diagnose_start(struct link *link);
+/* What was suspected has been read again; @wrote: and it was not what it should be. */
+void diagnose_rechecked(struct device *dev, bool wrote);
 
 /* Nothing moves and nobody connects on the other links: a command that takes its time harms nobody. */
 bool device_is_quiet(const struct device *dev, const struct link *except);

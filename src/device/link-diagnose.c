@@ -37,10 +37,22 @@ enum diagnose_step {
 	DIAGNOSE_TIME,
 	DIAGNOSE_NAME,
 	DIAGNOSE_CONNECT,
+	DIAGNOSE_CLOSE,
 	DIAGNOSE_MATERIAL,
 };
 
 static void diagnose_step(struct link *link);
+
+/* The slots that the connection was to use; -1: none. */
+static int link_ca(const struct link *link)
+{
+	return link->target.auth & LINK_AUTH_SERVER ? link->target.ca : -1;
+}
+
+static int link_pki(const struct link *link)
+{
+	return link->target.auth & LINK_AUTH_CLIENT ? link->target.pki : -1;
+}
 
 static bool is_address(const char *host)
 {
@@ -100,6 +112,9 @@ static enum link_end diagnose_verdict(struct link *link, enum chan_result result
 		link->closed = true;
 		return took >= DIAGNOSE_TCP * TIMERS_S - DIAGNOSE_EARLY ? LINK_END_TIMEOUT
 									: LINK_END_REFUSED;
+	case DIAGNOSE_CLOSE:
+		link->closed = true;
+		return LINK_END_UNEXPLAINED;
 	case DIAGNOSE_MATERIAL:
 		break;
 	}
@@ -165,9 +180,25 @@ static void diagnose_step(struct link *link)
 		link_start_line(link, false, DIAGNOSE_TCP);
 		diagnose_ask(link, DIAGNOSE_TIMEOUT_TCP);
 		return;
-	case DIAGNOSE_MATERIAL:
-		link_fail(link, LINK_END_TLS);
+	case DIAGNOSE_CLOSE:
+		link_plain(link, "AT+CIPCLOSE");
+		diagnose_ask(link, DEVICE_TIMEOUT_FLASH);
 		return;
+	case DIAGNOSE_MATERIAL:
+		if (!provision_recheck(link->dev, link_ca(link), link_pki(link)))
+			link_fail(link, LINK_END_TLS);
+		return;
+	}
+}
+
+void diagnose_rechecked(struct device *dev, bool wrote)
+{
+	for (int i = 0; i < AT_LINKS; i++) {
+		struct link *link = &dev->links[i];
+
+		if (link->diagnosing && !link->running && link->ops &&
+		    link->step == DIAGNOSE_MATERIAL)
+			link_fail(link, wrote ? LINK_END_NO_MATERIAL : LINK_END_TLS);
 	}
 }
 

@@ -34,45 +34,60 @@ int slots_of_key(enum cert_kind kind, const char *key)
 	return (int)slot;
 }
 
-bool slots_holds(const struct slots *slots, int slot, const struct cert_blob *blob)
+bool slot_holds(const struct slot *slot, const struct cert_blob *blob)
 {
-	const struct slot *s = &slots->of[blob->kind][slot];
-
-	return s->content == SLOT_READ && memcmp(s->digest, blob->digest, CERT_DIGEST_SIZE) == 0;
+	return slot->content == SLOT_READ &&
+	       memcmp(slot->digest, blob->digest, CERT_DIGEST_SIZE) == 0;
 }
 
-static bool all_free_or_held(const struct slots *slots, int slot, struct cert_blob *const *blobs,
+bool slots_holds(const struct slots *slots, int slot, const struct cert_blob *blob)
+{
+	return slot_holds(&slots->of[blob->kind][slot], blob);
+}
+
+void slots_listed(struct slots *slots, enum cert_kind kind)
+{
+	for (int slot = 0; slot < SLOTS_COUNT; slot++)
+		if (slots->of[kind][slot].content == SLOT_UNKNOWN)
+			slots->of[kind][slot].content = SLOT_FREE;
+}
+
+static bool all_free_or_held(const struct slots *slots, int slot, const struct cert_blob *blobs,
 			     size_t n, size_t *held)
 {
 	*held = 0;
 	for (size_t i = 0; i < n; i++) {
-		if (slots_holds(slots, slot, blobs[i]))
+		if (slots->of[blobs[i].kind][slot].taken)
+			return false;
+		if (slots_holds(slots, slot, &blobs[i]))
 			(*held)++;
-		else if (slots->of[blobs[i]->kind][slot].content != SLOT_FREE)
+		else if (slots->of[blobs[i].kind][slot].content != SLOT_FREE)
 			return false;
 	}
 	return true;
 }
 
 /* A key of this slot whose content decides and is not known yet. */
-static bool unread(const struct slots *slots, int slot, struct cert_blob *const *blobs, size_t n,
+static bool unread(const struct slots *slots, int slot, const struct cert_blob *blobs, size_t n,
 		   enum cert_kind *kind)
 {
 	for (size_t i = 0; i < n; i++) {
-		if (slots->of[blobs[i]->kind][slot].content == SLOT_UNREAD) {
-			*kind = blobs[i]->kind;
+		if (slots->of[blobs[i].kind][slot].taken)
+			return false;
+		if (slots->of[blobs[i].kind][slot].content == SLOT_UNREAD) {
+			*kind = blobs[i].kind;
 			return true;
 		}
 		/* A slot whose first blob is another one cannot hold the set. */
-		if (slots->of[blobs[i]->kind][slot].content != SLOT_FREE &&
-		    !slots_holds(slots, slot, blobs[i]))
+		if (slots->of[blobs[i].kind][slot].content != SLOT_FREE &&
+		    !slots_holds(slots, slot, &blobs[i]))
 			return false;
 	}
 	return false;
 }
 
-struct slots_choice slots_choose(const struct slots *slots, struct cert_blob *const *blobs,
-				 size_t n, int pinned)
+struct slots_choice slots_choose(const struct slots *slots, const struct cert_blob *blobs, size_t n,
+				 int pinned)
 {
 	struct slots_choice choice = { .verdict = SLOTS_FULL, .slot = -1 };
 	size_t held, best = 0;
@@ -80,12 +95,15 @@ struct slots_choice slots_choose(const struct slots *slots, struct cert_blob *co
 	if (pinned != CONFIG_SLOT_AUTO) {
 		choice.slot = pinned;
 		for (size_t i = 0; i < n; i++)
-			if (slots->of[blobs[i]->kind][pinned].content == SLOT_UNREAD) {
+			if (slots->of[blobs[i].kind][pinned].content == SLOT_UNREAD ||
+			    slots->of[blobs[i].kind][pinned].content == SLOT_UNKNOWN) {
 				choice.verdict = SLOTS_READ;
-				choice.kind = blobs[i]->kind;
+				choice.kind = blobs[i].kind;
 				return choice;
 			}
-		all_free_or_held(slots, pinned, blobs, n, &held);
+		held = 0;
+		for (size_t i = 0; i < n; i++)
+			held += slots_holds(slots, pinned, &blobs[i]);
 		choice.verdict = held == n ? SLOTS_USE : SLOTS_WRITE;
 		return choice;
 	}

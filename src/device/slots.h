@@ -19,6 +19,7 @@
 
 /* What is known of one key of one namespace. */
 enum slot_content {
+	SLOT_UNKNOWN, /* nobody has looked yet */
 	SLOT_FREE,
 	SLOT_UNREAD,   /* a key is there */
 	SLOT_READ,     /* and this is its digest */
@@ -27,6 +28,7 @@ enum slot_content {
 
 struct slot {
 	enum slot_content content;
+	bool taken; /* promised to somebody: not to be chosen */
 	uint8_t digest[CERT_DIGEST_SIZE];
 };
 
@@ -56,9 +58,13 @@ struct slots_choice {
 
 /*
  * Where @n blobs (of different kinds) that must share a number go. @pinned: the number, or
- * CONFIG_SLOT_AUTO. Called again after each read that it asks for.
+ * CONFIG_SLOT_AUTO; then it must be known what is in the namespaces of these kinds. Called again after
+ * each read that it asks for.
  */
-struct slots_choice slots_choose(const struct slots *slots, struct cert_blob *const *blobs,
-				 size_t n, int pinned);
+struct slots_choice slots_choose(const struct slots *slots, const struct cert_blob *blobs, size_t n,
+				 int pinned);
 /* If the slot is known to hold the blob. */
+bool slot_holds(const struct slot *slot, const struct cert_blob *blob);
 bool slots_holds(const struct slots *slots, int slot, const struct cert_blob *blob);
+/* What a listing has not named is free. */
+void slots_listed(struct slots *slots, enum cert_kind kind);

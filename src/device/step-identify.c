@@ -43,7 +43,7 @@ static void identify_mac(struct device *dev, enum chan_result result)
 	log_notice("%s: found %s %s, AT core %s, firmware %s", dev->settings->name,
 		   dev->version.chip[0] ? dev->version.chip : "chip", dev->mac, dev->version.core,
 		   dev->firmware[0] ? dev->firmware : "unnamed");
-	device_enter_state(dev, DEVICE_CONFIGURING);
+	chip_check(dev);
 }
 
 static void identify_cmd_line(struct chan_cmd *cmd, const char *text, size_t len)

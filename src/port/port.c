@@ -77,6 +77,8 @@ static void port_on_read(evutil_socket_t fd, short what, void *userdata)
 	n = read(fd, port->in, sizeof(port->in));
 	if (n > 0) {
 		port->ops->data(port->userdata, port->in, (size_t)n);
+		/* A key that was read back may have been in it. */
+		explicit_bzero(port->in, (size_t)n);
 		return;
 	}
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -199,6 +201,7 @@ int port_new(struct port **ret, struct event_base *base, struct timers *timers, 
 	port->timers = timers;
 	port->line = (struct port_line){ .fd = -1 };
 	ring_init(&port->out, PORT_WRITE_MAX);
+	port->out.wipe = true;
 	r = timer_init(&port->retry, timers, port_on_retry);
 	if (r < 0) {
 		free(port);

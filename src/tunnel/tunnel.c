@@ -65,11 +65,53 @@ enum link_probe tunnel_may_probe(struct tunnel *tunnel)
 	return pool_is_waiting(tunnel->pool, tunnel->dev) ? LINK_PROBE_LATER : LINK_PROBE_YES;
 }
 
+static unsigned int authority_generation(const struct tunnel *tunnel)
+{
+	const struct config_authority *a = tunnel->config->authority;
+
+	return a ? device_authority_generation(tunnel->dev, a) : 0;
+}
+
+static unsigned int identity_generation(const struct tunnel *tunnel)
+{
+	const struct config_identity *id = tunnel->config->identity;
+
+	return id ? device_identity_generation(tunnel->dev, id) : 0;
+}
+
 void tunnel_connected(struct tunnel *tunnel)
 {
 	tunnel->connects++;
 	tunnel->diagnosis = LINK_END_UNEXPLAINED;
 	tunnel->failure = LINK_END_PEER;
+	tunnel->good_authority = authority_generation(tunnel);
+	tunnel->good_identity = identity_generation(tunnel);
+}
+
+/* It worked with the generation @good and fails with @now: says so once. */
+static void blame_generation(const struct tunnel *tunnel, const char *kind, const char *name,
+			     unsigned int good, unsigned int now, unsigned int *told)
+{
+	if (good == 0 || now <= good || *told == now)
+		return;
+	*told = now;
+	log_warning(
+		"%s: it connected with generation %u of %s %s, and does not with generation %u: "
+		"`espatd --rollback %s:%s` and a reload bring the one before back",
+		tunnel->config->name, good, kind, name, now, kind, name);
+}
+
+static void blame_material(struct tunnel *tunnel)
+{
+	const struct config_tunnel *config = tunnel->config;
+
+	if (config->authority)
+		blame_generation(tunnel, "authority", config->authority->name,
+				 tunnel->good_authority, authority_generation(tunnel),
+				 &tunnel->told_authority);
+	if (config->identity)
+		blame_generation(tunnel, "identity", config->identity->name, tunnel->good_identity,
+				 identity_generation(tunnel), &tunnel->told_identity);
 }
 
 /* What it takes a diagnosis to find out. */
@@ -92,6 +134,8 @@ void tunnel_failed(struct tunnel *tunnel, enum link_end end, const char *text)
 	tunnel->failure = end;
 	log_warning("%s: connection failed: %s [%s]", tunnel->config->name,
 		    text ? text : link_end_text(end), link_end_reason(end));
+	if (end == LINK_END_TLS || end == LINK_END_NO_MATERIAL || end == LINK_END_VOID)
+		blame_material(tunnel);
 }
 
 enum link_end tunnel_wait_end(const struct tunnel *tunnel)
@@ -110,15 +154,21 @@ enum link_end tunnel_wait_end(const struct tunnel *tunnel)
 	case DEVICE_IDENTIFYING:
 	case DEVICE_CONFIGURING:
 	case DEVICE_FAILED:
+	case DEVICE_PROVISIONED:
 		break;
+	case DEVICE_UNKNOWN_CHIP:
+		return LINK_END_NO_MATERIAL;
 	}
 	return LINK_END_RESET;
 }
 
 const char *tunnel_wait_text(const struct tunnel *tunnel)
 {
-	return tunnel->dev->state == DEVICE_READY ? "no link of the chip became free in time"
-						  : "the chip did not become ready in time";
+	if (tunnel->dev->state == DEVICE_READY)
+		return "no link of the chip became free in time";
+	if (tunnel->dev->state == DEVICE_UNKNOWN_CHIP)
+		return "the chip is not the one of this device";
+	return "the chip did not become ready in time";
 }
 
 /* ---- clients ---- */

@@ -31,6 +31,8 @@ struct tunnel {
 	bool diagnosed; /* one was looked into, at diagnosed_at, with this outcome */
 	uint64_t diagnosed_at;
 	enum link_end diagnosis;
+	/* generations that it last connected with, and that were told to fail; 0: none */
+	unsigned int good_authority, good_identity, told_authority, told_identity;
 };
 
 /* All pointers must outlive it. The socket appears when the device is ready for the first time. */

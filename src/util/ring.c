@@ -13,10 +13,17 @@ void ring_init(struct ring *ring, size_t max)
 	*ring = (struct ring){ .max = max };
 }
 
+static void ring_free_data(struct ring *ring)
+{
+	if (ring->wipe && ring->data)
+		explicit_bzero(ring->data, ring->size);
+	free(ring->data);
+}
+
 void ring_deinit(struct ring *ring)
 {
-	free(ring->data);
-	*ring = (struct ring){ .max = ring->max };
+	ring_free_data(ring);
+	*ring = (struct ring){ .max = ring->max, .wipe = ring->wipe };
 }
 
 int ring_peek(const struct ring *ring, struct iovec iov[2])
@@ -53,7 +60,7 @@ static int ring_grow(struct ring *ring, size_t need)
 		memcpy(data + off, iov[i].iov_base, iov[i].iov_len);
 		off += iov[i].iov_len;
 	}
-	free(ring->data);
+	ring_free_data(ring);
 	ring->data = data;
 	ring->size = size;
 	ring->head = 0;

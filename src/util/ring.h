@@ -2,6 +2,7 @@
 /* A byte ring that grows by doubling up to a hard bound and gives its memory back when it is empty. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/uio.h>
@@ -12,11 +13,11 @@ struct ring {
 	size_t head; /* of the oldest byte */
 	size_t len;
 	size_t max; /* hard bound of size, a power of two */
+	bool wipe;  /* what was in it is overwritten before its memory is given back */
 };
 
 /* @max: a power of two. Allocates nothing. */
 void ring_init(struct ring *ring, size_t max);
-/* Wipes nothing: what is in here is a client's payload. */
 void ring_deinit(struct ring *ring);
 /* Appends all or nothing. Returns 0, -ENOBUFS (over the bound) or -ENOMEM. */
 int ring_put(struct ring *ring, const void *data, size_t len);

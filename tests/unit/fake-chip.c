@@ -92,37 +92,53 @@ static bool begins(const char *text, const char *start)
 	return strncmp(text, start, strlen(start)) == 0;
 }
 
+static struct chip_key *key_named(struct chip *c, const char *name)
+{
+	struct chip_key *key;
+
+	for (size_t i = 0; i < c->n_nvs; i++)
+		if (strcmp(c->nvs[i].name, name) == 0)
+			return &c->nvs[i];
+	MUST(c->n_nvs < sizeof(c->nvs) / sizeof(*c->nvs));
+	key = &c->nvs[c->n_nvs++];
+	snprintf(key->name, sizeof(key->name), "%s", name);
+	return key;
+}
+
+/* `AT+SYSMFG=<op>,"<namespace>","<key>"...`: the parts; false without a key. */
+static bool parse_mfg(const char *line, char namespace[64], char name[64])
+{
+	MUST(sscanf(line, "AT+SYSMFG=%*d,\"%63[^\"]\"", namespace) == 1);
+	return sscanf(line, "AT+SYSMFG=%*d,\"%*[^\"]\",\"%63[^\"]\"", name) == 1;
+}
+
 static struct chip_key *find_key(struct chip *c, const char *line)
 {
-	for (int kind = 0; kind < 3; kind++)
-		for (int slot = 0; slot < SLOTS_COUNT; slot++) {
-			char want[64], key[16];
+	char namespace[64], name[64];
 
-			slots_key((enum cert_kind)kind, slot, key, sizeof(key));
-			snprintf(want, sizeof(want), "\"%s\",\"%s\"",
-				 slots_namespace((enum cert_kind)kind), key);
-			if (strstr(line, want))
-				return &c->nvs[kind][slot];
-		}
-	return NULL;
+	if (!parse_mfg(line, namespace, name))
+		return NULL;
+	/* All but our own record's have the namespace in their name. */
+	MUST(strcmp(namespace, CONFIG_NVS_OWN) == 0 ||
+	     (begins(name, namespace) && strchr(".", name[strlen(namespace)])));
+	return key_named(c, name);
 }
 
 static void chip_list(struct chip *c, const char *line)
 {
+	char namespace[64], name[64];
 	int n = 0;
 
-	for (int kind = 0; kind < 3; kind++)
-		for (int slot = 0; slot < SLOTS_COUNT; slot++) {
-			char name[32];
+	parse_mfg(line, namespace, name);
+	for (size_t i = 0; i < c->n_nvs; i++) {
+		size_t len = strcspn(c->nvs[i].name, ".");
 
-			snprintf(name, sizeof(name), "\"%s\"",
-				 slots_namespace((enum cert_kind)kind));
-			if (!c->nvs[kind][slot].type || !strstr(line, name))
-				continue;
-			out(c, "+SYSMFG:%s,\"%s.%d\",%d\r\n", name,
-			    slots_namespace((enum cert_kind)kind), slot, c->nvs[kind][slot].type);
-			n++;
-		}
+		if (!c->nvs[i].type || strlen(namespace) != len || !begins(c->nvs[i].name, namespace))
+			continue;
+		out(c, "+SYSMFG:\"%s\",\"%s\",%d\r\n", namespace, c->nvs[i].name,
+		    c->nvs[i].type);
+		n++;
+	}
 	out(c, n ? "\r\nOK\r\n" : "\r\nERROR\r\n");
 }
 
@@ -179,6 +195,8 @@ static void chip_reply(struct chip *c, const char *line)
 	} else if (begins(line, "AT+CWJAP")) {
 		c->joined = true;
 		out(c, "WIFI CONNECTED\r\nWIFI GOT IP\r\n\r\nOK\r\n");
+	} else if (strcmp(line, "AT+SYSMFG?") == 0) {
+		out(c, "%s\r\nOK\r\n", c->namespaces ? c->namespaces : "");
 	} else if (begins(line, "AT+SYSMFG=")) {
 		chip_mfg(c, line);
 	} else if (strcmp(line, "AT+RST") == 0) {
@@ -240,7 +258,7 @@ static void chip_payload(struct chip *c, const uint8_t *data, size_t n)
 		key->type = 8;
 		key->len = n;
 		memcpy(key->data, data, n);
-		if (c->corrupt > 0) {
+		if (c->corrupt > 0 && strcmp(c->corrupted, key->name) == 0) {
 			key->data[0] ^= 1;
 			c->corrupt--;
 		}
@@ -328,12 +346,44 @@ static int on_secret(void *userdata, const char *path, char *buf, size_t size)
 	return 0;
 }
 
+static int on_load_blob(void *userdata, const struct material_item *item, size_t blob,
+			struct cert_blob **ret)
+{
+	struct bench *b = userdata;
+
+	b->loads++;
+	if (b->load_error)
+		return b->load_error;
+	return cert_blob_new(ret, item->blobs[blob]->kind, item->blobs[blob]->data,
+			     item->blobs[blob]->len);
+}
+
+static int on_recall_chip(void *userdata, char mac[AT_MAC_MAX + 1])
+{
+	struct bench *b = userdata;
+
+	strcpy(mac, b->known);
+	return b->chip_error;
+}
+
+static int on_remember_chip(void *userdata, const char *mac)
+{
+	struct bench *b = userdata;
+
+	if (b->chip_error == 0)
+		strcpy(b->known, mac);
+	return b->chip_error;
+}
+
 static const struct device_ops bench_ops = {
 	.write = on_write,
 	.wallclock = on_wallclock,
 	.synchronized = on_synchronized,
 	.random = on_random,
 	.secret = on_secret,
+	.load_blob = on_load_blob,
+	.recall_chip = on_recall_chip,
+	.remember_chip = on_remember_chip,
 };
 
 static void on_state(struct device_watch *watch, struct device *dev, enum device_state old)
@@ -350,7 +400,7 @@ static void on_room(struct device_watch *watch, struct device *dev)
 	container_of(watch, struct bench, watch)->rooms++;
 }
 
-static void blob_init(struct cert_blob *blob, enum cert_kind kind, const char *text)
+void blob_init(struct cert_blob *blob, enum cert_kind kind, const char *text)
 {
 	struct cert_digest *digest = NULL;
 
@@ -391,19 +441,52 @@ void bench_init(struct bench *b)
 	blob_init(&b->ca, CERT_KIND_CA, "the authority\n\r\nOK\r\n");
 	blob_init(&b->cert, CERT_KIND_CERT, "the certificate\n");
 	blob_init(&b->key, CERT_KIND_KEY, "the key\n");
-	b->material_authority = (struct material_authority){ &b->authority, &b->ca };
-	b->material_identity = (struct material_identity){ &b->identity, &b->cert, &b->key };
-	b->material.authorities = &b->material_authority;
-	b->material.identities = &b->material_identity;
-	b->material.n_authorities = b->material.n_identities = 1;
+	b->items[0] = (struct material_item){
+		.type = MATERIAL_AUTHORITY,
+		.name = bench_corp,
+		.config = &b->authority,
+		.blobs = { &b->ca },
+		.n_blobs = 1,
+		.generation = 1,
+	};
+	b->items[1] = (struct material_item){
+		.type = MATERIAL_IDENTITY,
+		.name = bench_gateway,
+		.config = &b->identity,
+		.blobs = { &b->cert, &b->key },
+		.n_blobs = 2,
+		.generation = 1,
+	};
+	b->material.config = &b->config;
+	b->material.items = b->items;
+	b->material.n_items = 2;
 	b->chip.echo = true;
 	b->chip.mode = 2;
 	b->chip.gmr = "AT version:3.5.0.0-dev(s-33af283 - ESP32 - Mar 13 2025 10:44:34)";
+	bench_remake(b);
+}
+
+void bench_remake(struct bench *b)
+{
+	b->dev = device_free(b->dev);
 	MUST(device_new(&b->dev, &b->config, &b->settings, &b->material, &b->timers, &bench_ops,
 			b) == 0);
 	b->watch.state = on_state;
 	b->watch.room = on_room;
 	device_watch(b->dev, &b->watch);
+}
+
+struct chip_key *chip_nvs(struct bench *b, const char *name)
+{
+	return key_named(&b->chip, name);
+}
+
+bool chip_holds(struct bench *b, const char *name, const struct cert_blob *blob)
+{
+	const struct chip_key *key = chip_nvs(b, name);
+
+	return key->type == 8 && key->len == blob->len &&
+	       memcmp(key->data, blob->data, blob->len) == 0;
 }
 
 void bench_free(struct bench *b)
@@ -450,7 +533,8 @@ void bench_up(struct bench *b)
 	device_port_up(b->dev, 115200);
 	for (int i = 0; i < 60; i++) {
 		bench_run(b);
-		if (b->dev->state == DEVICE_READY || b->dev->state == DEVICE_FAILED)
+		if (b->dev->state == DEVICE_READY || b->dev->state == DEVICE_FAILED ||
+		    b->dev->state == DEVICE_UNKNOWN_CHIP || b->dev->state == DEVICE_PROVISIONED)
 			return;
 		bench_pass(b, 1 * TIMERS_S);
 	}

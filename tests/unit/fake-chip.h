@@ -12,8 +12,9 @@
 #include "device/device.h"
 
 struct chip_key {
-	int type; /* 0: not there */
-	uint8_t data[64];
+	char name[AT_NVS_NAME_MAX + 1]; /* "client_ca.3", in the namespace before the dot */
+	int type;                       /* 0: not there */
+	uint8_t data[CERT_BLOB_MAX];
 	size_t len;
 };
 
@@ -30,8 +31,11 @@ struct chip {
 	bool open[AT_LINKS];
 	const char *gmr;
 	const char *without; /* a command that AT+CMD? does not list */
-	struct chip_key nvs[3][SLOTS_COUNT];
-	int corrupt; /* so many of the next NVS writes are stored wrong */
+	struct chip_key nvs[40];
+	size_t n_nvs;
+	const char *namespaces; /* what AT+SYSMFG? says, in place of the truth */
+	int corrupt;            /* so many of the next writes of this key are stored wrong */
+	const char *corrupted;
 	struct chip_answer answers[8];
 	/* what it was told: "AT+X|", "[payload's length]|" */
 	char told[32768];
@@ -57,9 +61,12 @@ struct bench {
 	struct config_identity identity;
 	struct config_tunnel tunnel;
 	struct material material;
-	struct material_authority material_authority;
-	struct material_identity material_identity;
+	struct material_item items[8];
 	struct cert_blob ca, cert, key;
+	int load_error;  /* what every load_blob() says; 0: the blob */
+	unsigned int loads;
+	char known[AT_MAC_MAX + 1]; /* the chip that is remembered */
+	int chip_error;  /* what recall_chip() and remember_chip() say */
 	struct device *dev;
 	struct chip chip;
 	char states[512]; /* "probing>identifying>..." */
@@ -73,6 +80,14 @@ struct bench {
 /* A device with authority and identity for its tunnel, and a chip with an empty NVS; no port yet. */
 void bench_init(struct bench *b);
 void bench_free(struct bench *b);
+/* The device is made anew, after a change of config or material. */
+void bench_remake(struct bench *b);
+/* A blob of this text. */
+void blob_init(struct cert_blob *blob, enum cert_kind kind, const char *text);
+/* A key of the chip's NVS; it is made, with type 0, if it is not there. */
+struct chip_key *chip_nvs(struct bench *b, const char *name);
+/* What stands there is @blob, and binary. */
+bool chip_holds(struct bench *b, const char *name, const struct cert_blob *blob);
 /* The port comes up, and until the device is ready or has failed. */
 void bench_up(struct bench *b);
 /* Until nobody has anything to say at the present time. */

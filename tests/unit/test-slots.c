@@ -7,22 +7,21 @@
 #include "device/slots.h"
 
 /* A blob's digest is its letter, all over. */
-static struct cert_blob ca = { .kind = CERT_KIND_CA };
-static struct cert_blob cert = { .kind = CERT_KIND_CERT };
-static struct cert_blob key = { .kind = CERT_KIND_KEY };
-
-static struct cert_blob *const authority[] = { &ca };
-static struct cert_blob *const identity[] = { &cert, &key };
+static struct cert_blob authority[] = { { .kind = CERT_KIND_CA } };
+static struct cert_blob identity[] = { { .kind = CERT_KIND_CERT }, { .kind = CERT_KIND_KEY } };
 
 static int setup(void **state)
 {
-	memset(ca.digest, 'a', sizeof(ca.digest));
-	memset(cert.digest, 'c', sizeof(cert.digest));
-	memset(key.digest, 'k', sizeof(key.digest));
+	memset(authority[0].digest, 'a', sizeof(authority[0].digest));
+	memset(identity[0].digest, 'c', sizeof(identity[0].digest));
+	memset(identity[1].digest, 'k', sizeof(identity[1].digest));
 	return 0;
 }
 
-/* One letter a slot: '.' free, '?' unread, '!' unusable, else read and of that digest. */
+/*
+ * One letter a slot: '.' free, '?' unread, '!' unusable, '-' not looked at, 't' taken by somebody, else
+ * read and of that digest.
+ */
 static void fill(struct slots *slots, enum cert_kind kind, const char *letters)
 {
 	for (int i = 0; i < SLOTS_COUNT; i++) {
@@ -32,7 +31,9 @@ static void fill(struct slots *slots, enum cert_kind kind, const char *letters)
 		s->content = letters[i] == '.'   ? SLOT_FREE
 			     : letters[i] == '?' ? SLOT_UNREAD
 			     : letters[i] == '!' ? SLOT_UNUSABLE
+			     : letters[i] == '-' ? SLOT_UNKNOWN
 						 : SLOT_READ;
+		s->taken = letters[i] == 't';
 	}
 }
 
@@ -59,6 +60,11 @@ static const struct row authorities[] = {
 	{ "..........", NULL, CONFIG_SLOT_AUTO, SLOTS_WRITE, 0, 0 },
 	{ "xx........", NULL, CONFIG_SLOT_AUTO, SLOTS_WRITE, 2, 0 },
 	{ "x!x.x.....", NULL, CONFIG_SLOT_AUTO, SLOTS_WRITE, 3, 0 },
+	/* somebody else's, though nothing stands there yet */
+	{ "tt........", NULL, CONFIG_SLOT_AUTO, SLOTS_WRITE, 2, 0 },
+	{ "xtxxxxxxxx", NULL, CONFIG_SLOT_AUTO, SLOTS_FULL, -1, 0 },
+	/* pinned: nobody has to list anything */
+	{ "----------", NULL, 3, SLOTS_READ, 3, CERT_KIND_CA },
 	{ "xxxxxxxxx.", NULL, CONFIG_SLOT_AUTO, SLOTS_WRITE, 9, 0 },
 	/* what is not ours is never overwritten */
 	{ "xxxxxxxxxx", NULL, CONFIG_SLOT_AUTO, SLOTS_FULL, -1, 0 },
@@ -108,13 +114,13 @@ static const struct row identities[] = {
 	{ "c.........", "k.........", 6, SLOTS_WRITE, 6, 0 },
 };
 
-static void check(const struct row *row, size_t i, struct cert_blob *const *blobs, size_t n)
+static void check(const struct row *row, size_t i, const struct cert_blob *blobs, size_t n)
 {
 	struct slots slots;
 	struct slots_choice choice;
 
 	memset(&slots, 0, sizeof(slots));
-	fill(&slots, blobs[0]->kind, row->letters);
+	fill(&slots, blobs[0].kind, row->letters);
 	if (n > 1)
 		fill(&slots, CERT_KIND_KEY, row->keys);
 	choice = slots_choose(&slots, blobs, n, row->pinned);
@@ -195,11 +201,11 @@ static void test_holds_what_was_read(void **state)
 
 	memset(&slots, 0, sizeof(slots));
 	fill(&slots, CERT_KIND_CA, "axaaaaaaaa");
-	assert_true(slots_holds(&slots, 0, &ca));
-	assert_false(slots_holds(&slots, 1, &ca));
+	assert_true(slots_holds(&slots, 0, &authority[0]));
+	assert_false(slots_holds(&slots, 1, &authority[0]));
 	for (int content = SLOT_FREE; content <= SLOT_UNUSABLE; content++) {
 		slots.of[CERT_KIND_CA][2].content = (enum slot_content)content;
-		assert_int_equal(slots_holds(&slots, 2, &ca), content == SLOT_READ);
+		assert_int_equal(slots_holds(&slots, 2, &authority[0]), content == SLOT_READ);
 	}
 }
 
