@@ -2,6 +2,7 @@
 /* Wi-Fi: modes, scan, join with its failures, automatic join, addresses, DNS servers. */
 #include "cmds.h"
 
+#include <errno.h>
 #include <stdio.h>
 
 #define STA_IP "10.0.2.15"
@@ -16,6 +17,16 @@ enum {
 	JOIN_NO_AP,
 	JOIN_FAILED,
 };
+
+/* The numbers are those of CWLAP. */
+enum {
+	AUTH_OPEN = 0,
+	AUTH_WPA_PSK = 2,
+	AUTH_WPA2_PSK = 3,
+	AUTH_MAX = 16,
+};
+
+static const struct jap default_jap = { .listen = 3, .pmf = 1, .reconn = 1 };
 
 /* lwIP's servers before DHCP or CIPDNS names others (capture 04). */
 static const char *const default_dns[3] = { "208.67.222.222", "114.114.114.114", "8.8.8.8" };
@@ -53,19 +64,29 @@ bool wifi_is_up(const struct sim_core *c)
 	return c->wifi == WIFI_UP;
 }
 
-static int find_ap(struct sim_core *c, const char *ssid)
+static int ap_authmode(const struct sim_ap *ap)
 {
-	for (int i = 0; i < c->cfg.n_ap; i++)
-		if (!strcmp(c->cfg.ap[i].ssid, ssid))
+	return ap->psk[0] ? AUTH_WPA2_PSK : AUTH_OPEN;
+}
+
+/* Of several with that name the first one. */
+static int find_ap(struct sim_core *c)
+{
+	unsigned lowest = c->prof->authmode ? c->jap.threshold : c->jap.threshold ? AUTH_WPA_PSK : AUTH_OPEN;
+
+	for (int i = 0; i < c->cfg.n_ap; i++) {
+		const struct sim_ap *ap = &c->cfg.ap[i];
+
+		if (!strcmp(ap->ssid, c->wifi_ssid) && ap_authmode(ap) >= (int)lowest &&
+		    (!c->jap.has_bssid || !memcmp(ap->bssid, c->jap.bssid, 6)))
 			return i;
+	}
 	return -1;
 }
 
 /* 0 if joining would succeed, else the code of +CWJAP. */
-static int try_ap(struct sim_core *c, const char *ssid, const char *psk)
+static int try_ap(struct sim_core *c, int i, const char *psk)
 {
-	int i = find_ap(c, ssid);
-
 	if (i < 0)
 		return JOIN_NO_AP;
 	/* A password for an open network, and one that no WPA2 password can be (capture 20). */
@@ -78,12 +99,21 @@ static int try_ap(struct sim_core *c, const char *ssid, const char *psk)
 
 static void begin_join(struct sim_core *c, unsigned assoc_ms)
 {
-	c->wifi_fail = try_ap(c, c->wifi_ssid, c->wifi_psk);
-	c->wifi_ap = find_ap(c, c->wifi_ssid);
+	unsigned patience = c->wifi_by_cmd ? 1000 * c->jap_timeout : 0;
+	unsigned first, all;
+
+	c->wifi_ap = find_ap(c);
+	c->wifi_fail = try_ap(c, c->wifi_ap, c->wifi_psk);
+	first = c->wifi_fail ? c->cfg.times.join_fail : assoc_ms;
+	all = c->wifi_fail ? first : first + c->cfg.times.join / 3;
+	if (patience && patience < all) {
+		c->wifi_fail = JOIN_TIMEOUT;
+		first = patience;
+	}
 	c->wifi = WIFI_JOINING;
 	c->wifi_retry_at = SIM_NEVER;
 	c->wifi_step = 1;
-	c->wifi_at = ms_after(c, c->wifi_fail ? c->cfg.times.join_fail : assoc_ms);
+	c->wifi_at = ms_after(c, first);
 }
 
 /* The addresses that a join brings come by themselves, after it. */
@@ -121,6 +151,8 @@ void wifi_boot(struct sim_core *c)
 {
 	const char *ssid = nvs_saved(&c->nvs, "ssid", NULL);
 	const char *dns = nvs_saved(&c->nvs, "dns0", NULL);
+	uint32_t len;
+	const struct jap *jap = nvs_saved(&c->nvs, "jap", &len);
 
 	c->mode = saved_num(c, "mode", 2);
 	c->autoconn = saved_num(c, "autoconn", 1);
@@ -131,12 +163,16 @@ void wifi_boot(struct sim_core *c)
 	ip6_stop(c);
 	set_text(c->wifi_ssid, sizeof(c->wifi_ssid), ssid);
 	set_text(c->wifi_psk, sizeof(c->wifi_psk), nvs_saved(&c->nvs, "psk", NULL));
+	c->jap = jap && len == sizeof(*jap) ? *jap : default_jap;
+	if (!ssid)
+		c->jap.reconn = 0;	/* capture 04: CWRECONNCFG of a new chip */
+	c->jap_timeout = 0;
 	set_text(c->hostname, sizeof(c->hostname), nvs_saved(&c->nvs, "hostname", NULL));
 	if (!c->hostname[0])
 		set_text(c->hostname, sizeof(c->hostname), "espressif");
 	set_text(c->country, sizeof(c->country), "CN");
 	c->dhcp = saved_num(c, "dhcp", 3);
-	memset(c->reconn_cfg, 0, sizeof(c->reconn_cfg));
+	c->reconn_count = 0;
 	memset(c->cwconfig, 0, sizeof(c->cwconfig));
 	c->ip_static = false;
 	c->dns_manual = false;
@@ -284,7 +320,9 @@ HANDLER(cwstate_query)
 
 static void say_bssid(struct sim_core *c, int ap)
 {
-	sim_sayf(c, "\"10:01:00:c4:0a:%02x\"", 0x51 + ap);
+	const uint8_t *m = c->cfg.ap[ap].bssid;
+
+	sim_sayf(c, "\"%02x:%02x:%02x:%02x:%02x:%02x\"", m[0], m[1], m[2], m[3], m[4], m[5]);
 }
 
 HANDLER(cwjap_query)
@@ -293,7 +331,8 @@ HANDLER(cwjap_query)
 		return RES_OK;
 	sim_sayf(c, "+CWJAP:\"%s\",", c->wifi_ssid);
 	say_bssid(c, c->wifi_ap);
-	sim_sayf(c, ",%d,%d,0,1,3,0,1\r\n", c->cfg.ap[c->wifi_ap].channel, -24);
+	sim_sayf(c, ",%d,%d,%u,%u,%u,%u,%u\r\n", c->cfg.ap[c->wifi_ap].channel, -24, c->jap.threshold, c->jap.reconn,
+		 c->jap.listen, c->jap.scan, c->jap.pmf);
 	return RES_OK;
 }
 
@@ -305,23 +344,77 @@ static enum result join(struct sim_core *c)
 	return RES_PENDING;
 }
 
+/* Six bytes as 24:0a:c4:12:34:56. */
+static int arg_mac(struct sim_core *c, struct call *call, int i, uint8_t mac[6])
+{
+	const char *text;
+	unsigned m[6];
+	char end;
+	int r = arg_str(c, call, i, &text);
+
+	if (r < 0)
+		return r;
+	if (strlen(text) != 17 ||
+	    sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%c", m, m + 1, m + 2, m + 3, m + 4, m + 5, &end) != 6)
+		return -EINVAL;
+	for (int k = 0; k < 6; k++)
+		mac[k] = m[k];
+	return 0;
+}
+
+/* What is not given keeps its value in *ret. */
+static bool opt_range(struct sim_core *c, struct call *call, int i, long long min, long long max, long long *ret)
+{
+	return !arg_given(call, i) || !arg_range(c, call, i, min, max, ret);
+}
+
+/* From the third parameter on. */
+static int jap_args(struct sim_core *c, struct call *call, struct jap *jap, long long *timeout)
+{
+	long long threshold = 0, reconn = jap->reconn, listen = jap->listen, scan = 0, pmf = jap->pmf;
+
+	if (arg_given(call, 2) && arg_mac(c, call, 2, jap->bssid) < 0)
+		return -EINVAL;
+	if (!opt_range(c, call, 3, 0, c->prof->authmode ? AUTH_MAX : 1, &threshold) ||
+	    !opt_range(c, call, 4, 0, 7200, &reconn) || !opt_range(c, call, 5, 1, 100, &listen) ||
+	    !opt_range(c, call, 6, 0, 1, &scan) || !opt_range(c, call, 7, 3, 600, timeout) ||
+	    !opt_range(c, call, 8, 0, 3, &pmf))
+		return -EINVAL;
+	jap->has_bssid = arg_given(call, 2);
+	jap->threshold = threshold;
+	jap->reconn = reconn;
+	jap->listen = listen;
+	jap->scan = scan;
+	jap->pmf = pmf;
+	return 0;
+}
+
 HANDLER(cwjap_set)
 {
-	const char *ssid, *psk = "";
+	bool last = !arg_given(call, 0) && !arg_given(call, 1) && c->wifi_ssid[0];
+	const char *ssid = c->wifi_ssid, *psk = last ? c->wifi_psk : "";
+	struct jap jap = default_jap;
+	long long timeout = 0;
 
-	if (call->n > 9 || arg_str(c, call, 0, &ssid) < 0 || strlen(ssid) > 32 || !ssid[0] ||
-	    (arg_given(call, 1) && (arg_str(c, call, 1, &psk) < 0 || strlen(psk) > 64))) {
+	if (call->n > 9 || (!last && arg_str(c, call, 0, &ssid) < 0) || strlen(ssid) > 32 || !ssid[0] ||
+	    (arg_given(call, 1) && (arg_str(c, call, 1, &psk) < 0 || strlen(psk) > 64)) ||
+	    jap_args(c, call, &jap, &timeout) < 0) {
 		c->err_code = 0;	/* capture 02 */
 		return RES_ERROR;
 	}
 	if (!(c->mode & 1))
 		return RES_ERROR;
 	wifi_leave(c, true);
-	set_text(c->wifi_ssid, sizeof(c->wifi_ssid), ssid);
-	set_text(c->wifi_psk, sizeof(c->wifi_psk), psk);
+	if (!last) {
+		set_text(c->wifi_ssid, sizeof(c->wifi_ssid), ssid);
+		set_text(c->wifi_psk, sizeof(c->wifi_psk), psk);
+	}
+	c->jap = jap;
+	c->jap_timeout = timeout;
 	if (keep(c)) {
-		save_text(c, "ssid", ssid);
-		save_text(c, "psk", psk);
+		save_text(c, "ssid", c->wifi_ssid);
+		save_text(c, "psk", c->wifi_psk);
+		save(c, "jap", &c->jap, sizeof(c->jap));
 	}
 	return join(c);
 }
@@ -343,9 +436,9 @@ HANDLER(cwqap_exec)
 
 HANDLER(cwlapopt_set)
 {
-	long long sort, mask;
+	long long sort = 0, mask;
 
-	if (call->n < 2 || call->n > 4 || arg_range(c, call, 0, 0, 1, &sort) < 0 ||
+	if (call->n < 2 || call->n > 4 || !opt_range(c, call, 0, 0, 1, &sort) ||
 	    arg_range(c, call, 1, 0, 4095, &mask) < 0)
 		return RES_ERROR;
 	c->cwlap_sort = sort;
@@ -353,27 +446,42 @@ HANDLER(cwlapopt_set)
 	return RES_OK;
 }
 
-static enum result scan(struct sim_core *c, const char *ssid)
+static enum result scan(struct sim_core *c)
 {
 	if (!(c->mode & 1))
 		return RES_ERROR;
-	set_text(c->scan_ssid, sizeof(c->scan_ssid), ssid);
 	c->scan_at = ms_after(c, c->cfg.times.scan);
 	return RES_PENDING;
 }
 
 HANDLER(cwlap_exec)
 {
-	return scan(c, "");
+	c->scan_ssid[0] = 0;
+	c->scan_has_bssid = false;
+	c->scan_channel = 0;
+	return scan(c);
 }
 
 HANDLER(cwlap_set)
 {
 	const char *ssid = "";
+	long long channel = 0, v;
 
-	if (call->n > 7 || (arg_given(call, 0) && arg_str(c, call, 0, &ssid) < 0))
+	if (call->n > (c->prof->authmode ? 8 : 7) || (arg_given(call, 0) && arg_str(c, call, 0, &ssid) < 0) ||
+	    (arg_given(call, 1) && arg_mac(c, call, 1, c->scan_bssid) < 0) || !opt_range(c, call, 2, 0, 177, &channel) ||
+	    !opt_range(c, call, 3, 0, 1, &v) || !opt_range(c, call, 4, 0, 1500, &v) || !opt_range(c, call, 5, 0, 1500, &v))
 		return RES_ERROR;
-	return scan(c, ssid);
+	set_text(c->scan_ssid, sizeof(c->scan_ssid), ssid);
+	c->scan_has_bssid = arg_given(call, 1);
+	c->scan_channel = channel;
+	return scan(c);
+}
+
+static bool scan_shows(const struct sim_core *c, const struct sim_ap *ap)
+{
+	return !ap->hidden && (!c->scan_ssid[0] || !strcmp(ap->ssid, c->scan_ssid)) &&
+	       (!c->scan_has_bssid || !memcmp(ap->bssid, c->scan_bssid, 6)) &&
+	       (!c->scan_channel || ap->channel == c->scan_channel);
 }
 
 void wifi_scan_done(struct sim_core *c)
@@ -383,7 +491,7 @@ void wifi_scan_done(struct sim_core *c)
 		bool open = !ap->psk[0];
 		const char *comma = "";
 
-		if (c->scan_ssid[0] && strcmp(ap->ssid, c->scan_ssid))
+		if (!scan_shows(c, ap))
 			continue;
 		sim_sayf(c, "+CWLAP:(");
 		for (int bit = 0; bit < 11; bit++) {
@@ -393,7 +501,7 @@ void wifi_scan_done(struct sim_core *c)
 			comma = ",";
 			switch (bit) {
 			case 0:
-				sim_sayf(c, "%d", open ? 0 : 3);
+				sim_sayf(c, "%d", ap_authmode(ap));
 				break;
 			case 1:
 				sim_sayf(c, "\"%s\"", ap->ssid);
@@ -448,18 +556,18 @@ HANDLER(cwautoconn_set)
 
 HANDLER(cwreconncfg_query)
 {
-	sim_sayf(c, "+CWRECONNCFG:%u,%u\r\n", c->reconn_cfg[0], c->reconn_cfg[1]);
+	sim_sayf(c, "+CWRECONNCFG:%u,%u\r\n", c->jap.reconn, c->reconn_count);
 	return RES_OK;
 }
 
 HANDLER(cwreconncfg_set)
 {
-	long long a, b;
+	long long interval, count;
 
-	if (call->n != 2 || arg_range(c, call, 0, 0, 7200, &a) < 0 || arg_range(c, call, 1, 0, 1000, &b) < 0)
+	if (call->n != 2 || arg_range(c, call, 0, 0, 7200, &interval) < 0 || arg_range(c, call, 1, 0, 1000, &count) < 0)
 		return RES_ERROR;
-	c->reconn_cfg[0] = a;
-	c->reconn_cfg[1] = b;
+	c->jap.reconn = interval;
+	c->reconn_count = count;
 	return RES_OK;
 }
 
@@ -625,15 +733,11 @@ HANDLER(cipstamac_query)
 
 HANDLER(cipstamac_set)
 {
-	const char *text;
-	unsigned m[6];
-	char end;
+	uint8_t mac[6];
 
-	if (call->n != 1 || arg_str(c, call, 0, &text) < 0 ||
-	    sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%c", m, m + 1, m + 2, m + 3, m + 4, m + 5, &end) != 6 || (m[0] & 1))
+	if (call->n != 1 || arg_mac(c, call, 0, mac) < 0 || (mac[0] & 1))
 		return RES_ERROR;
-	for (int i = 0; i < 6; i++)
-		c->cfg.mac[i] = m[i];
+	memcpy(c->cfg.mac, mac, 6);
 	return RES_OK;
 }
 

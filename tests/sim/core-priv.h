@@ -128,6 +128,14 @@ enum ip6_state {
 	IP6_GLOBAL,
 };
 
+/* What CWJAP says beyond name and password; saved as it is. */
+struct jap {
+	uint8_t has_bssid, bssid[6];
+	uint8_t threshold;		/* pci_en, or with newer firmware the lowest authmode */
+	uint8_t listen, scan, pmf;
+	uint16_t reconn;
+};
+
 enum conn_stage {
 	CONN_NONE,
 	CONN_NAME,		/* the address of the host is asked for */
@@ -195,6 +203,9 @@ struct sim_core {
 	int tcpopt[SIM_LINKS][4];
 	uint64_t scan_at;
 	char scan_ssid[33];
+	bool scan_has_bssid;
+	uint8_t scan_bssid[6];
+	int scan_channel;
 
 	bool mux;
 	unsigned cipmode;
@@ -217,6 +228,8 @@ struct sim_core {
 	bool autoconn;
 	enum wifi_state wifi;
 	char wifi_ssid[33], wifi_psk[65];	/* last tried */
+	struct jap jap;
+	unsigned jap_timeout;		/* s; 0: its own patience */
 	int wifi_ap;			/* index, while joining or joined */
 	int wifi_step;			/* 1 associate, 2 address */
 	bool wifi_by_cmd;
@@ -231,7 +244,7 @@ struct sim_core {
 	char dns[3][48];
 	char hostname[33], country[3];
 	unsigned dhcp;
-	unsigned reconn_cfg[2], cwconfig[3];
+	unsigned reconn_count, cwconfig[3];
 
 	int64_t clock_base;		/* seconds, at clock_at */
 	uint64_t clock_at;

@@ -1073,8 +1073,9 @@ void sim_core_wifi_drop(struct sim_core *c, uint64_t now, bool come_back)
 	c->now = now;
 	if (c->wifi == WIFI_UP || c->wifi == WIFI_ASSOCIATED) {
 		wifi_leave(c, true);
-		if (come_back)
-			c->wifi_retry_at = ms_after(c, 1000);
+		/* It is back after a second; the chip looks for it as often as it was told, or never. */
+		if (come_back && c->jap.reconn)
+			c->wifi_retry_at = ms_after(c, 1000 * c->jap.reconn);
 	}
 	settle(c);
 }
@@ -1206,6 +1207,15 @@ int sim_core_new(struct sim_core **ret, const struct sim_config *cfg, const stru
 	} else {
 		mfg_factory(c);
 		c->dirty = true;
+	}
+	for (int i = 0; i < c->cfg.n_ap; i++) {
+		static const uint8_t none[6], first[6] = { 0x10, 0x01, 0x00, 0xc4, 0x0a, 0x51 };
+		uint8_t *bssid = c->cfg.ap[i].bssid;
+
+		if (memcmp(bssid, none, 6))
+			continue;
+		memcpy(bssid, first, 6);
+		bssid[5] += i;
 	}
 	nvs_dump(&c->nvs, &c->image);
 	boot(c);

@@ -99,6 +99,8 @@ struct sim_ap {
 	char ssid[33];
 	char psk[65];		/* empty: open */
 	int channel;
+	uint8_t bssid[6];	/* all zero: one of the simulator's choice */
+	bool hidden;		/* answers those that know its name */
 };
 
 /* Times in milliseconds. The defaults are those of a chip in a hurry; sim_times_real() gives the recorded ones. */

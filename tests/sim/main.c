@@ -50,7 +50,9 @@ static const char usage[] =
 	"  --state FILE          its flash; made with factory content if it is not there\n"
 	"  --firmware NAME       3.2, 3.4, 4.1 (default), 4.2, 5.0\n"
 	"  --ssid NAME[,CHANNEL] an access point that it sees (repeatable; default: Espressif,5 MasseyWifi,10)\n"
-	"  --psk PASS            the password of the --ssid before it\n"
+	"  --psk PASS            of the --ssid before it: its password (without: open),\n"
+	"  --bssid XX:XX:XX:XX:XX:XX, --hidden\n"
+	"                        its address, and that a scan does not show it\n"
 	"  --mac XX:XX:XX:XX:XX:XX\n"
 	"  --hosts FILE          lines NAME ADDRESS (its DNS; NAME - never answers) and\n"
 	"                        ADDRESS[:PORT] REAL-ADDRESS[:PORT] (where that really is);\n"
@@ -504,7 +506,7 @@ static void op_uart(void *ud, unsigned baud, unsigned flow)
 /* ---- options ---- */
 
 enum {
-	OPT_TTY = 256, OPT_LISTEN, OPT_STATE, OPT_FIRMWARE, OPT_SSID, OPT_PSK, OPT_MAC, OPT_HOSTS, OPT_ALLOW, OPT_TIMING,
+	OPT_TTY = 256, OPT_LISTEN, OPT_STATE, OPT_FIRMWARE, OPT_SSID, OPT_PSK, OPT_BSSID, OPT_HIDDEN, OPT_MAC, OPT_HOSTS, OPT_ALLOW, OPT_TIMING,
 	OPT_BOOT, OPT_JOIN, OPT_JOIN_FAIL, OPT_SCAN, OPT_FLASH, OPT_LATENCY, OPT_HANDSHAKE, OPT_CONNECT, OPT_DNS,
 	OPT_TX, OPT_RX, OPT_TLS_RATE, OPT_BAUD, OPT_FAULTS, OPT_CONTROL,
 };
@@ -516,6 +518,8 @@ static const struct option options[] = {
 	{ "firmware", 1, NULL, OPT_FIRMWARE },
 	{ "ssid", 1, NULL, OPT_SSID },
 	{ "psk", 1, NULL, OPT_PSK },
+	{ "bssid", 1, NULL, OPT_BSSID },
+	{ "hidden", 0, NULL, OPT_HIDDEN },
 	{ "mac", 1, NULL, OPT_MAC },
 	{ "hosts", 1, NULL, OPT_HOSTS },
 	{ "allow-network", 0, NULL, OPT_ALLOW },
@@ -580,31 +584,43 @@ static int add_ssid(struct sim_config *cfg, const char *text)
 	return 0;
 }
 
-static int set_psk(struct sim_config *cfg, const char *text)
+/* The access point that an option is about. */
+static struct sim_ap *last_ap(struct sim_config *cfg, const char *option)
 {
-	if (!cfg->n_ap)
-		return bad("psk", "...", "an --ssid before it");
+	if (cfg->n_ap)
+		return &cfg->ap[cfg->n_ap - 1];
+	bad(option, "...", "an --ssid before it");
+	return NULL;
+}
+
+static int set_psk(struct sim_ap *ap, const char *text)
+{
+	if (!ap)
+		return -EINVAL;
 	if (strlen(text) < 8 || strlen(text) > 64)
 		return bad("psk", "...", "8 to 64 characters");
-	strcpy(cfg->ap[cfg->n_ap - 1].psk, text);
+	strcpy(ap->psk, text);
 	return 0;
 }
 
-static int set_mac(struct sim_config *cfg, const char *text)
+static int set_mac(const char *option, uint8_t *mac, const char *text)
 {
 	unsigned m[6];
 	char end;
 
-	if (sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%c", m, m + 1, m + 2, m + 3, m + 4, m + 5, &end) != 6)
-		return bad("mac", text, "six bytes as 24:0a:c4:12:34:56");
+	if (strlen(text) != 17 ||
+	    sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%c", m, m + 1, m + 2, m + 3, m + 4, m + 5, &end) != 6 ||
+	    !(m[0] | m[1] | m[2] | m[3] | m[4] | m[5]))
+		return bad(option, text, "six bytes as 24:0a:c4:12:34:56");
 	for (int i = 0; i < 6; i++)
-		cfg->mac[i] = m[i];
+		mac[i] = m[i];
 	return 0;
 }
 
 static int parse_option(struct sim *s, struct args *a, int opt, const char *name, char *arg)
 {
 	struct sim_times *t = &a->cfg.times;
+	struct sim_ap *ap;
 	unsigned v;
 	int r = 0;
 
@@ -626,9 +642,18 @@ static int parse_option(struct sim *s, struct args *a, int opt, const char *name
 	case OPT_SSID:
 		return add_ssid(&a->cfg, arg);
 	case OPT_PSK:
-		return set_psk(&a->cfg, arg);
+		return set_psk(last_ap(&a->cfg, name), arg);
+	case OPT_BSSID:
+		ap = last_ap(&a->cfg, name);
+		return ap ? set_mac(name, ap->bssid, arg) : -EINVAL;
+	case OPT_HIDDEN:
+		ap = last_ap(&a->cfg, name);
+		if (!ap)
+			return -EINVAL;
+		ap->hidden = true;
+		break;
 	case OPT_MAC:
-		return set_mac(&a->cfg, arg);
+		return set_mac(name, a->cfg.mac, arg);
 	case OPT_HOSTS:
 		a->net.hosts = arg;
 		break;

@@ -22,6 +22,7 @@ struct profile {
 	bool auto_name;			/* sends and checks the host name by itself (capture 90) */
 	bool start_timeout;		/* CIPSTART ...,<timeout ms>, CIPDOMAIN ...,<timeout ms> */
 	bool recvlen_minus;		/* CIPRECVLEN? says -1 for a closed link */
+	bool authmode;			/* CWJAP's fourth parameter is one, not <pci_en> */
 	bool err_no;			/* +ERRNO after a failed CIPSTART, with SYSLOG=1 */
 	const char *partitions;		/* of SYSFLASH? */
 	unsigned heap;

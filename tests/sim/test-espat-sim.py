@@ -72,7 +72,8 @@ def test_options(sim, tmp):
     with open(bad, 'w') as f:
         f.write('cmd AT fly\n')
     assert ':1: no such action' in refuses(sim, '--faults', bad)
-    for args in (['--baud', 'x'], ['--psk', 'secret88'], ['--listen', 'tcp:1'], ['extra'], ['--ssid', 'a,900'], ['--nonsense']):
+    for args in (['--baud', 'x'], ['--psk', 'secret88'], ['--hidden'], ['--bssid', '02:00:00:00:00:01'],
+                 ['--ssid', 'a', '--bssid', '02:00:00:00:01'], ['--ssid', 'a', '--bssid', '00:00:00:00:00:00'], ['--listen', 'tcp:1'], ['extra'], ['--ssid', 'a,900'], ['--nonsense']):
         refuses(sim, *args)
 
 
@@ -99,6 +100,23 @@ def test_link_and_flash(sim, tmp):
             line.write(b'AT+CWSTATE?\r\n')
             line.until(rb'^\+CWSTATE:2,"lab"\r\n\r\nOK\r\n')
         assert not os.path.lexists(link)
+
+
+def test_access_points(sim, tmp):
+    aps = ['--ssid', 'lab,6', '--psk', 'secret88', '--ssid', 'lab,11', '--psk', 'other-88', '--bssid', '02:00:00:00:00:AB',
+           '--ssid', 'cellar', '--hidden']
+    with Sim(sim, *aps) as s:
+        line = Line(s.path, 115200)
+        line.until(rb'ready\r\n')
+        for c in ('ATE0', 'AT+CWMODE=1'):
+            line.command(c)
+        line.command('AT+CWLAP', rb'^\+CWLAP:\(3,"lab",-27,"10:01:00:c4:0a:51",6,[^\n]*\n'
+                                 rb'\+CWLAP:\(3,"lab",-33,"02:00:00:00:00:ab",11,[^\n]*\n\r\nOK\r\n')
+        line.command('AT+CWJAP="lab","other-88"', rb'^\+CWJAP:2\r\n\r\nERROR\r\n')
+        line.command('AT+CWJAP="lab","other-88","02:00:00:00:00:ab"')
+        line.command('AT+CWJAP="cellar",""')
+        line.buf = b''
+        line.command('AT+CWJAP?', rb'^\+CWJAP:"cellar","10:01:00:c4:0a:53",1,')
 
 
 def test_killed(sim, tmp):

@@ -199,6 +199,17 @@ static int joined(void **state)
 	return 0;
 }
 
+/* Another chip, of w->cfg as it is now. */
+static void new_chip(struct world *w)
+{
+	sim_core_free(w->core);
+	w->core = NULL;
+	assert_int_equal(sim_core_new(&w->core, &w->cfg, &ops, w, NULL, 0, w->now), 0);
+	pass(w, 200);
+	drain(w);
+	chunk(w, "ATE0\r\n");
+}
+
 static int teardown(void **state)
 {
 	struct world *w = *state;
@@ -590,6 +601,89 @@ static void test_wifi(void **state)
 	EXPECT("AT+RS", "\r\nbusy p...\r\n");
 	pass(w, 200);
 	assert_string_equal(drain(w), "\r\nERROR\r\n");
+}
+
+/* Joins, and tells how it went. */
+static const char *join(struct world *w, const char *args, unsigned ms)
+{
+	char line[200];
+
+	snprintf(line, sizeof(line), "AT+CWJAP=%s\r\n", args);
+	assert_null(strstr(chunk(w, line), "ERROR"));
+	pass(w, ms);
+	return drain(w);
+}
+
+static void test_access_points(void **state)
+{
+	static const char ok[] = "WIFI CONNECTED\r\nWIFI GOT IP\r\n\r\nOK\r\n";
+	static const char *const wrong[] = { "\"lab\",\"secret88\",\"2:0:0:0:0:1\"", "\"lab\",\"secret88\",5",
+					     "\"lab\",\"secret88\",\"02:00:00:00:00:01:02\"", "\"lab\",\"secret88\",,2",
+					     "\"lab\",\"secret88\",,,7201", "\"lab\",\"secret88\",,,,0",
+					     "\"lab\",\"secret88\",,,,,2", "\"lab\",\"secret88\",,,,,,2",
+					     "\"lab\",\"secret88\",,,,,,,4", "\"lab\",\"secret88\",,,,,,,1,1" };
+	struct world *w = *state;
+	char line[200];
+
+	w->cfg.n_ap = 4;
+	w->cfg.ap[1] = (struct sim_ap){ "lab", "other-88", 11, { 2, 0, 0, 0, 0, 0xab }, false };
+	w->cfg.ap[2] = (struct sim_ap){ "secret", "secret88", 1, { 2, 0, 0, 0, 0, 3 }, true };
+	w->cfg.ap[3] = (struct sim_ap){ "open", "", 1, { 0 }, false };
+	new_chip(w);
+	chunk(w, "AT+CWMODE=1\r\n");
+	chunk(w, "AT+CWLAPOPT=,26\r\n");
+	chunk(w, "AT+CWLAP\r\n");
+	pass(w, 100);
+	assert_string_equal(drain(w), "+CWLAP:(\"lab\",\"10:01:00:c4:0a:51\",6)\r\n+CWLAP:(\"lab\",\"02:00:00:00:00:ab\",11)\r\n"
+				      "+CWLAP:(\"open\",\"10:01:00:c4:0a:54\",1)\r\n\r\nOK\r\n");
+	chunk(w, "AT+CWLAP=\"lab\",\"02:00:00:00:00:AB\",11\r\n");
+	pass(w, 100);
+	assert_string_equal(drain(w), "+CWLAP:(\"lab\",\"02:00:00:00:00:ab\",11)\r\n\r\nOK\r\n");
+	chunk(w, "AT+CWLAP=\"secret\"\r\n");
+	pass(w, 100);
+	assert_string_equal(drain(w), "\r\nOK\r\n");
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		snprintf(line, sizeof(line), "AT+CWJAP=%s\r\n", wrong[i]);
+		EXPECT(line, "\r\nERROR\r\n");
+	}
+	/* Of two with that name the first, unless it is said which. */
+	assert_string_equal(join(w, "\"lab\",\"other-88\"", 500), "+CWJAP:2\r\n\r\nERROR\r\n");
+	assert_string_equal(join(w, "\"lab\",\"other-88\",\"02:00:00:00:00:ac\"", 500), "+CWJAP:3\r\n\r\nERROR\r\n");
+	assert_string_equal(join(w, "\"lab\",\"other-88\",\"02:00:00:00:00:AB\",1,5,7,1,20,3", 500), ok);
+	EXPECT("AT+CWJAP?\r\n", "+CWJAP:\"lab\",\"02:00:00:00:00:ab\",11,-24,1,5,7,1,3\r\n\r\nOK\r\n");
+	/* It looks again as often as it was told, at the one it was told. */
+	sim_core_wifi_drop(w->core, w->now, true);
+	pass(w, 4900);
+	assert_string_equal(drain(w), "WIFI DISCONNECT\r\n");
+	pass(w, 400);
+	assert_string_equal(drain(w), "WIFI CONNECTED\r\nWIFI GOT IP\r\n");
+	sim_core_reset(w->core, w->now, false);
+	pass(w, 1000);
+	assert_non_null(strstr(drain(w), "WIFI GOT IP\r\n"));
+	chunk(w, "ATE0\r\n");
+	EXPECT("AT+CWJAP?\r\n", "+CWJAP:\"lab\",\"02:00:00:00:00:ab\",11,-24,1,5,7,1,3\r\n\r\nOK\r\n");
+	assert_string_equal(join(w, "\"secret\",\"secret88\"", 500), ok);
+	EXPECT("AT+CWJAP?\r\n", "+CWJAP:\"secret\",\"02:00:00:00:00:03\",1,-24,0,1,3,0,1\r\n\r\nOK\r\n");
+	/* Without name and password: the last ones. */
+	assert_string_equal(join(w, ",,,,0", 500), ok);
+	sim_core_wifi_drop(w->core, w->now, true);
+	pass(w, 100000);
+	assert_string_equal(drain(w), "WIFI DISCONNECT\r\n");
+	/* pci_en: no open ones. */
+	assert_string_equal(join(w, "\"open\",\"\",,1", 500), "+CWJAP:3\r\n\r\nERROR\r\n");
+	assert_string_equal(join(w, "\"open\",\"\",,0", 500), ok);
+	w->cfg.times.join = 9000;
+	new_chip(w);
+	chunk(w, "AT+CWMODE=1\r\n");
+	assert_string_equal(join(w, "\"open\",\"\",,,,,,3", 2990), "");
+	pass(w, 20);
+	assert_string_equal(drain(w), "+CWJAP:1\r\n\r\nERROR\r\n");
+	w->cfg.times.join = 90;
+	w->cfg.firmware = "5.0";
+	new_chip(w);
+	chunk(w, "AT+CWMODE=1\r\n");
+	assert_string_equal(join(w, "\"lab\",\"secret88\",,6", 500), "+CWJAP:3\r\n\r\nERROR\r\n");
+	assert_string_equal(join(w, "\"lab\",\"secret88\",,3", 500), ok);
 }
 
 static void test_ipv6(void **state)
@@ -1004,6 +1098,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_names, joined, teardown),
 		cmocka_unit_test_setup_teardown(test_reset, joined, teardown),
 		cmocka_unit_test_setup_teardown(test_wifi, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_access_points, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_ipv6, joined, teardown),
 		cmocka_unit_test_setup_teardown(test_profiles, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_newest, joined, teardown),
