@@ -61,7 +61,7 @@ HANDLER(cmd_query)
 	for (int i = 0; i < sim_n_cmds; i++) {
 		const struct cmd *cmd = &sim_cmds[i];
 
-		if (!(cmd->profiles & c->prof->bit))
+		if (!sim_has_cmd(c, cmd))
 			continue;
 		sim_sayf(c, "+CMD:%d,\"AT%s\",%d,%d,%d,%d\r\n", n++, cmd->name, !!cmd->fn[OP_TEST],
 			 !!cmd->fn[OP_QUERY], !!cmd->fn[OP_SET], !!cmd->fn[OP_EXEC]);

@@ -23,6 +23,7 @@ enum {
 	AUTH_OPEN = 0,
 	AUTH_WPA_PSK = 2,
 	AUTH_WPA2_PSK = 3,
+	AUTH_WPA2_ENTERPRISE = 5,
 	AUTH_MAX = 16,
 };
 
@@ -66,6 +67,8 @@ bool wifi_is_up(const struct sim_core *c)
 
 static int ap_authmode(const struct sim_ap *ap)
 {
+	if (ap->eap)
+		return AUTH_WPA2_ENTERPRISE;
 	return ap->psk[0] ? AUTH_WPA2_PSK : AUTH_OPEN;
 }
 
@@ -89,6 +92,10 @@ static int try_ap(struct sim_core *c, int i, const char *psk)
 {
 	if (i < 0)
 		return JOIN_NO_AP;
+	if (c->eap.on)
+		return eap_fits(c, i) ? 0 : JOIN_FAILED;
+	if (c->cfg.ap[i].eap)
+		return JOIN_WRONG_PASSWORD;
 	/* A password for an open network, and one that no WPA2 password can be (capture 20). */
 	if (!c->cfg.ap[i].psk[0])
 		return psk[0] ? JOIN_FAILED : 0;
@@ -151,8 +158,9 @@ void wifi_boot(struct sim_core *c)
 {
 	const char *ssid = nvs_saved(&c->nvs, "ssid", NULL);
 	const char *dns = nvs_saved(&c->nvs, "dns0", NULL);
-	uint32_t len;
+	uint32_t len, len_eap;
 	const struct jap *jap = nvs_saved(&c->nvs, "jap", &len);
+	const struct eap *eap = nvs_saved(&c->nvs, "eap", &len_eap);
 
 	c->mode = saved_num(c, "mode", 2);
 	c->autoconn = saved_num(c, "autoconn", 1);
@@ -167,6 +175,7 @@ void wifi_boot(struct sim_core *c)
 	if (!ssid)
 		c->jap.reconn = 0;	/* capture 04: CWRECONNCFG of a new chip */
 	c->jap_timeout = 0;
+	c->eap = eap && len_eap == sizeof(*eap) ? *eap : (struct eap){ 0 };
 	set_text(c->hostname, sizeof(c->hostname), nvs_saved(&c->nvs, "hostname", NULL));
 	if (!c->hostname[0])
 		set_text(c->hostname, sizeof(c->hostname), "espressif");
@@ -217,10 +226,13 @@ static void join_step(struct sim_core *c)
 	if (c->wifi_fail) {
 		c->wifi = WIFI_DOWN;
 		c->wifi_by_cmd = false;
-		if (by_cmd) {
+		if (!by_cmd)
+			return;
+		if (c->eap.on)
+			eap_failed(c);
+		else
 			sim_sayf(c, "+CWJAP:%d\r\n", c->wifi_fail);
-			sim_done(c, RES_ERROR);
-		}
+		sim_done(c, RES_ERROR);
 		return;
 	}
 	if (c->wifi_step == 1) {
@@ -344,30 +356,6 @@ static enum result join(struct sim_core *c)
 	return RES_PENDING;
 }
 
-/* Six bytes as 24:0a:c4:12:34:56. */
-static int arg_mac(struct sim_core *c, struct call *call, int i, uint8_t mac[6])
-{
-	const char *text;
-	unsigned m[6];
-	char end;
-	int r = arg_str(c, call, i, &text);
-
-	if (r < 0)
-		return r;
-	if (strlen(text) != 17 ||
-	    sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%c", m, m + 1, m + 2, m + 3, m + 4, m + 5, &end) != 6)
-		return -EINVAL;
-	for (int k = 0; k < 6; k++)
-		mac[k] = m[k];
-	return 0;
-}
-
-/* What is not given keeps its value in *ret. */
-static bool opt_range(struct sim_core *c, struct call *call, int i, long long min, long long max, long long *ret)
-{
-	return !arg_given(call, i) || !arg_range(c, call, i, min, max, ret);
-}
-
 /* From the third parameter on. */
 static int jap_args(struct sim_core *c, struct call *call, struct jap *jap, long long *timeout)
 {
@@ -375,10 +363,10 @@ static int jap_args(struct sim_core *c, struct call *call, struct jap *jap, long
 
 	if (arg_given(call, 2) && arg_mac(c, call, 2, jap->bssid) < 0)
 		return -EINVAL;
-	if (!opt_range(c, call, 3, 0, c->prof->authmode ? AUTH_MAX : 1, &threshold) ||
-	    !opt_range(c, call, 4, 0, 7200, &reconn) || !opt_range(c, call, 5, 1, 100, &listen) ||
-	    !opt_range(c, call, 6, 0, 1, &scan) || !opt_range(c, call, 7, 3, 600, timeout) ||
-	    !opt_range(c, call, 8, 0, 3, &pmf))
+	if (!arg_option(c, call, 3, 0, c->prof->authmode ? AUTH_MAX : 1, &threshold) ||
+	    !arg_option(c, call, 4, 0, 7200, &reconn) || !arg_option(c, call, 5, 1, 100, &listen) ||
+	    !arg_option(c, call, 6, 0, 1, &scan) || !arg_option(c, call, 7, 3, 600, timeout) ||
+	    !arg_option(c, call, 8, 0, 3, &pmf))
 		return -EINVAL;
 	jap->has_bssid = arg_given(call, 2);
 	jap->threshold = threshold;
@@ -387,6 +375,16 @@ static int jap_args(struct sim_core *c, struct call *call, struct jap *jap, long
 	jap->scan = scan;
 	jap->pmf = pmf;
 	return 0;
+}
+
+static void save_join(struct sim_core *c)
+{
+	if (!keep(c))
+		return;
+	save_text(c, "ssid", c->wifi_ssid);
+	save_text(c, "psk", c->wifi_psk);
+	save(c, "jap", &c->jap, sizeof(c->jap));
+	save(c, "eap", &c->eap, c->eap.on ? sizeof(c->eap) : 0);
 }
 
 HANDLER(cwjap_set)
@@ -409,13 +407,26 @@ HANDLER(cwjap_set)
 		set_text(c->wifi_ssid, sizeof(c->wifi_ssid), ssid);
 		set_text(c->wifi_psk, sizeof(c->wifi_psk), psk);
 	}
+	if (!last)
+		c->eap.on = false;
 	c->jap = jap;
 	c->jap_timeout = timeout;
-	if (keep(c)) {
-		save_text(c, "ssid", c->wifi_ssid);
-		save_text(c, "psk", c->wifi_psk);
-		save(c, "jap", &c->jap, sizeof(c->jap));
+	save_join(c);
+	return join(c);
+}
+
+enum result wifi_join_eap(struct sim_core *c, const char *ssid, const uint8_t *bssid, unsigned timeout)
+{
+	wifi_leave(c, true);
+	set_text(c->wifi_ssid, sizeof(c->wifi_ssid), ssid);
+	c->wifi_psk[0] = 0;
+	c->jap = default_jap;
+	if (bssid) {
+		c->jap.has_bssid = true;
+		memcpy(c->jap.bssid, bssid, 6);
 	}
+	c->jap_timeout = timeout;
+	save_join(c);
 	return join(c);
 }
 
@@ -438,7 +449,7 @@ HANDLER(cwlapopt_set)
 {
 	long long sort = 0, mask;
 
-	if (call->n < 2 || call->n > 4 || !opt_range(c, call, 0, 0, 1, &sort) ||
+	if (call->n < 2 || call->n > 4 || !arg_option(c, call, 0, 0, 1, &sort) ||
 	    arg_range(c, call, 1, 0, 4095, &mask) < 0)
 		return RES_ERROR;
 	c->cwlap_sort = sort;
@@ -468,8 +479,8 @@ HANDLER(cwlap_set)
 	long long channel = 0, v;
 
 	if (call->n > (c->prof->authmode ? 8 : 7) || (arg_given(call, 0) && arg_str(c, call, 0, &ssid) < 0) ||
-	    (arg_given(call, 1) && arg_mac(c, call, 1, c->scan_bssid) < 0) || !opt_range(c, call, 2, 0, 177, &channel) ||
-	    !opt_range(c, call, 3, 0, 1, &v) || !opt_range(c, call, 4, 0, 1500, &v) || !opt_range(c, call, 5, 0, 1500, &v))
+	    (arg_given(call, 1) && arg_mac(c, call, 1, c->scan_bssid) < 0) || !arg_option(c, call, 2, 0, 177, &channel) ||
+	    !arg_option(c, call, 3, 0, 1, &v) || !arg_option(c, call, 4, 0, 1500, &v) || !arg_option(c, call, 5, 0, 1500, &v))
 		return RES_ERROR;
 	set_text(c->scan_ssid, sizeof(c->scan_ssid), ssid);
 	c->scan_has_bssid = arg_given(call, 1);
@@ -488,7 +499,7 @@ void wifi_scan_done(struct sim_core *c)
 {
 	for (int i = 0; i < c->cfg.n_ap; i++) {
 		const struct sim_ap *ap = &c->cfg.ap[i];
-		bool open = !ap->psk[0];
+		bool open = ap_authmode(ap) == AUTH_OPEN;
 		const char *comma = "";
 
 		if (!scan_shows(c, ap))
@@ -667,7 +678,7 @@ static void say_mac(struct sim_core *c, bool ap)
 	sim_sayf(c, "\"%02x:%02x:%02x:%02x:%02x:%02x\"\r\n", m[0], m[1], m[2], m[3], m[4], m[5]);
 }
 
-/* Only the addresses that there are, each in a line that begins so; the SoftAP has its local one as soon as IPv6 is on. */
+/* Only the addresses that there are, each in a line that begins so; the SoftAP has a local one as soon as IPv6 is on. */
 static void say_ip6(struct sim_core *c, bool ap, const char *local, const char *global)
 {
 	char text[48];

@@ -136,6 +136,13 @@ struct jap {
 	uint16_t reconn;
 };
 
+/* Enterprise Wi-Fi; saved as it is. */
+struct eap {
+	uint8_t on;			/* the last join was a CWJEAP */
+	uint8_t method, security, authmode;
+	char identity[33], username[33], password[33];
+};
+
 enum conn_stage {
 	CONN_NONE,
 	CONN_NAME,		/* the address of the host is asked for */
@@ -230,6 +237,7 @@ struct sim_core {
 	char wifi_ssid[33], wifi_psk[65];	/* last tried */
 	struct jap jap;
 	unsigned jap_timeout;		/* s; 0: its own patience */
+	struct eap eap;
 	int wifi_ap;			/* index, while joining or joined */
 	int wifi_step;			/* 1 associate, 2 address */
 	bool wifi_by_cmd;
@@ -275,6 +283,7 @@ struct sim_core {
 };
 
 /* core.c */
+bool sim_has_cmd(const struct sim_core *c, const struct cmd *cmd);
 void sim_say(struct sim_core *c, const void *data, size_t len);
 void sim_sayf(struct sim_core *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void sim_done(struct sim_core *c, enum result res);
@@ -296,6 +305,10 @@ int arg_num(struct sim_core *c, struct call *call, int i, long long *ret);
 int arg_range(struct sim_core *c, struct call *call, int i, long long min, long long max, long long *ret);
 int arg_str(struct sim_core *c, struct call *call, int i, const char **ret);
 bool arg_given(const struct call *call, int i);
+/* A number that may be left out: what is not given keeps its value in *ret. False if it is wrong. */
+bool arg_option(struct sim_core *c, struct call *call, int i, long long min, long long max, long long *ret);
+/* Six bytes as 24:0a:c4:12:34:56. */
+int arg_mac(struct sim_core *c, struct call *call, int i, uint8_t mac[6]);
 /* The link parameter that stands in front with CIPMUX=1 and is absent with CIPMUX=0: moves *i past it. */
 int arg_link(struct sim_core *c, struct call *call, int *i, int max, int *link);
 
@@ -306,6 +319,15 @@ uint64_t wifi_next(const struct sim_core *c);
 void wifi_leave(struct sim_core *c, bool say);
 void wifi_scan_done(struct sim_core *c);
 bool wifi_is_up(const struct sim_core *c);
+/* Joins what c->eap says; bssid may be NULL. */
+enum result wifi_join_eap(struct sim_core *c, const char *ssid, const uint8_t *bssid, unsigned timeout);
+
+/* cmd-eap.c */
+/* Whether that access point can be joined with c->eap. */
+bool eap_fits(struct sim_core *c, int ap);
+void eap_failed(struct sim_core *c);
+/* The namespace, and the key in it, of "ca", "cert" or "key". */
+void eap_space(const struct sim_core *c, const char *what, char name[NVS_NAME_MAX + 1]);
 
 /* cmd-ip.c */
 void ip_tick(struct sim_core *c);

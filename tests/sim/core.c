@@ -177,6 +177,28 @@ int arg_link(struct sim_core *c, struct call *call, int *i, int max, int *link)
 	return 0;
 }
 
+bool arg_option(struct sim_core *c, struct call *call, int i, long long min, long long max, long long *ret)
+{
+	return !arg_given(call, i) || !arg_range(c, call, i, min, max, ret);
+}
+
+int arg_mac(struct sim_core *c, struct call *call, int i, uint8_t mac[6])
+{
+	const char *text;
+	unsigned m[6];
+	char end;
+	int r = arg_str(c, call, i, &text);
+
+	if (r < 0)
+		return r;
+	if (strlen(text) != 17 ||
+	    sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%c", m, m + 1, m + 2, m + 3, m + 4, m + 5, &end) != 6)
+		return -EINVAL;
+	for (int k = 0; k < 6; k++)
+		mac[k] = m[k];
+	return 0;
+}
+
 static void parse_param(struct param *p, char *s, char *end)
 {
 	char *out = s, *stop;
@@ -238,12 +260,17 @@ static void parse_params(struct call *call, char *s)
 
 /* ---- dispatch ---- */
 
+bool sim_has_cmd(const struct sim_core *c, const struct cmd *cmd)
+{
+	return cmd->profiles & (c->prof->bit | (c->cfg.with_eap ? PEAP : 0));
+}
+
 static const struct cmd *find_cmd(struct sim_core *c, const char *name, size_t len)
 {
 	for (int i = 0; i < sim_n_cmds; i++) {
 		const struct cmd *cmd = &sim_cmds[i];
 
-		if ((cmd->profiles & c->prof->bit) && strlen(cmd->name) == len && !strncasecmp(cmd->name, name, len))
+		if (sim_has_cmd(c, cmd) && strlen(cmd->name) == len && !strncasecmp(cmd->name, name, len))
 			return cmd;
 	}
 	return NULL;

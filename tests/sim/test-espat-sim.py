@@ -19,6 +19,7 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from bench import Line  # noqa: E402
 
+EC = ('-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1')
 JOIN = ('ATE0', 'AT+CWMODE=1', 'AT+CWJAP="Espressif",""')
 
 
@@ -73,6 +74,9 @@ def test_options(sim, tmp):
         f.write('cmd AT fly\n')
     assert ':1: no such action' in refuses(sim, '--faults', bad)
     for args in (['--baud', 'x'], ['--psk', 'secret88'], ['--hidden'], ['--bssid', '02:00:00:00:00:01'],
+                 ['--eap'], ['--ssid', 'a', '--eap-identity', 'x'], ['--ssid', 'a', '--eap', '--psk', 'secret88'],
+                 ['--ssid', 'a', '--psk', 'secret88', '--eap'], ['--ssid', 'a', '--eap', '--eap-ca', bad],
+                 ['--ssid', 'a', '--eap', '--eap-ca', os.path.join(tmp, 'nothing')],
                  ['--ssid', 'a', '--bssid', '02:00:00:00:01'], ['--ssid', 'a', '--bssid', '00:00:00:00:00:00'], ['--listen', 'tcp:1'], ['extra'], ['--ssid', 'a,900'], ['--nonsense']):
         refuses(sim, *args)
 
@@ -117,6 +121,54 @@ def test_access_points(sim, tmp):
         line.command('AT+CWJAP="cellar",""')
         line.buf = b''
         line.command('AT+CWJAP?', rb'^\+CWJAP:"cellar","10:01:00:c4:0a:53",1,')
+
+
+def signed(tmp, name, ca):
+    """A client certificate of that CA (made if it is new): paths without ending, which are .crt and .key."""
+    run = lambda *a: subprocess.run(['openssl', *a], check=True, stderr=subprocess.DEVNULL)
+    if not os.path.exists(f'{tmp}/{ca}.crt'):
+        run('req', '-x509', *EC, '-nodes', '-keyout', f'{tmp}/{ca}.key', '-out', f'{tmp}/{ca}.crt', '-subj', f'/CN={ca}',
+            '-days', '2')
+    run('req', *EC, '-nodes', '-keyout', f'{tmp}/{name}.key', '-out', f'{tmp}/{name}.csr', '-subj', f'/CN={name}')
+    run('x509', '-req', '-in', f'{tmp}/{name}.csr', '-CA', f'{tmp}/{ca}.crt', '-CAkey', f'{tmp}/{ca}.key', '-CAcreateserial', '-out',
+        f'{tmp}/{name}.crt', '-days', '2')
+
+
+def content(path):
+    with open(path, 'rb') as f:
+        return f.read()
+
+
+def test_enterprise(sim, tmp):
+    """What the access point's server and the chip check: certificate, key, CA, and by whose clock."""
+    ok, failed = rb'WIFI GOT IP\r\n\r\nOK\r\n', rb'^\+CWJEAP:Timeout\r\n\r\nERROR\r\n'
+    signed(tmp, 'good', 'ca')
+    signed(tmp, 'foreign', 'ca2')
+    with Sim(sim, '--with-eap', '--join-fail-ms', '20', '--ssid', 'corp,6', '--eap', '--eap-identity', 'chip@corp', '--eap-ca', f'{tmp}/ca.crt',
+             '--ssid', 'any', '--eap') as s:
+        line = Line(s.path, 115200)
+        line.until(rb'ready\r\n')
+        for c in ('ATE0', 'AT+CWMODE=1'):
+            line.command(c)
+        line.command('AT+SYSMFG=1,"wpa2_cert"', rb'^\+SYSMFG:"wpa2_cert","wpa2_cert",8\r\n\r\nOK\r\n')
+        # The factory's certificate and key belong together; its CA is not valid in 1970.
+        line.command('AT+CWJEAP="any",0,"x",,,1', ok)
+        line.command('AT+CWJEAP="corp",0,"chip@corp",,,1', rb'Timeout\r\n\r\nERROR\r\n')
+        line.command('AT+CWJEAP="any",0,"x",,,3', failed)
+        line.command('AT+SYSTIMESTAMP=%d' % time.time())
+        line.command('AT+CWJEAP="any",0,"x",,,3', ok)
+        for name, key, good in (('good', 'good', True), ('good', 'foreign', False), ('foreign', 'foreign', False), ('good', 'good', True)):
+            write_key(line, 'wpa2_cert', 'wpa2_cert', content(f'{tmp}/{name}.crt'))
+            write_key(line, 'wpa2_key', 'wpa2_key', content(f'{tmp}/{key}.key'))
+            line.buf = b''
+            line.command('AT+CWQAP')
+            line.buf = b''
+            line.command('AT+CWJEAP="corp",0,"chip@corp",,,1', ok if good else failed)
+        line.command('AT+CWJEAP="corp",0,"other@corp",,,1', rb'Timeout\r\n\r\nERROR\r\n')
+        write_key(line, 'wpa2_ca', 'wpa2_ca', b'no certificate')
+        line.command('AT+CWJEAP="corp",0,"chip@corp",,,1', ok)
+        line.command('AT+CWJEAP="corp",0,"chip@corp",,,3', rb'Timeout\r\n\r\nERROR\r\n')
+        line.command('AT+CWJAP="corp","secret88"', rb'^\+CWJAP:2\r\n\r\nERROR\r\n')
 
 
 def test_killed(sim, tmp):

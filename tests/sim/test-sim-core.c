@@ -20,6 +20,8 @@ struct world {
 	bool open[SIM_LINKS], eof[SIM_LINKS], stuck;
 	char name[SIM_LINKS][80], ip[SIM_LINKS][80];
 	bool verify[SIM_LINKS];
+	char eap[8];			/* what came with a join */
+	int eap_refuse;
 	bool names;			/* look-ups are taken: which, is kept */
 	char asked[80];
 	enum sim_family family;
@@ -98,7 +100,18 @@ static void op_flash(void *ud)
 	buf_add(&w->flash, p, len);
 }
 
+static int op_eap(void *ud, int ap, const struct sim_eap *e)
+{
+	struct world *w = ud;
+
+	snprintf(w->eap, sizeof(w->eap), "%d%.*s%.*s%.*s", ap, (int)e->ca.len, e->ca.len ? (char *)e->ca.data : "",
+		 (int)e->cert.len, e->cert.len ? (char *)e->cert.data : "", (int)e->key.len,
+		 e->key.len ? (char *)e->key.data : "");
+	return w->eap_refuse;
+}
+
 static const struct sim_core_ops ops = {
+	.eap = op_eap,
 	.open = op_open,
 	.send = op_send,
 	.recv = op_recv,
@@ -110,6 +123,9 @@ static const struct sim_core_ops ops = {
 static const struct sim_factory_item factory[] = {
 	{ "client_ca", "client_ca.0", 8, (const uint8_t *)"CA0", 3 },
 	{ "client_ca", "client_ca.1", 8, (const uint8_t *)"CA1", 3 },
+	{ "cert", NULL, 8, (const uint8_t *)"T", 1 },
+	{ "key", NULL, 8, (const uint8_t *)"K", 1 },
+	{ "ca", NULL, 8, (const uint8_t *)"A", 1 },
 	{ "factory_param", "uart_port", 2, (const uint8_t[]){ 1, 0, 0, 0 }, 4 },
 };
 
@@ -171,7 +187,7 @@ static int setup(void **state)
 
 	sim_config_init(&w->cfg);
 	w->cfg.factory = factory;
-	w->cfg.n_factory = 3;
+	w->cfg.n_factory = sizeof(factory) / sizeof(factory[0]);
 	strcpy(w->cfg.ap[0].ssid, "lab");
 	strcpy(w->cfg.ap[0].psk, "secret88");
 	w->cfg.ap[0].channel = 6;
@@ -626,9 +642,10 @@ static void test_access_points(void **state)
 	char line[200];
 
 	w->cfg.n_ap = 4;
-	w->cfg.ap[1] = (struct sim_ap){ "lab", "other-88", 11, { 2, 0, 0, 0, 0, 0xab }, false };
-	w->cfg.ap[2] = (struct sim_ap){ "secret", "secret88", 1, { 2, 0, 0, 0, 0, 3 }, true };
-	w->cfg.ap[3] = (struct sim_ap){ "open", "", 1, { 0 }, false };
+	w->cfg.ap[1] = (struct sim_ap){ .ssid = "lab", .psk = "other-88", .channel = 11, .bssid = { 2, 0, 0, 0, 0, 0xab } };
+	w->cfg.ap[2] = (struct sim_ap){ .ssid = "secret", .psk = "secret88", .channel = 1, .bssid = { 2, 0, 0, 0, 0, 3 },
+					 .hidden = true };
+	w->cfg.ap[3] = (struct sim_ap){ .ssid = "open", .channel = 1 };
 	new_chip(w);
 	chunk(w, "AT+CWMODE=1\r\n");
 	chunk(w, "AT+CWLAPOPT=,26\r\n");
@@ -684,6 +701,111 @@ static void test_access_points(void **state)
 	chunk(w, "AT+CWMODE=1\r\n");
 	assert_string_equal(join(w, "\"lab\",\"secret88\",,6", 500), "+CWJAP:3\r\n\r\nERROR\r\n");
 	assert_string_equal(join(w, "\"lab\",\"secret88\",,3", 500), ok);
+}
+
+static void test_enterprise(void **state)
+{
+	static const char ok[] = "WIFI CONNECTED\r\nWIFI GOT IP\r\n\r\nOK\r\n";
+	static const char failed[] = "+CWJEAP:Timeout\r\nERR CODE:0x00008016\r\n\r\nERROR\r\n";
+	static const struct {
+		const char *args;
+		unsigned code;
+	} wrong[] = {
+		{ "\"corp\",0,\"me\",,", 0x8020 }, { "\"corp\",0,\"me\",,,1,15,1", 0x8020 }, { "1,0,\"me\",,,1", 0x8012 },
+		{ ",0,\"me\",,,1", 0x8013 }, { "\"corp\",x,\"me\",,,1", 0x8015 }, { "\"corp\",3,\"me\",,,1", 0x8024 },
+		{ "\"corp\",0,,,,1", 0x8018 }, { "\"corp\",1,\"me\",,\"p\",0", 0x801a },
+		{ "\"corp\",1,\"me\",\"u\",,0", 0x801c }, { "\"corp\",0,\"me\",,,4", 0x801e },
+		{ "\"corp\",0,\"me\",,,", 0x801d }, { "\"corp\",0,\"me\",,,2", 0x801f },
+		{ "\"corp\",0,\"me\",,,1,2", 0x8026 }, { "\"corp\",0,\"me\",,,1,x", 0x8025 },
+	};
+	struct world *w = *state;
+	char line[200], want[200];
+
+	/* Only a firmware that was built so has it, and the key material. */
+	EXPECT("AT+CWJEAP?\r\n", "AT+CWJEAP?\r\n\r\nERROR\r\n");
+	assert_null(strstr(chunk(w, "AT+SYSMFG?\r\n"), "wpa2"));
+	w->cfg.with_eap = true;
+	w->cfg.n_ap = 2;
+	w->cfg.ap[1] = (struct sim_ap){ .ssid = "corp", .channel = 3, .eap = true, .eap_identity = "me" };
+	new_chip(w);
+	assert_non_null(strstr(chunk(w, "AT+CMD?\r\n"), "\"AT+CWJEAP\",0,1,1,0\r\n"));
+	EXPECT("AT+SYSMFG?\r\n", "+SYSMFG:\"client_ca\"\r\n+SYSMFG:\"wpa2_cert\"\r\n+SYSMFG:\"wpa2_key\"\r\n"
+				 "+SYSMFG:\"wpa2_ca\"\r\n+SYSMFG:\"factory_param\"\r\n\r\nOK\r\n");
+	chunk(w, "AT+SYSLOG=1\r\n");
+	EXPECT("AT+CWJEAP=\"corp\",0,\"me\",,,1\r\n", "ERR CODE:0x00008022\r\n\r\nERROR\r\n");
+	chunk(w, "AT+CWMODE=1\r\n");
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		snprintf(line, sizeof(line), "AT+CWJEAP=%s\r\n", wrong[i].args);
+		snprintf(want, sizeof(want), "ERR CODE:0x%08x\r\n\r\nERROR\r\n", wrong[i].code);
+		EXPECT(line, want);
+	}
+	chunk(w, "AT+CWLAPOPT=,3\r\n");
+	chunk(w, "AT+CWLAP=\"corp\"\r\n");
+	pass(w, 100);
+	assert_string_equal(drain(w), "+CWLAP:(5,\"corp\")\r\n\r\nOK\r\n");
+	/* A password is none. */
+	assert_string_equal(join(w, "\"corp\",\"secret88\"", 500), "+CWJAP:2\r\n\r\nERROR\r\n");
+	assert_string_equal(join(w, "\"corp\",\"\"", 500), "+CWJAP:2\r\n\r\nERROR\r\n");
+	EXPECT("AT+CWJEAP=\"corp\",0,\"me\",,,1\r\n", "");
+	assert_string_equal(w->eap, "1TK");
+	pass(w, 500);
+	assert_string_equal(drain(w), ok);
+	EXPECT("AT+CWJEAP?\r\n", "+CWJEAP:\"corp\",0,\"me\",\"\",\"\",1\r\n\r\nOK\r\n");
+	EXPECT("AT+CWJAP?\r\n", "+CWJAP:\"corp\",\"10:01:00:c4:0a:52\",3,-24,0,1,3,0,1\r\n\r\nOK\r\n");
+	/* It is saved, and tried again with what is in the flash by then. */
+	chunk(w, "AT+SYSMFG=2,\"wpa2_key\",\"wpa2_key\",8,2\r\n");
+	chunk(w, "K2");
+	sim_core_reset(w->core, w->now, false);
+	pass(w, 1000);
+	assert_non_null(strstr(drain(w), "WIFI GOT IP\r\n"));
+	assert_string_equal(w->eap, "1TK2");
+	chunk(w, "ATE0\r\n");
+	chunk(w, "AT+SYSLOG=1\r\n");
+	/* The wrong one, another method, an access point of another kind, another name, and what the two sides say. */
+	EXPECT("AT+CWJEAP=\"corp\",0,\"you\",,,3\r\n", "WIFI DISCONNECT\r\n");
+	pass(w, 500);
+	assert_string_equal(drain(w), failed);
+	EXPECT("AT+CWJEAP?\r\n", "\r\nOK\r\n");
+	chunk(w, "AT+CWJEAP=\"corp\",1,\"me\",\"u\",\"p\",3\r\n");
+	pass(w, 500);
+	assert_string_equal(drain(w), failed);
+	chunk(w, "AT+CWJEAP=\"lab\",0,\"me\",,,3\r\n");
+	pass(w, 500);
+	assert_string_equal(drain(w), failed);
+	chunk(w, "AT+CWJEAP=\"nowhere\",0,\"me\",,,3\r\n");
+	pass(w, 500);
+	assert_string_equal(drain(w), failed);
+	w->eap_refuse = -EKEYREJECTED;
+	chunk(w, "AT+CWJEAP=\"corp\",0,\"me\",,,3\r\n");
+	assert_string_equal(w->eap, "1ATK2");
+	pass(w, 290);
+	assert_string_equal(drain(w), "");
+	pass(w, 20);
+	assert_string_equal(drain(w), failed);
+	w->eap_refuse = 0;
+	/* What is not there is found before anything is sent. */
+	chunk(w, "AT+SYSMFG=0,\"wpa2_ca\"\r\n");
+	EXPECT("AT+CWJEAP=\"corp\",0,\"me\",,,3\r\n", "ERR CODE:0x00008008\r\n\r\nERROR\r\n");
+	chunk(w, "AT+SYSMFG=0,\"wpa2_key\"\r\n");
+	EXPECT("AT+CWJEAP=\"corp\",0,\"me\",,,1\r\n", "ERR CODE:0x0000800d\r\n\r\nERROR\r\n");
+	/* A later CWJAP is what counts after a reset. */
+	assert_string_equal(join(w, "\"lab\",\"secret88\"", 500), ok);
+	EXPECT("AT+CWJEAP?\r\n", "\r\nOK\r\n");
+	sim_core_reset(w->core, w->now, false);
+	pass(w, 1000);
+	assert_non_null(strstr(drain(w), "WIFI GOT IP\r\n"));
+	w->cfg.firmware = "5.0";
+	new_chip(w);
+	assert_non_null(strstr(chunk(w, "AT+SYSMFG=1,\"wpa_ent_key\"\r\n"), "+SYSMFG:\"wpa_ent_key\",\"wpa_ent_key\",8\r\n"));
+	chunk(w, "AT+CWMODE=1\r\n");
+	chunk(w, "AT+SYSLOG=1\r\n");
+	EXPECT("AT+CWJEAP=\"corp\",0,\"me\",,,3,3,-90,\"10:01:00:c4:0a\",3,1,0\r\n", "ERR CODE:0x0000802a\r\n\r\nERROR\r\n");
+	chunk(w, "AT+CWJEAP=\"corp\",0,\"me\",,,3,3,-90,\"10:01:00:c4:0a:52\",3,1,0\r\n");
+	pass(w, 500);
+	assert_string_equal(drain(w), ok);
+	chunk(w, "AT+CWJEAP=\"corp\",0,\"me\",,,3,,,,,,1\r\n");
+	pass(w, 500);
+	assert_string_equal(drain(w), failed);
 }
 
 static void test_ipv6(void **state)
@@ -1099,6 +1221,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_reset, joined, teardown),
 		cmocka_unit_test_setup_teardown(test_wifi, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_access_points, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_enterprise, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_ipv6, joined, teardown),
 		cmocka_unit_test_setup_teardown(test_profiles, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_newest, joined, teardown),
