@@ -168,6 +168,7 @@ static int check_nvs_doubles(const struct config *config, struct problems *probl
 {
 	for (size_t i = 0; i < config->n_nvs; i++) {
 		const struct config_nvs *nvs = &config->nvs[i], *first = config->nvs;
+		const struct config_device *device;
 		char slot[8] = "", file[PATH_MAX + 1] = "line ";
 		int r;
 
@@ -175,15 +176,17 @@ static int check_nvs_doubles(const struct config *config, struct problems *probl
 			first++;
 		if (first == nvs)
 			continue;
+		device = nvs->device ? nvs->device : first->device;
 		if (nvs->slot != CONFIG_SLOT_NONE)
 			snprintf(slot, sizeof(slot), ".%d", nvs->slot);
 		if (first->where.file != nvs->where.file)
 			snprintf(file, sizeof(file), "%s:", first->where.file);
-		r = problems_add(
-			problems, PROBLEM_ERROR, nvs->where.file, nvs->where.line,
-			"second nvs entry for the key %.15s%s of a device, the first is in "
-			"%s%u, expected one",
-			nvs->namespace, slot, file, first->where.line);
+		r = problems_add(problems, PROBLEM_ERROR, nvs->where.file, nvs->where.line,
+				 "second nvs entry for the key %.15s%s of %s%.80s%s, the first is "
+				 "in %s%u, expected one",
+				 nvs->namespace, slot, device ? "device `" : "all devices",
+				 device ? device->name : "", device ? "`" : "", file,
+				 first->where.line);
 		if (r < 0)
 			return r;
 	}
