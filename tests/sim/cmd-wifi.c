@@ -144,13 +144,19 @@ static void ip6_step(struct sim_core *c)
 		sim_sayf(c, "WIFI GOT IPv6 %s\r\n", c->ip6 == IP6_LOCAL ? "LL" : "GL");
 }
 
-static void dhcp_dns(struct sim_core *c, bool joined)
+static bool with_dhcp(const struct sim_core *c)
+{
+	return c->dhcp & 1;
+}
+
+/* Servers that were not set by hand: lwIP's, or after DHCP that which it named. */
+static void auto_dns(struct sim_core *c, bool leased)
 {
 	if (c->dns_manual)
 		return;
 	for (int i = 0; i < 3; i++)
 		set_text(c->dns[i], sizeof(c->dns[i]), default_dns[i]);
-	if (joined)
+	if (leased)
 		set_text(c->dns[0], sizeof(c->dns[0]), STA_DNS);
 }
 
@@ -158,9 +164,10 @@ void wifi_boot(struct sim_core *c)
 {
 	const char *ssid = nvs_saved(&c->nvs, "ssid", NULL);
 	const char *dns = nvs_saved(&c->nvs, "dns0", NULL);
-	uint32_t len, len_eap;
+	uint32_t len, len_eap, len_own;
 	const struct jap *jap = nvs_saved(&c->nvs, "jap", &len);
 	const struct eap *eap = nvs_saved(&c->nvs, "eap", &len_eap);
+	const struct sta_ip *own = nvs_saved(&c->nvs, "sta_ip", &len_own);
 
 	c->mode = saved_num(c, "mode", 2);
 	c->autoconn = saved_num(c, "autoconn", 1);
@@ -176,16 +183,17 @@ void wifi_boot(struct sim_core *c)
 		c->jap.reconn = 0;	/* capture 04: CWRECONNCFG of a new chip */
 	c->jap_timeout = 0;
 	c->eap = eap && len_eap == sizeof(*eap) ? *eap : (struct eap){ 0 };
-	set_text(c->hostname, sizeof(c->hostname), nvs_saved(&c->nvs, "hostname", NULL));
-	if (!c->hostname[0])
-		set_text(c->hostname, sizeof(c->hostname), "espressif");
+	set_text(c->hostname, sizeof(c->hostname), "espressif");
 	set_text(c->country, sizeof(c->country), "CN");
+	c->country_policy = c->country_first = 1;
+	c->country_count = 13;
+	c->country_5ghz = 0;
 	c->dhcp = saved_num(c, "dhcp", 3);
+	c->own = own && len_own == sizeof(*own) ? *own : (struct sta_ip){ 0 };
 	c->reconn_count = 0;
 	memset(c->cwconfig, 0, sizeof(c->cwconfig));
-	c->ip_static = false;
 	c->dns_manual = false;
-	dhcp_dns(c, false);
+	auto_dns(c, false);
 	if (dns) {
 		/* The slots that are not saved keep lwIP's fallback (capture 55). */
 		c->dns_manual = true;
@@ -215,7 +223,7 @@ void wifi_leave(struct sim_core *c, bool say)
 		if (!c->persist)
 			ip_close_all(c, say);
 		ip_net_lost(c);
-		dhcp_dns(c, false);
+		auto_dns(c, false);
 	}
 }
 
@@ -242,9 +250,17 @@ static void join_step(struct sim_core *c)
 		c->wifi_at = ms_after(c, c->cfg.times.join / 3);
 		return;
 	}
-	c->wifi = WIFI_UP;
 	c->wifi_by_cmd = false;
-	dhcp_dns(c, true);
+	if (!with_dhcp(c) && !c->own.ip[0]) {
+		/* Nobody gives it an address. */
+		if (!by_cmd)
+			return;
+		sim_sayf(c, "+CWJAP:%d\r\n", JOIN_TIMEOUT);
+		sim_done(c, RES_ERROR);
+		return;
+	}
+	c->wifi = WIFI_UP;
+	auto_dns(c, with_dhcp(c));
 	sim_sayf(c, "WIFI GOT IP\r\n");
 	if (by_cmd)
 		sim_done(c, RES_OK);
@@ -478,7 +494,7 @@ HANDLER(cwlap_set)
 	const char *ssid = "";
 	long long channel = 0, v;
 
-	if (call->n > (c->prof->authmode ? 8 : 7) || (arg_given(call, 0) && arg_str(c, call, 0, &ssid) < 0) ||
+	if (call->n > (c->prof->has_5ghz ? 8 : 7) || (arg_given(call, 0) && arg_str(c, call, 0, &ssid) < 0) ||
 	    (arg_given(call, 1) && arg_mac(c, call, 1, c->scan_bssid) < 0) || !arg_option(c, call, 2, 0, 177, &channel) ||
 	    !arg_option(c, call, 3, 0, 1, &v) || !arg_option(c, call, 4, 0, 1500, &v) || !arg_option(c, call, 5, 0, 1500, &v))
 		return RES_ERROR;
@@ -612,29 +628,70 @@ HANDLER(cwhostname_set)
 {
 	const char *name;
 
-	if (call->n != 1 || arg_str(c, call, 0, &name) < 0 || strlen(name) > 32 || !name[0])
+	if (!(c->mode & 1) || call->n != 1 || arg_str(c, call, 0, &name) < 0 || strlen(name) > 32 || !name[0])
 		return RES_ERROR;
 	set_text(c->hostname, sizeof(c->hostname), name);
-	if (keep(c))
-		save_text(c, "hostname", name);
 	return RES_OK;
 }
 
 HANDLER(cwcountry_query)
 {
-	sim_sayf(c, "+CWCOUNTRY:1,\"%s\",1,13\r\n", c->country);
+	sim_sayf(c, "+CWCOUNTRY:%u,\"%s\",%u,%u", c->country_policy, c->country, c->country_first, c->country_count);
+	if (c->prof->has_5ghz)
+		sim_sayf(c, ",%u", c->country_5ghz);
+	sim_sayf(c, "\r\n");
 	return RES_OK;
 }
 
 HANDLER(cwcountry_set)
 {
+	long long policy, first, count, bitmap = 0;
 	const char *code;
-	long long v;
 
-	if (call->n != 4 || arg_range(c, call, 0, 0, 1, &v) < 0 || arg_str(c, call, 1, &code) < 0 || strlen(code) != 2)
+	if (call->n < 4 || call->n > (c->prof->has_5ghz ? 5 : 4) || arg_range(c, call, 0, 0, 1, &policy) < 0 ||
+	    arg_str(c, call, 1, &code) < 0 || !code[0] || strlen(code) > 3 || arg_range(c, call, 2, 1, 14, &first) < 0 ||
+	    arg_range(c, call, 3, 1, 15 - first, &count) < 0 || !arg_option(c, call, 4, 0, UINT32_MAX, &bitmap))
 		return RES_ERROR;
 	set_text(c->country, sizeof(c->country), code);
+	c->country_policy = policy;
+	c->country_first = first;
+	c->country_count = count;
+	c->country_5ghz = bitmap;
 	return RES_OK;
+}
+
+/* ---- addresses ---- */
+
+/* An own address is there without a network, too. */
+static struct sta_ip sta(const struct sim_core *c)
+{
+	static const struct sta_ip leased = { STA_IP, STA_GATEWAY, STA_NETMASK }, none = { "0.0.0.0", "0.0.0.0", "0.0.0.0" };
+
+	if (with_dhcp(c))
+		return wifi_is_up(c) ? leased : none;
+	return c->own.ip[0] ? c->own : none;
+}
+
+/* Joined, it gets an address after so long. */
+static void address_again(struct sim_core *c, unsigned ms)
+{
+	c->wifi = WIFI_ASSOCIATED;
+	c->wifi_step = 2;
+	c->wifi_at = ms_after(c, ms);
+}
+
+/* The address may have changed: links do not survive that. */
+static enum result sta_changed(struct sim_core *c, const struct sta_ip *before)
+{
+	struct sta_ip now = sta(c);
+
+	if (wifi_is_up(c) && strcmp(before->ip, now.ip))
+		ip_close_all(c, true);
+	if (!keep(c))
+		return RES_OK;
+	save(c, "sta_ip", &c->own, sizeof(c->own));
+	save(c, "dhcp", &c->dhcp, sizeof(c->dhcp));
+	return sim_flash_done(c, RES_OK);
 }
 
 HANDLER(cwdhcp_query)
@@ -645,23 +702,23 @@ HANDLER(cwdhcp_query)
 
 HANDLER(cwdhcp_set)
 {
+	struct sta_ip before = sta(c);
+	bool was = with_dhcp(c), joined = c->wifi == WIFI_UP || c->wifi == WIFI_ASSOCIATED;
 	long long on, which;
 
 	if (call->n != 2 || arg_range(c, call, 0, 0, 1, &on) < 0 || arg_range(c, call, 1, 1, 3, &which) < 0)
 		return RES_ERROR;
 	c->dhcp = on ? c->dhcp | which : c->dhcp & ~which;
-	if (keep(c))
-		save(c, "dhcp", &c->dhcp, sizeof(c->dhcp));
-	return sim_flash_done(c, RES_OK);
-}
-
-/* ---- addresses ---- */
-
-static const char *sta(const struct sim_core *c, const char *own, const char *dhcp)
-{
-	if (!wifi_is_up(c))
-		return "0.0.0.0";
-	return c->ip_static ? own : dhcp;
+	/* What it has it keeps, unless it once got an address of its own. */
+	if (was && !with_dhcp(c) && wifi_is_up(c) && !c->own.ip[0])
+		c->own = before;
+	if (!was && with_dhcp(c) && joined) {
+		ip_close_all(c, true);
+		address_again(c, c->cfg.times.join / 3);
+	}
+	if (was && !with_dhcp(c))
+		auto_dns(c, false);
+	return sta_changed(c, &before);
 }
 
 static void mac_of(const struct sim_core *c, bool ap, uint8_t m[6])
@@ -678,7 +735,7 @@ static void say_mac(struct sim_core *c, bool ap)
 	sim_sayf(c, "\"%02x:%02x:%02x:%02x:%02x:%02x\"\r\n", m[0], m[1], m[2], m[3], m[4], m[5]);
 }
 
-/* Only the addresses that there are, each in a line that begins so; the SoftAP has a local one as soon as IPv6 is on. */
+/* Only the addresses that there are, each in a line that begins so; the SoftAP's local one comes with CIPV6. */
 static void say_ip6(struct sim_core *c, bool ap, const char *local, const char *global)
 {
 	char text[48];
@@ -699,26 +756,31 @@ static void say_ip6(struct sim_core *c, bool ap, const char *local, const char *
 
 HANDLER(cipsta_query)
 {
-	sim_sayf(c, "+CIPSTA:ip:\"%s\"\r\n", sta(c, c->ip, STA_IP));
-	sim_sayf(c, "+CIPSTA:gateway:\"%s\"\r\n", sta(c, c->gateway, STA_GATEWAY));
-	sim_sayf(c, "+CIPSTA:netmask:\"%s\"\r\n", sta(c, c->netmask, STA_NETMASK));
+	struct sta_ip a = sta(c);
+
+	sim_sayf(c, "+CIPSTA:ip:\"%s\"\r\n+CIPSTA:gateway:\"%s\"\r\n+CIPSTA:netmask:\"%s\"\r\n", a.ip, a.gateway, a.netmask);
 	say_ip6(c, false, "+CIPSTA:ip6ll:", "+CIPSTA:ip6gl:");
 	return RES_OK;
 }
 
 HANDLER(cipsta_set)
 {
-	const char *ip, *gateway = STA_GATEWAY, *netmask = STA_NETMASK;
+	const char *text[3] = { NULL, STA_GATEWAY, STA_NETMASK };
+	struct sta_ip before = sta(c);
 
-	if (call->n > 3 || arg_str(c, call, 0, &ip) < 0 || strlen(ip) > 15 ||
-	    (arg_given(call, 1) && (arg_str(c, call, 1, &gateway) < 0 || strlen(gateway) > 15)) ||
-	    (arg_given(call, 2) && (arg_str(c, call, 2, &netmask) < 0 || strlen(netmask) > 15)))
+	if (call->n != 1 && call->n != 3)
 		return RES_ERROR;
-	c->ip_static = true;
-	set_text(c->ip, sizeof(c->ip), ip);
-	set_text(c->gateway, sizeof(c->gateway), gateway);
-	set_text(c->netmask, sizeof(c->netmask), netmask);
-	return RES_OK;
+	for (int i = 0; i < call->n; i++)
+		if (arg_str(c, call, i, &text[i]) < 0 || !is_ip4(text[i]))
+			return RES_ERROR;
+	set_text(c->own.ip, sizeof(c->own.ip), text[0]);
+	set_text(c->own.gateway, sizeof(c->own.gateway), text[1]);
+	set_text(c->own.netmask, sizeof(c->own.netmask), text[2]);
+	c->dhcp &= ~1u;
+	auto_dns(c, false);
+	if (c->wifi == WIFI_ASSOCIATED && c->wifi_at == SIM_NEVER)
+		address_again(c, 0);
+	return sta_changed(c, &before);
 }
 
 HANDLER(cipap_query)
@@ -773,7 +835,7 @@ HANDLER(cifsr_exec)
 		say_mac(c, true);
 	}
 	if (c->mode & 1) {
-		sim_sayf(c, "+CIFSR:STAIP,\"%s\"\r\n", sta(c, c->ip, STA_IP));
+		sim_sayf(c, "+CIFSR:STAIP,\"%s\"\r\n", sta(c).ip);
 		say_ip6(c, false, "+CIFSR:STAIP6LL,", "+CIFSR:STAIP6GL,");
 		sim_sayf(c, "+CIFSR:STAMAC,");
 		say_mac(c, false);
@@ -819,18 +881,23 @@ HANDLER(cipdns_set)
 
 	if (call->n > 4 || arg_range(c, call, 0, 0, 1, &on) < 0)
 		return RES_ERROR;
-	for (int i = 1; i < call->n; i++)
-		if (arg_str(c, call, i, &server[i - 1]) < 0 || strlen(server[i - 1]) > 47)
+	for (int i = 1; i < call->n; i++) {
+		if (arg_str(c, call, i, &server[i - 1]) < 0 || !(is_ip4(server[i - 1]) || is_ip6(server[i - 1])))
 			return RES_ERROR;
+		for (int k = 1; on && k < i; k++)
+			if (!strcmp(server[k - 1], server[i - 1]))
+				return RES_ERROR;
+	}
 	if (on && !server[0])
-		server[0] = default_dns[0];
+		memcpy(server, default_dns, sizeof(server));
+	/* Without DHCP's: that comes back with the next lease. */
 	c->dns_manual = on;
-	dhcp_dns(c, wifi_is_up(c));
+	auto_dns(c, false);
 	for (int i = 0; i < 3; i++) {
 		if (on)
-			set_text(c->dns[i], sizeof(c->dns[i]), server[i]);
+			addr_text(c->dns[i], sizeof(c->dns[i]), server[i] ? server[i] : "");
 		if (keep(c))
-			save(c, key[i], server[i], on && server[i] ? strlen(server[i]) + 1 : 0);
+			save(c, key[i], c->dns[i], on && server[i] ? strlen(c->dns[i]) + 1 : 0);
 	}
 	return keep(c) ? sim_flash_done(c, RES_OK) : RES_OK;
 }

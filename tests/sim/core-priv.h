@@ -247,11 +247,14 @@ struct sim_core {
 	bool ipv6;			/* CIPV6 */
 	enum ip6_state ip6;
 	uint64_t ip6_at;		/* the next address comes */
-	char ip[16], gateway[16], netmask[16];
-	bool ip_static, dns_manual;
+	struct sta_ip {
+		char ip[16], gateway[16], netmask[16];
+	} own;				/* of the station without DHCP; empty: none */
+	unsigned dhcp;			/* bit 0 station, bit 1 SoftAP */
+	bool dns_manual;
 	char dns[3][48];
-	char hostname[33], country[3];
-	unsigned dhcp;
+	char hostname[33], country[4];
+	unsigned country_policy, country_first, country_count, country_5ghz;
 	unsigned reconn_count, cwconfig[3];
 
 	int64_t clock_base;		/* seconds, at clock_at */

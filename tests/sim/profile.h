@@ -24,6 +24,7 @@ struct profile {
 	bool start_timeout;		/* CIPSTART ...,<timeout ms>, CIPDOMAIN ...,<timeout ms> */
 	bool recvlen_minus;		/* CIPRECVLEN? says -1 for a closed link */
 	bool authmode;			/* CWJAP's fourth parameter is one, not <pci_en> */
+	bool has_5ghz;
 	bool ent_names;			/* wpa_ent_ca, not wpa2_ca; CWJEAP has more parameters */
 	bool err_no;			/* +ERRNO after a failed CIPSTART, with SYSLOG=1 */
 	const char *partitions;		/* of SYSFLASH? */

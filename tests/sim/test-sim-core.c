@@ -703,6 +703,108 @@ static void test_access_points(void **state)
 	assert_string_equal(join(w, "\"lab\",\"secret88\",,3", 500), ok);
 }
 
+static void test_addresses(void **state)
+{
+	static const char *const wrong[] = { "\"10.0.2.99\",\"10.0.2.2\"", "\"10.0.2.300\"", "\"fd00::5\"",
+					     "\"10.0.2.99\",\"gateway\",\"255.255.255.0\"", "\"10.0.2.99\",\"10.0.2.2\",\"24\"" };
+	static const char own[] = "+CIPSTA:ip:\"10.0.2.99\"\r\n+CIPSTA:gateway:\"10.0.2.1\"\r\n"
+				  "+CIPSTA:netmask:\"255.255.0.0\"\r\n\r\nOK\r\n";
+	static const char fallback[] = "+CIPDNS:0,\"208.67.222.222\",\"114.114.114.114\",\"8.8.8.8\"\r\n\r\nOK\r\n";
+	static const char leased[] = "+CIPDNS:0,\"10.0.2.3\",\"114.114.114.114\",\"8.8.8.8\"\r\n\r\nOK\r\n";
+	struct world *w = *state;
+	char line[200];
+
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		snprintf(line, sizeof(line), "AT+CIPSTA=%s\r\n", wrong[i]);
+		EXPECT(line, "\r\nERROR\r\n");
+	}
+	EXPECT("AT+CIPDNS?\r\n", leased);
+	EXPECT("AT+CWDHCP?\r\n", "+CWDHCP:3\r\nOK\r\n");
+	/* Another address: DHCP is off and its server forgotten, and what was open does not live on. */
+	chunk(w, "AT+CIPSTART=\"TCP\",\"10.0.2.2\",7000\r\n");
+	connect_link(w, 0);
+	drain(w);
+	EXPECT("AT+CIPSTA=\"10.0.2.99\",\"10.0.2.1\",\"255.255.0.0\"\r\n", "CLOSED\r\n\r\nOK\r\n");
+	EXPECT("AT+CIPSTA?\r\n", own);
+	EXPECT("AT+CIFSR\r\n", "+CIFSR:STAIP,\"10.0.2.99\"\r\n+CIFSR:STAMAC,\"24:0a:c4:12:34:56\"\r\n\r\nOK\r\n");
+	EXPECT("AT+CWDHCP?\r\n", "+CWDHCP:2\r\nOK\r\n");
+	EXPECT("AT+CIPDNS?\r\n", fallback);
+	/* It is saved, there without a network, and a join brings no other and no DNS server. */
+	chunk(w, "AT+CWQAP\r\n");
+	EXPECT("AT+CIPSTA?\r\n", own);
+	sim_core_reset(w->core, w->now, false);
+	pass(w, 1000);
+	assert_non_null(strstr(drain(w), "WIFI GOT IP\r\n"));
+	chunk(w, "ATE0\r\n");
+	EXPECT("AT+CIPSTA?\r\n", own);
+	EXPECT("AT+CIPDNS?\r\n", fallback);
+	EXPECT("AT+CIPDNS=1,\"10.0.2.2\"\r\n", "\r\nOK\r\n");
+	/* DHCP again: it takes a while; servers set by hand stay. */
+	EXPECT("AT+CWDHCP=1,1\r\n", "\r\nOK\r\n");
+	EXPECT("AT+CWSTATE?\r\n", "+CWSTATE:1,\"lab\"\r\n\r\nOK\r\n");
+	pass(w, 100);
+	assert_string_equal(drain(w), "WIFI GOT IP\r\n");
+	EXPECT("AT+CIPDNS?\r\n", "+CIPDNS:1,\"10.0.2.2\"\r\n\r\nOK\r\n");
+	EXPECT("AT+CIPDNS=0\r\n", "\r\nOK\r\n");
+	EXPECT("AT+CIPDNS?\r\n", fallback);
+	assert_string_equal(join(w, "\"lab\",\"secret88\"", 500), "WIFI CONNECTED\r\nWIFI GOT IP\r\n\r\nOK\r\n");
+	EXPECT("AT+CIPDNS?\r\n", leased);
+	/* Without it the address of its own is there again. */
+	EXPECT("AT+CWDHCP=0,3\r\n", "\r\nOK\r\n");
+	EXPECT("AT+CWDHCP?\r\n", "+CWDHCP:0\r\nOK\r\n");
+	EXPECT("AT+CIPSTA?\r\n", own);
+	EXPECT("AT+CWDHCP=1,4\r\n", "\r\nERROR\r\n");
+	/* The servers: any of the two families, no two the same, and all three if none is named. */
+	EXPECT("AT+CIPDNS=1,\"dns.test\"\r\n", "\r\nERROR\r\n");
+	EXPECT("AT+CIPDNS=1,\"10.0.2.2\",\"10.0.2.2\"\r\n", "\r\nERROR\r\n");
+	EXPECT("AT+CIPDNS=1,\"fd00::2\",\"10.0.2.2\"\r\n", "\r\nOK\r\n");
+	EXPECT("AT+CIPDNS?\r\n", "+CIPDNS:1,\"FD00::2\",\"10.0.2.2\"\r\n\r\nOK\r\n");
+	sim_core_reset(w->core, w->now, false);
+	pass(w, 1000);
+	drain(w);
+	chunk(w, "ATE0\r\n");
+	assert_non_null(strstr(chunk(w, "AT+CIPDNS?\r\n"), "+CIPDNS:1,\"FD00::2\",\"10.0.2.2\""));
+	EXPECT("AT+CIPDNS=1\r\n", "\r\nOK\r\n");
+	EXPECT("AT+CIPDNS?\r\n", "+CIPDNS:1,\"208.67.222.222\",\"114.114.114.114\",\"8.8.8.8\"\r\n\r\nOK\r\n");
+	/* With no address from anywhere there is none. */
+	new_chip(w);
+	chunk(w, "AT+CWMODE=1\r\n");
+	chunk(w, "AT+CWDHCP=0,1\r\n");
+	assert_string_equal(join(w, "\"lab\",\"secret88\"", 500), "WIFI CONNECTED\r\n+CWJAP:1\r\n\r\nERROR\r\n");
+	EXPECT("AT+CIPSTA=\"10.0.2.99\"\r\n", "\r\nOK\r\nWIFI GOT IP\r\n");
+}
+
+static void test_host_name_and_country(void **state)
+{
+	struct world *w = *state;
+
+	chunk(w, "ATE0\r\n");
+	EXPECT("AT+CWHOSTNAME?\r\n", "+CWHOSTNAME:espressif\r\n\r\nOK\r\n");
+	EXPECT("AT+CWHOSTNAME=\"chip\"\r\n", "\r\nERROR\r\n");		/* no station */
+	chunk(w, "AT+CWMODE=3\r\n");
+	EXPECT("AT+CWHOSTNAME=\"a23456789012345678901234567890123\"\r\n", "\r\nERROR\r\n");
+	EXPECT("AT+CWHOSTNAME=\"a2345678901234567890123456789012\"\r\n", "\r\nOK\r\n");
+	EXPECT("AT+CWHOSTNAME?\r\n", "+CWHOSTNAME:a2345678901234567890123456789012\r\n\r\nOK\r\n");
+	EXPECT("AT+CWCOUNTRY=0,\"DE\",1,14\r\n", "\r\nOK\r\n");
+	EXPECT("AT+CWCOUNTRY?\r\n", "+CWCOUNTRY:0,\"DE\",1,14\r\n\r\nOK\r\n");
+	EXPECT("AT+CWCOUNTRY=2,\"DE\",1,13\r\n", "\r\nERROR\r\n");
+	EXPECT("AT+CWCOUNTRY=0,\"DEUX\",1,13\r\n", "\r\nERROR\r\n");
+	EXPECT("AT+CWCOUNTRY=0,\"DE\",0,13\r\n", "\r\nERROR\r\n");
+	EXPECT("AT+CWCOUNTRY=0,\"DE\",2,14\r\n", "\r\nERROR\r\n");
+	EXPECT("AT+CWCOUNTRY=0,\"DE\",1,13,1\r\n", "\r\nERROR\r\n");
+	/* Neither is saved. */
+	sim_core_reset(w->core, w->now, false);
+	pass(w, 500);
+	drain(w);
+	chunk(w, "ATE0\r\n");
+	EXPECT("AT+CWHOSTNAME?\r\n", "+CWHOSTNAME:espressif\r\n\r\nOK\r\n");
+	EXPECT("AT+CWCOUNTRY?\r\n", "+CWCOUNTRY:1,\"CN\",1,13\r\n\r\nOK\r\n");
+	w->cfg.firmware = "5.0";
+	new_chip(w);
+	EXPECT("AT+CWCOUNTRY=1,\"DE\",1,13,15\r\n", "\r\nOK\r\n");
+	EXPECT("AT+CWCOUNTRY?\r\n", "+CWCOUNTRY:1,\"DE\",1,13,15\r\n\r\nOK\r\n");
+}
+
 static void test_enterprise(void **state)
 {
 	static const char ok[] = "WIFI CONNECTED\r\nWIFI GOT IP\r\n\r\nOK\r\n";
@@ -1221,6 +1323,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_reset, joined, teardown),
 		cmocka_unit_test_setup_teardown(test_wifi, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_access_points, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_addresses, joined, teardown),
+		cmocka_unit_test_setup_teardown(test_host_name_and_country, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_enterprise, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_ipv6, joined, teardown),
 		cmocka_unit_test_setup_teardown(test_profiles, setup, teardown),
