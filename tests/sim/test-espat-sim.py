@@ -9,6 +9,7 @@ import re
 import select
 import shutil
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -497,6 +498,42 @@ def test_ipv6_dns(sim, tmp):
     dns.sendto(b'', dns.getsockname())
     t.join()
     dns.close()
+
+
+def test_sntp(sim, tmp):
+    """A name, its address, and where that address' port 123 really is; a server that says nothing changes nothing."""
+    hosts = os.path.join(tmp, 'hosts')
+    server, silent = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+    for s in server, silent:
+        s.bind(('127.0.0.1', 0))
+        s.settimeout(5)
+    with open(hosts, 'w') as f:
+        f.write(f'time.test 10.0.2.9\nsilent.test 10.0.2.8\nslow.test -\n10.0.2.9:123 127.0.0.1:{server.getsockname()[1]}\n'
+                f'10.0.2.8:123 127.0.0.1:{silent.getsockname()[1]}\n')
+    with Sim(sim, '--hosts', hosts) as s:
+        line = Line(s.path, 115200)
+        line.until(rb'ready\r\n')
+        for c in JOIN:
+            line.command(c)
+        line.command('AT+CIPSNTPCFG=1,0,"silent.test"')
+        silent.recvfrom(100)
+        line.command('AT+SYSTIMESTAMP?', rb'^\+SYSTIMESTAMP:\d\r\nOK\r\n')
+        line.command('AT+CIPSNTPCFG=1,0,"slow.test"', rb'^\r\nOK\r\n')
+        line.command('AT+CIPSNTPTIME?', rb'^\+CIPSNTPTIME:Thu Jan  1 00:00:0\d 1970\r\nOK\r\n')
+        for seconds, text in (1795418726, b'Mon Nov 23 07:25:2\\d 2026'), (2200000000, b'Sun Sep 18 23:06:4\\d 2039'):
+            line.command('AT+CIPSNTPCFG=1,0,"time.test"')
+            query, peer = server.recvfrom(100)
+            assert len(query) == 48 and query[0] == 0x23, query
+            server.sendto(b'\x24\1' + bytes(38) + struct.pack('!II', (seconds + 2208988800) & 0xffffffff, 0), peer)
+            line.until(rb'^\+TIME_UPDATED\r\n')
+            line.command('AT+CIPSNTPTIME?', rb'^\+CIPSNTPTIME:' + text + rb'\r\nOK\r\n')
+        # One without a time of its own is not believed.
+        line.command('AT+CIPSNTPCFG=1,0,"time.test"')
+        query, peer = server.recvfrom(100)
+        server.sendto(b'\x24\0' + bytes(46), peer)
+        line.command('AT+CIPSNTPCFG?', rb'^\+CIPSNTPCFG:1,0,"time.test"\r\n\r\nOK\r\n')
+    server.close()
+    silent.close()
 
 
 def test_udp(sim, tmp):

@@ -25,6 +25,7 @@ struct world {
 	bool names;			/* look-ups are taken: which, is kept */
 	char asked[80];
 	enum sim_family family;
+	char sntp[80];
 	int refuse, flashes;
 	struct buf flash;
 };
@@ -100,6 +101,14 @@ static void op_flash(void *ud)
 	buf_add(&w->flash, p, len);
 }
 
+static int op_sntp(void *ud, const char *ip)
+{
+	struct world *w = ud;
+
+	snprintf(w->sntp, sizeof(w->sntp), "%s", ip);
+	return 0;
+}
+
 static int op_eap(void *ud, int ap, const struct sim_eap *e)
 {
 	struct world *w = ud;
@@ -112,6 +121,7 @@ static int op_eap(void *ud, int ap, const struct sim_eap *e)
 
 static const struct sim_core_ops ops = {
 	.eap = op_eap,
+	.sntp = op_sntp,
 	.open = op_open,
 	.send = op_send,
 	.recv = op_recv,
@@ -805,6 +815,40 @@ static void test_host_name_and_country(void **state)
 	EXPECT("AT+CWCOUNTRY?\r\n", "+CWCOUNTRY:1,\"DE\",1,13,15\r\n\r\nOK\r\n");
 }
 
+static void test_sntp(void **state)
+{
+	struct world *w = *state;
+
+	w->names = true;
+	EXPECT("AT+CIPSNTPCFG=1,0,\"slow.test\",\"time.test\",\"10.0.2.4\"\r\n", "\r\nOK\r\n");
+	assert_string_equal(w->asked, "slow.test");
+	/* Whose name has no address, or has none in time, or does not answer: the next is asked, and nothing is said. */
+	pass(w, 6900);
+	assert_string_equal(w->asked, "slow.test");
+	pass(w, 5200);
+	assert_string_equal(w->asked, "time.test");
+	sim_core_on_resolved(w->core, w->now, 1, 0, "10.0.2.3");
+	assert_string_equal(w->sntp, "10.0.2.3");
+	sim_core_on_sntp(w->core, w->now, -ETIMEDOUT, 0);
+	pass(w, 5100);
+	assert_string_equal(w->sntp, "10.0.2.4");
+	assert_string_equal(drain(w), "");
+	sim_core_on_sntp(w->core, w->now, 0, 1795418726);
+	assert_string_equal(drain(w), "+TIME_UPDATED\r\n");
+	EXPECT("AT+SYSTIMESTAMP?\r\n", "+SYSTIMESTAMP:1795418726\r\nOK\r\n");
+	/* Again after the interval, from the one that answered. */
+	w->sntp[0] = 0;
+	pass(w, 3599000);
+	assert_string_equal(w->sntp, "");
+	pass(w, 2000);
+	assert_string_equal(w->sntp, "10.0.2.4");
+	/* What comes after it was turned off is not believed. */
+	chunk(w, "AT+CIPSNTPCFG=0\r\n");
+	sim_core_on_sntp(w->core, w->now, 0, 5);
+	pass(w, 100000);
+	assert_string_equal(drain(w), "");
+}
+
 static void test_enterprise(void **state)
 {
 	static const char ok[] = "WIFI CONNECTED\r\nWIFI GOT IP\r\n\r\nOK\r\n";
@@ -1325,6 +1369,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_access_points, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_addresses, joined, teardown),
 		cmocka_unit_test_setup_teardown(test_host_name_and_country, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_sntp, joined, teardown),
 		cmocka_unit_test_setup_teardown(test_enterprise, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_ipv6, joined, teardown),
 		cmocka_unit_test_setup_teardown(test_profiles, setup, teardown),
