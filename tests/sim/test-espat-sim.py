@@ -616,6 +616,48 @@ def test_faults(sim, tmp):
         eventually('the chip answers', lambda: answers(line))
 
 
+def test_psk(sim, tmp):
+    """A pre-shared key as text or in hexadecimal, with CIPSSLCCONF=0; a wrong key, and none, fail."""
+    key, port = b'espat, key', free_port()
+    server = subprocess.Popen(['openssl', 's_server', '-psk', key.hex(), '-psk_identity', 'chip', '-nocert', '-tls1_2', '-quiet', '-accept',
+                               f'127.0.0.1:{port}'], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    try:
+        eventually('s_server listens', lambda: listens(port))
+        with Sim(sim) as s:
+            line = Line(s.path, 115200)
+            line.until(rb'ready\r\n')
+            for c in (*JOIN, 'AT+CIPSSLCCONF=0'):
+                line.command(c)
+            start = f'AT+CIPSTART="SSL","127.0.0.1",{port}'
+            for setting, query, good in (('PSK="espat\\, key","chip"', b'PSK:0,espat, key,chip', True),
+                                         (f'PSKHEX="{key.hex()}","chip"', b'PSKHEX:0,%s,chip' % key.hex().encode(), True),
+                                         ('PSK="espat\\, kex","chip"', b'PSK:0,espat, kex,chip', False),
+                                         ('PSKHEX="00ff","chip"', b'PSKHEX:0,00ff,chip', False)):
+                line.command(f'AT+CIPSSLC{setting}', rb'^\r\nOK\r\n')
+                line.command(f'AT+CIPSSLC{setting.split("=")[0]}?', rb'^\+CIPSSLC' + query + rb'\r\n\r\nOK\r\n')
+                line.command(start, rb'^CONNECT\r\n\r\nOK\r\n' if good else rb'^\r\nERROR\r\n')
+                if good:
+                    line.command('AT+CIPSEND=6', rb'>')
+                    line.write(b'hello\n')
+                    line.until(rb'SEND OK\r\n')
+                    assert server.stdout.readline() == b'hello\n'
+                    line.command('AT+CIPCLOSE', rb'^CLOSED\r\n\r\nOK\r\n')
+                    # The close has taken the key along.
+                    line.command('AT+CIPSSLCPSK?', rb'^\r\nOK\r\n')
+                    line.command(start, rb'^\r\nERROR\r\n')
+    finally:
+        server.kill()
+        server.communicate()
+
+
+def listens(port):
+    try:
+        socket.create_connection(('127.0.0.1', port)).close()
+        return True
+    except OSError:
+        return False
+
+
 def test_errno(sim, tmp):
     """5.0 says why a handshake failed: by the flags of the certificate."""
     ca = self_signed(tmp)

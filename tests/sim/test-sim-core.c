@@ -1191,6 +1191,9 @@ static void test_more_faults(void **state)
 	/* Less heap than a link costs is no heap, not four gigabytes. */
 	sim_core_fault(w->core, w->now, SIM_FAULT_HEAP, 1000);
 	EXPECT("AT+SYSRAM?\r\n", "+SYSRAM:0,0\r\nOK\r\n");
+	sim_core_fault(w->core, w->now, SIM_FAULT_HEAP, 29000 + 4096);
+	EXPECT("AT+SYSRAM?\r\n", "+SYSRAM:29000,0\r\nOK\r\n");
+	EXPECT("AT+SYSRAM=0x1800\r\n", "+SYSRAM:14500,29000,0,279198\r\nOK\r\n");
 	sim_core_fault(w->core, w->now, SIM_FAULT_HEAP, 0);
 	/* All of a block may go out, and CIPSENDL fails as well. */
 	sim_core_fault(w->core, w->now, SIM_FAULT_SEND_FAIL, 1 + 100);
