@@ -113,8 +113,8 @@ static int check_slot_count(const struct slot_use *use, const struct config_devi
 	if (use->used <= slots)
 		return 0;
 	return problems_add(problems, PROBLEM_ERROR, device->where.file, device->where.line,
-			    "the tunnels of device `%.80s` use %zu %s, expected at most %zu: the "
-			    "chip has no more slots",
+			    "the tunnels and nvs entries of device `%.80s` use %zu slots for %s, "
+			    "expected at most %zu: the chip has no more",
 			    device->name, use->used, plural, slots);
 }
 
@@ -156,33 +156,61 @@ static int check_slots(const struct config *config, const struct config_device *
 	return r;
 }
 
-/* Two values for one key, or one for a key that the device's Wi-Fi needs. */
-static int check_nvs(const struct config *config, const struct config_device *device,
-		     struct problems *problems)
+/* Whether both are for one key of one chip. */
+static bool nvs_collide(const struct config_nvs *a, const struct config_nvs *b)
+{
+	return a->slot == b->slot && strcmp(a->namespace, b->namespace) == 0 &&
+	       (!a->device || !b->device || a->device == b->device);
+}
+
+/* One key has one value. */
+static int check_nvs_doubles(const struct config *config, struct problems *problems)
 {
 	for (size_t i = 0; i < config->n_nvs; i++) {
-		const struct config_nvs *nvs = &config->nvs[i];
-		int r = 0;
+		const struct config_nvs *nvs = &config->nvs[i], *first = config->nvs;
+		const struct config_device *device;
+		char slot[8] = "", file[PATH_MAX + 1] = "line ";
+		int r;
 
-		if (!config_needs_nvs(device, nvs))
+		while (first < nvs && !nvs_collide(first, nvs))
+			first++;
+		if (first == nvs)
 			continue;
-		if (device->has_wifi && device->wifi.has_enterprise &&
-		    strncmp(nvs->namespace, "wpa", 3) == 0)
-			r = problems_add(problems, PROBLEM_ERROR, nvs->where.file, nvs->where.line,
-					 "an nvs entry for %.15s on device `%.80s`, which has "
-					 "`enterprise`, expected only one of them",
-					 nvs->namespace, device->name);
-		for (size_t k = 0; k < i && r == 0; k++) {
-			const struct config_nvs *other = &config->nvs[k];
+		device = nvs->device ? nvs->device : first->device;
+		if (nvs->slot != CONFIG_SLOT_NONE)
+			snprintf(slot, sizeof(slot), ".%d", nvs->slot);
+		if (first->where.file != nvs->where.file)
+			snprintf(file, sizeof(file), "%s:", first->where.file);
+		r = problems_add(problems, PROBLEM_ERROR, nvs->where.file, nvs->where.line,
+				 "second nvs entry for the key %.15s%s of %s%.80s%s, the first is "
+				 "in %s%u, expected one",
+				 nvs->namespace, slot, device ? "device `" : "all devices",
+				 device ? device->name : "", device ? "`" : "", file,
+				 first->where.line);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
 
-			if (!config_needs_nvs(device, other) || other->slot != nvs->slot ||
-			    strcmp(other->namespace, nvs->namespace) != 0)
-				continue;
-			r = problems_add(problems, PROBLEM_ERROR, nvs->where.file, nvs->where.line,
-					 "second nvs entry for this key of %.15s on device "
-					 "`%.80s`, the first is in line %u, expected one",
-					 nvs->namespace, device->name, other->where.line);
-		}
+/* The namespaces that `enterprise` writes to, by the firmware's age. */
+static int check_nvs_enterprise(const struct config *config, const struct config_device *device,
+				struct problems *problems)
+{
+	if (!device->has_wifi || !device->wifi.has_enterprise)
+		return 0;
+	for (size_t i = 0; i < config->n_nvs; i++) {
+		const struct config_nvs *nvs = &config->nvs[i];
+		int r;
+
+		if (!config_needs_nvs(device, nvs) || (strncmp(nvs->namespace, "wpa2_", 5) != 0 &&
+						       strncmp(nvs->namespace, "wpa_ent_", 8) != 0))
+			continue;
+		r = problems_add(
+			problems, PROBLEM_ERROR, nvs->where.file, nvs->where.line,
+			"an nvs entry for %.15s on device `%.80s`, which has `enterprise`, "
+			"expected only one of them",
+			nvs->namespace, device->name);
 		if (r < 0)
 			return r;
 	}
@@ -196,14 +224,13 @@ static int check_whole(const struct config *config, struct problems *problems)
 	r = check_sockets(config, config->runtime_dir, problems);
 	if (r == -ENOMEM)
 		return r;
-	for (size_t i = 0; i < config->n_devices; i++) {
+	r = check_nvs_doubles(config, problems);
+	for (size_t i = 0; i < config->n_devices && r == 0; i++) {
 		r = check_slots(config, &config->devices[i], problems);
 		if (r == 0)
-			r = check_nvs(config, &config->devices[i], problems);
-		if (r < 0)
-			return r;
+			r = check_nvs_enterprise(config, &config->devices[i], problems);
 	}
-	return 0;
+	return r;
 }
 
 /* ---- reading ---- */

@@ -25,6 +25,8 @@
 #define CONFIG_TUNNELS_MAX 256
 #define CONFIG_MATERIAL_MAX 256
 #define CONFIG_SLOT_MAX 9
+/* Longest line that the chip takes, with its CRLF (capture 01). */
+#define CONFIG_COMMAND_MAX 256
 /* NVS namespaces and keys: 16 is ERROR (capture 12). */
 #define CONFIG_NVS_NAME_MAX 15
 /* The namespace of our record of what is ours. */

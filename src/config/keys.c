@@ -302,8 +302,8 @@ static void key_read_strings(struct key_reader *reader, const struct key *key,
 		else if (expected)
 			key_complain(reader, item, "entry %d of `%s` is \"" SHOWN "\", expected %s",
 				     i + 1, key->name, value, expected);
-		else
-			field->items[field->n++] = key_strdup(reader, value);
+		else if ((field->items[field->n] = key_strdup(reader, value)))
+			field->n++;
 	}
 }
 

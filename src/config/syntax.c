@@ -163,19 +163,21 @@ const char *syntax_path(const char *value)
 
 const char *syntax_mac(const char *value)
 {
-	static const char expected[] = "a MAC address as 24:0a:c4:12:34:56";
+	static const char expected[] = "a MAC address, as 24:0a:c4:12:34:56";
 	const char *p = value;
 
 	for (int i = 0; i < 6; i++) {
-		if (strspn(p, HEX_DIGITS ":") < 2 || strspn(p, HEX_DIGITS) != 2)
+		if (strspn(p, HEX_DIGITS) != 2)
 			return expected;
 		p += 2;
 		if (i < 5 && *p++ != ':')
 			return expected;
 	}
-	/* The lowest bit of the first byte marks an address of many. */
-	if (*p != '\0' || (strtoul(value, NULL, 16) & 1))
+	if (*p != '\0')
 		return expected;
+	/* The lowest bit of the first byte marks an address of many. */
+	if (strtoul(value, NULL, 16) & 1)
+		return "the MAC address of one station, and not of a group";
 	return NULL;
 }
 
@@ -183,7 +185,7 @@ const char *syntax_ipv4(const char *value)
 {
 	struct in_addr address;
 
-	return inet_pton(AF_INET, value, &address) == 1 ? NULL : "an IPv4 address as 192.0.2.7";
+	return inet_pton(AF_INET, value, &address) == 1 ? NULL : "an IPv4 address, as 192.0.2.7";
 }
 
 const char *syntax_country(const char *value)

@@ -96,6 +96,8 @@ static void parse_mode(struct key_reader *reader, const struct key *key,
 		snprintf(digits, sizeof(digits), "%d", config_setting_get_int(setting));
 	else if (config_setting_type(setting) == CONFIG_TYPE_INT)
 		snprintf(digits, sizeof(digits), "0x%x", config_setting_get_int(setting));
+	else if (config_setting_type(setting) == CONFIG_TYPE_INT64)
+		snprintf(digits, sizeof(digits), "%lldL", config_setting_get_int64(setting));
 	else
 		return key_complain(reader, setting, "`mode` is %s, expected %s",
 				    key_type_of(setting), key->expected);
@@ -109,6 +111,23 @@ static void parse_mode(struct key_reader *reader, const struct key *key,
 static void preset_mode(void *field)
 {
 	*(unsigned int *)field = 0660;
+}
+
+/* What stands at @item, in words: a name, a number as it is written, or another type. */
+static void describe_cipher(char *text, size_t size, const config_setting_t *item)
+{
+	const char *name = config_setting_get_string(item);
+
+	if (name)
+		snprintf(text, size, "\"%.80s\"", name);
+	else if (config_setting_type(item) == CONFIG_TYPE_INT64)
+		snprintf(text, size, "%lld", config_setting_get_int64(item));
+	else if (config_setting_type(item) != CONFIG_TYPE_INT)
+		snprintf(text, size, "%s", key_type_of(item));
+	else if (config_setting_get_format(item) == CONFIG_FORMAT_HEX)
+		snprintf(text, size, "0x%X", (unsigned int)config_setting_get_int(item));
+	else
+		snprintf(text, size, "%d", config_setting_get_int(item));
 }
 
 /* Each a number as IANA has it, 0xC02B, or its name there. */
@@ -129,18 +148,19 @@ static void parse_ciphers(struct key_reader *reader, const struct key *key,
 	for (int i = 0; i < n; i++) {
 		const config_setting_t *item = config_setting_get_elem(setting, (unsigned int)i);
 		const char *name = config_setting_get_string(item);
-		unsigned int number = name ? cipher_number(name)
-					   : (unsigned int)config_setting_get_int(item);
+		long long number = name ? cipher_number(name) : config_setting_get_int64(item);
+		char text[96];
 
-		if (number == 0 || number > UINT16_MAX)
-			key_complain(
-				reader, item,
-				"entry %d of `ciphers` is %.80s, expected a TLS 1.2 suite as "
-				"IANA names it (TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256) or its "
-				"number (0xC02B)",
-				i + 1, name ? name : key_type_of(item));
-		else
-			tunnel->ciphers[tunnel->n_ciphers++] = number;
+		if (number > 0 && number <= UINT16_MAX) {
+			tunnel->ciphers[tunnel->n_ciphers++] = (unsigned int)number;
+			continue;
+		}
+		describe_cipher(text, sizeof(text), item);
+		key_complain(reader, item,
+			     "entry %d of `ciphers` is %s, expected a TLS 1.2 suite that ESP-AT "
+			     "has, as IANA names it (TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256), or "
+			     "a suite's number (0xC02B)",
+			     i + 1, text);
 	}
 }
 
@@ -171,7 +191,7 @@ static char *list_names(const void *array, size_t n, size_t size, size_t offset,
 /* Finds the entry that @setting names in @array; complains and returns NULL if there is none. */
 static const void *find_named(struct key_reader *reader, const struct key *key,
 			      const config_setting_t *setting, const void *array, size_t n,
-			      size_t size, size_t offset, const char *kind)
+			      size_t size, size_t offset, const char *kind, const char *one)
 {
 	const char *value = config_setting_get_string(setting);
 	_cleanup_free_ char *names = NULL;
@@ -192,34 +212,32 @@ static const void *find_named(struct key_reader *reader, const struct key *key,
 	if (!names)
 		reader->error = -ENOMEM;
 	else
-		key_complain(reader, setting, "no %s has the name `%.80s`, %s", key->name, value,
-			     names);
+		key_complain(reader, setting, "no %s has the name `%.80s`, %s", one, value, names);
 	return NULL;
 }
 
-#define FIND_NAMED(reader_, key_, setting_, type_, kind_)                                          \
+#define FIND_NAMED(reader_, key_, setting_, one_, kind_)                                           \
 	find_named(reader_, key_, setting_, (reader_)->config->kind_,                              \
-		   (reader_)->config->n_##kind_, sizeof(struct type_),                             \
-		   offsetof(struct type_, name), #kind_)
+		   (reader_)->config->n_##kind_, sizeof(struct config_##one_),                     \
+		   offsetof(struct config_##one_, name), #kind_, #one_)
 
 static void parse_device_name(struct key_reader *reader, const struct key *key,
 			      const config_setting_t *setting, void *field)
 {
-	*(const struct config_device **)field = FIND_NAMED(reader, key, setting, config_device,
-							   devices);
+	*(const struct config_device **)field = FIND_NAMED(reader, key, setting, device, devices);
 }
 
 static void parse_authority_name(struct key_reader *reader, const struct key *key,
 				 const config_setting_t *setting, void *field)
 {
-	*(const struct config_authority **)field = FIND_NAMED(reader, key, setting,
-							      config_authority, authorities);
+	*(const struct config_authority **)field = FIND_NAMED(reader, key, setting, authority,
+							      authorities);
 }
 
 static void parse_identity_name(struct key_reader *reader, const struct key *key,
 				const config_setting_t *setting, void *field)
 {
-	*(const struct config_identity **)field = FIND_NAMED(reader, key, setting, config_identity,
+	*(const struct config_identity **)field = FIND_NAMED(reader, key, setting, identity,
 							     identities);
 }
 
@@ -243,34 +261,79 @@ static void refuse_together(struct key_reader *reader, config_setting_t *group, 
 			     name, why);
 }
 
-static uint32_t ipv4(const char *text)
+/* Complains about @name, which says nothing without @what. */
+static void refuse_without(struct key_reader *reader, config_setting_t *group, const char *name,
+			   const char *what)
 {
-	struct in_addr address = { 0 };
+	const config_setting_t *setting = member(group, name);
 
-	inet_pton(AF_INET, text, &address);
-	return ntohl(address.s_addr);
+	if (setting)
+		key_complain(reader, setting, "`%s` without %s, expected both or neither", name,
+			     what);
+}
+
+/* The names of @setting all go into one command, which has place for @max bytes of them. */
+static void check_line(struct key_reader *reader, const config_setting_t *setting,
+		       const struct config_strings *strings, size_t max)
+{
+	size_t len = 0;
+
+	for (size_t i = 0; i < strings->n; i++) {
+		len += strlen(",\"\"") + strlen(strings->items[i]);
+		for (const char *c = strings->items[i]; *c; c++)
+			len += *c == ',' || *c == '"' || *c == '\\'; /* their backslash */
+	}
+	if (len > max)
+		key_complain(reader, setting,
+			     "`%s` takes %zu bytes in a command, 3 for each name and its own, "
+			     "expected at most %zu",
+			     config_setting_name(setting), len, max);
+}
+
+static bool is_ipv4(const char *text, uint32_t *ret)
+{
+	struct in_addr address;
+
+	if (!text || inet_pton(AF_INET, text, &address) != 1)
+		return false;
+	*ret = ntohl(address.s_addr);
+	return true;
 }
 
 static void check_static_address(struct key_reader *reader, config_setting_t *group,
 				 const struct config_wifi *wifi)
 {
-	uint32_t mask = wifi->netmask ? ipv4(wifi->netmask) : 0;
+	static const char *const names[] = { "address", "netmask", "gateway" };
+	uint32_t address, mask, gateway;
+	const char *missing = NULL;
+	size_t n = 0;
 
-	if (!wifi->address != !wifi->netmask || !wifi->address != !wifi->gateway)
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		if (member(group, names[i]))
+			n++;
+		else if (!missing)
+			missing = names[i];
+	}
+	if (n == 0)
+		return;
+	if (missing)
 		return key_complain(reader, group,
-				    "`address`, `netmask` and `gateway` of wifi, expected all "
-				    "three, or none for DHCP");
-	if (!wifi->address)
+				    "no `%s` in wifi, expected all of `address`, `netmask` and "
+				    "`gateway`, or none of them for DHCP",
+				    missing);
+	if (!is_ipv4(wifi->address, &address) || !is_ipv4(wifi->netmask, &mask) ||
+	    !is_ipv4(wifi->gateway, &gateway))
 		return;
 	/* Ones, then zeros, and some of each. */
 	if (mask == 0 || ~mask == 0 || (~mask & (~mask + 1)) != 0)
 		return key_complain(reader, member(group, "netmask"),
-				    "`netmask` is \"%.80s\", expected one as 255.255.255.0",
+				    "`netmask` is \"%s\", expected ones and then zeros, as "
+				    "255.255.255.0",
 				    wifi->netmask);
-	if (((ipv4(wifi->address) ^ ipv4(wifi->gateway)) & mask) != 0)
+	if (((address ^ gateway) & mask) != 0 || address == gateway)
 		key_complain(reader, member(group, "gateway"),
-			     "`gateway` %.80s is not in the network of %.80s with the netmask "
-			     "%.80s, expected one that is",
+			     "`gateway` is \"%s\", expected another address of the network of %s "
+			     "with the netmask %s",
 			     wifi->gateway, wifi->address, wifi->netmask);
 }
 
@@ -295,7 +358,35 @@ static void finish_eap(struct key_reader *reader, config_setting_t *group, void 
 			     "network's server is verified with (or `insecure = true`)");
 }
 
-/* Two devices on one port would take each other's answers. */
+/* The rules of `time`, unless that itself is wrong. */
+static void check_time(struct key_reader *reader, config_setting_t *group,
+		       const struct config_device *device)
+{
+	/* "AT+CIPSNTPCFG=1,0", and the line's end */
+	const size_t room = CONFIG_COMMAND_MAX - 17 - 2;
+	const config_setting_t *time = member(group, "time"),
+			       *servers = member(group, "ntp_servers");
+	const char *value = time ? config_setting_get_string(time) : "host";
+
+	if (value && strcmp(value, "host") == 0)
+		refuse_without(reader, group, "ntp_servers", "`time = \"sntp\"`");
+	if (device->time != CONFIG_TIME_SNTP)
+		return;
+	refuse_together(reader, group, "require_synchronized", "`time = \"sntp\"`");
+	if (!servers)
+		key_complain(reader, group,
+			     "no `ntp_servers` in device `%.80s`, expected 1 to %d names or "
+			     "addresses with `time = \"sntp\"`",
+			     device->name ? device->name : "", CONFIG_NTP_SERVERS_MAX);
+	else if (config_setting_is_aggregate(servers) && config_setting_length(servers) == 0)
+		key_complain(reader, servers,
+			     "`ntp_servers` is empty, expected 1 to %d names or addresses",
+			     CONFIG_NTP_SERVERS_MAX);
+	else
+		check_line(reader, servers, &device->ntp_servers, room);
+}
+
+/* Two devices on one port would take each other's answers; one chip is on one port only. */
 static void finish_device(struct key_reader *reader, config_setting_t *group, void *object)
 {
 	const struct config *config = reader->config;
@@ -303,92 +394,91 @@ static void finish_device(struct key_reader *reader, config_setting_t *group, vo
 
 	for (char *c = device->mac; c && *c; c++)
 		*c = (char)tolower((unsigned char)*c);
-	if (device->mac)
+	if (member(group, "mac"))
 		refuse_together(reader, group, "adopt", "`mac`");
-	if (device->time == CONFIG_TIME_SNTP) {
-		refuse_together(reader, group, "require_synchronized", "`time = \"sntp\"`");
-		if (!member(group, "ntp_servers"))
-			key_complain(
-				reader, group,
-				"no `ntp_servers` in device `%.80s`, expected 1 to %d names or "
-				"addresses with `time = \"sntp\"`",
-				device->name ? device->name : "", CONFIG_NTP_SERVERS_MAX);
-		else if (device->ntp_servers.n == 0 &&
-			 config_setting_length(member(group, "ntp_servers")) == 0)
-			key_complain(reader, member(group, "ntp_servers"),
-				     "`ntp_servers` is empty, expected 1 to %d names or addresses",
-				     CONFIG_NTP_SERVERS_MAX);
-	} else {
-		refuse_together(reader, group, "ntp_servers", "`time = \"host\"`");
+	check_time(reader, group, device);
+	for (const struct config_device *d = config->devices; d < device; d++) {
+		const char *name = d->name ? d->name : "";
+
+		if (d->mac && device->mac && strcmp(d->mac, device->mac) == 0)
+			key_complain(reader, member(group, "mac"),
+				     "mac %.80s is already the one of device `%.80s`, expected "
+				     "another chip's",
+				     d->mac, name);
+		if (d->port && device->port && strcmp(d->port, device->port) == 0)
+			key_complain(reader, member(group, "port"),
+				     "port %.80s is already the one of device `%.80s`, expected "
+				     "another port",
+				     d->port, name);
 	}
-	if (!device->port)
-		return;
-	for (const struct config_device *d = config->devices; d < device; d++)
-		if (d->port && strcmp(d->port, device->port) == 0)
-			return key_complain(reader, config_setting_get_member(group, "port"),
-					    "port %.80s is already the one of device `%.80s`, "
-					    "expected another port",
-					    d->port, d->name ? d->name : "");
 }
 
-/* All of them go into one command. */
-static void check_alpn(struct key_reader *reader, config_setting_t *group,
-		       const struct config_tunnel *tunnel)
+/* Unless the host itself is wrong. */
+static void check_family(struct key_reader *reader, config_setting_t *group,
+			 const struct config_tunnel *tunnel)
 {
-	const size_t max = 200;
-	size_t len = 0;
+	bool v4 = tunnel->host && !syntax_ipv4(tunnel->host);
+	bool v6 = tunnel->host && !syntax_host(tunnel->host) && strchr(tunnel->host, ':');
 
-	for (size_t i = 0; i < tunnel->alpn.n; i++)
-		len += 3 + strlen(tunnel->alpn.items[i]);
-	if (len > max)
-		key_complain(
-			reader, member(group, "alpn"),
-			"the names of `alpn` take %zu bytes in a command, expected at most %zu",
-			len, max);
+	if (tunnel->family == CONFIG_FAMILY_IPV4 && v6)
+		key_complain(reader, member(group, "address_family"),
+			     "`address_family` is \"ipv4\" and `host` is an IPv6 address, expected "
+			     "\"auto\" or \"ipv6\"");
+	if (tunnel->family == CONFIG_FAMILY_IPV6 && v4)
+		key_complain(reader, member(group, "address_family"),
+			     "`address_family` is \"ipv6\" and `host` is an IPv4 address, expected "
+			     "\"auto\" or \"ipv4\"");
+}
+
+/* Who is verified, and how: one way of them. */
+static void check_trust(struct key_reader *reader, config_setting_t *group,
+			const struct config_tunnel *tunnel)
+{
+	const config_setting_t *authority = member(group, "authority");
+	const char *name = tunnel->name ? tunnel->name : "";
+
+	if (member(group, "psk")) {
+		/* The firmware would take the certificates and forget the key (field notes 2.1). */
+		refuse_together(reader, group, "authority", "`psk`");
+		refuse_together(reader, group, "identity", "`psk`");
+		if (tunnel->insecure)
+			refuse_together(reader, group, "insecure", "`psk`");
+	} else if (tunnel->insecure && authority) {
+		key_complain(reader, authority,
+			     "tunnel `%.80s` has an `authority` and `insecure = true`, expected "
+			     "only one of them",
+			     name);
+	} else if (!tunnel->insecure && !authority) {
+		key_complain(reader, group,
+			     "no `authority` in tunnel `%.80s`, expected the name of one (or "
+			     "`psk`, or `insecure = true`, which lets any server pass)",
+			     name);
+	}
 }
 
 static void finish_tunnel(struct key_reader *reader, config_setting_t *group, void *object)
 {
+	/* "AT+CIPSSLCALPN=4,5", and the line's end */
+	const size_t room = CONFIG_COMMAND_MAX - 18 - 2;
 	struct config *config = reader->config;
 	struct config_tunnel *tunnel = object;
-	const config_setting_t *authority = config_setting_get_member(group, "authority");
-	const char *name = tunnel->name ? tunnel->name : "";
 
-	if (!config_setting_get_member(group, "device")) {
+	if (!member(group, "device")) {
 		if (config->n_devices == 1)
 			tunnel->device = &config->devices[0];
 		else if (config->n_devices > 1)
 			key_complain(reader, group,
 				     "no `device` in tunnel `%.80s`, expected the name of one of "
 				     "the %zu devices",
-				     name, config->n_devices);
+				     tunnel->name ? tunnel->name : "", config->n_devices);
 	}
-	if (tunnel->has_psk) {
-		/* The firmware would take the certificates and forget the key (field notes 2.1). */
-		refuse_together(reader, group, "authority", "`psk`");
-		refuse_together(reader, group, "identity", "`psk`");
-		if (tunnel->insecure)
-			refuse_together(reader, group, "insecure", "`psk`");
-	} else if (tunnel->insecure && authority)
-		key_complain(
-			reader, authority,
-			"tunnel `%.80s` has an `authority` and `insecure = true`, expected only "
-			"one of them",
-			name);
-	else if (!tunnel->insecure && !authority)
-		key_complain(reader, group,
-			     "no `authority` in tunnel `%.80s`, expected the name of one (or "
-			     "`insecure = true`, which lets any server pass)",
-			     name);
-	check_alpn(reader, group, tunnel);
-	if (tunnel->family == CONFIG_FAMILY_IPV4 && tunnel->host && strchr(tunnel->host, ':'))
-		key_complain(reader, member(group, "address_family"),
-			     "`address_family` is \"ipv4\" and `host` is an IPv6 address, expected "
-			     "\"auto\" or \"ipv6\"");
-	if (tunnel->server_name || !tunnel->host)
+	check_trust(reader, group, tunnel);
+	check_line(reader, member(group, "alpn"), &tunnel->alpn, room);
+	check_family(reader, group, tunnel);
+	if (member(group, "server_name") || !tunnel->host)
 		return;
 	if (strlen(tunnel->host) > CONFIG_SERVER_NAME_MAX && !syntax_host(tunnel->host)) {
-		key_complain(reader, config_setting_get_member(group, "host"),
+		key_complain(reader, member(group, "host"),
 			     "`host` has %zu bytes and is the name to check, as there is no "
 			     "`server_name`, expected a `server_name` of at most %d bytes",
 			     strlen(tunnel->host), CONFIG_SERVER_NAME_MAX);

@@ -1033,6 +1033,7 @@ void ip_on_resolved(struct sim_core *c, int token, int err, const char *ip)
 		if (!c->sntp_resolving)
 			return;
 		c->sntp_resolving = false;
+		c->sntp_at = SIM_NEVER;
 		if (err || !c->ops->sntp || c->ops->sntp(c->ud, ip) < 0)
 			ip_on_sntp(c, -EHOSTUNREACH, 0);
 		return;
@@ -1093,7 +1094,7 @@ HANDLER(cipsntpcfg_set)
 	if (call->n > 5 || arg_range(c, call, 0, 0, 1, &on) < 0)
 		return RES_ERROR;
 	if (!on) {
-		c->sntp_on = false;
+		c->sntp_on = c->sntp_resolving = false;
 		c->sntp_at = SIM_NEVER;
 		return call->n == 1 ? RES_OK : RES_ERROR;
 	}
@@ -1103,6 +1104,7 @@ HANDLER(cipsntpcfg_set)
 		if (arg_str(c, call, i, &server[i - 2]) < 0 || strlen(server[i - 2]) > SIM_NAME_MAX)
 			return RES_ERROR;
 	c->sntp_on = true;
+	c->sntp_resolving = false;
 	c->sntp_tz = tz;
 	c->sntp_index = 0;
 	for (int i = 0; i < 3; i++) {
@@ -1120,6 +1122,14 @@ static void sntp_ask(struct sim_core *c)
 	int r;
 
 	c->sntp_at = SIM_NEVER;
+	if (c->sntp_resolving) {
+		/* No answer about this one: the next. */
+		c->sntp_resolving = false;
+		if (c->ops->resolve_cancel)
+			c->ops->resolve_cancel(c->ud, 1);
+		ip_on_sntp(c, -ETIMEDOUT, 0);
+		return;
+	}
 	if (!c->sntp_on || !wifi_is_up(c))
 		return;		/* asked again when the address comes */
 	server = c->sntp_server[c->sntp_index];
@@ -1133,6 +1143,8 @@ static void sntp_ask(struct sim_core *c)
 		r = server[0] && c->ops->resolve ? c->ops->resolve(c->ud, 1, server, any_family(c), c->dns[0]) :
 						   -ENOENT;
 		c->sntp_resolving = !r;
+		if (!r)
+			c->sntp_at = ms_after(c, c->cfg.times.dns_timeout);
 	}
 	if (r < 0)
 		ip_on_sntp(c, r, 0);

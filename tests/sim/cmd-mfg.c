@@ -296,7 +296,13 @@ void mfg_factory(struct sim_core *c)
 {
 	for (int i = 0; i < c->cfg.n_factory; i++) {
 		const struct sim_factory_item *f = &c->cfg.factory[i];
+		char name[NVS_NAME_MAX + 1];
 
-		nvs_set(&c->nvs, f->ns, f->key, f->type, f->data, f->len);
+		if (f->key) {
+			nvs_set(&c->nvs, f->ns, f->key, f->type, f->data, f->len);
+		} else if (c->cfg.with_eap) {
+			eap_space(c, f->ns, name);
+			nvs_set(&c->nvs, name, name, f->type, f->data, f->len);
+		}
 	}
 }

@@ -61,7 +61,7 @@ HANDLER(cmd_query)
 	for (int i = 0; i < sim_n_cmds; i++) {
 		const struct cmd *cmd = &sim_cmds[i];
 
-		if (!(cmd->profiles & c->prof->bit))
+		if (!sim_has_cmd(c, cmd))
 			continue;
 		sim_sayf(c, "+CMD:%d,\"AT%s\",%d,%d,%d,%d\r\n", n++, cmd->name, !!cmd->fn[OP_TEST],
 			 !!cmd->fn[OP_QUERY], !!cmd->fn[OP_SET], !!cmd->fn[OP_EXEC]);
@@ -85,21 +85,30 @@ HANDLER(systimestamp_set)
 	return RES_OK;
 }
 
+/* What it was down to once. */
+static unsigned heap_least(const struct sim_core *c)
+{
+	return c->heap_min - c->heap_min / 27;
+}
+
 HANDLER(sysram_query)
 {
 	unsigned heap = sim_heap_free(c);
 
-	sim_sayf(c, "+SYSRAM:%u,%u\r\n", heap, c->heap_min - c->heap_min / 27);
+	sim_sayf(c, "+SYSRAM:%u,%u\r\n", heap, heap_least(c));
 	return RES_OK_BARE;
 }
 
 HANDLER(sysram_set)
 {
 	long long caps;
+	unsigned heap;
 
 	if (call->n != 1 || arg_range(c, call, 0, 0, 0x7fffffff, &caps) < 0)
 		return RES_ERROR;
-	sim_sayf(c, "+SYSRAM:%u\r\n", sim_heap_free(c) / 2);
+	/* The largest block, what is free, what it was down to, all. */
+	heap = sim_heap_free(c);
+	sim_sayf(c, "+SYSRAM:%u,%u,%u,%u\r\n", heap / 2, heap, heap_least(c), c->prof->heap / 2 * 3);
 	return RES_OK_BARE;
 }
 

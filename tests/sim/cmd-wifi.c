@@ -2,6 +2,7 @@
 /* Wi-Fi: modes, scan, join with its failures, automatic join, addresses, DNS servers. */
 #include "cmds.h"
 
+#include <errno.h>
 #include <stdio.h>
 
 #define STA_IP "10.0.2.15"
@@ -16,6 +17,17 @@ enum {
 	JOIN_NO_AP,
 	JOIN_FAILED,
 };
+
+/* The numbers are those of CWLAP. */
+enum {
+	AUTH_OPEN = 0,
+	AUTH_WPA_PSK = 2,
+	AUTH_WPA2_PSK = 3,
+	AUTH_WPA2_ENTERPRISE = 5,
+	AUTH_MAX = 16,
+};
+
+static const struct jap default_jap = { .listen = 3, .pmf = 1, .reconn = 1 };
 
 /* lwIP's servers before DHCP or CIPDNS names others (capture 04). */
 static const char *const default_dns[3] = { "208.67.222.222", "114.114.114.114", "8.8.8.8" };
@@ -53,21 +65,37 @@ bool wifi_is_up(const struct sim_core *c)
 	return c->wifi == WIFI_UP;
 }
 
-static int find_ap(struct sim_core *c, const char *ssid)
+static int ap_authmode(const struct sim_ap *ap)
 {
-	for (int i = 0; i < c->cfg.n_ap; i++)
-		if (!strcmp(c->cfg.ap[i].ssid, ssid))
+	if (ap->eap)
+		return AUTH_WPA2_ENTERPRISE;
+	return ap->psk[0] ? AUTH_WPA2_PSK : AUTH_OPEN;
+}
+
+/* Of several with that name the first one. */
+static int find_ap(struct sim_core *c)
+{
+	unsigned lowest = c->prof->authmode ? c->jap.threshold : c->jap.threshold ? AUTH_WPA_PSK : AUTH_OPEN;
+
+	for (int i = 0; i < c->cfg.n_ap; i++) {
+		const struct sim_ap *ap = &c->cfg.ap[i];
+
+		if (!strcmp(ap->ssid, c->wifi_ssid) && ap_authmode(ap) >= (int)lowest &&
+		    (!c->jap.has_bssid || !memcmp(ap->bssid, c->jap.bssid, 6)))
 			return i;
+	}
 	return -1;
 }
 
 /* 0 if joining would succeed, else the code of +CWJAP. */
-static int try_ap(struct sim_core *c, const char *ssid, const char *psk)
+static int try_ap(struct sim_core *c, int i, const char *psk)
 {
-	int i = find_ap(c, ssid);
-
 	if (i < 0)
 		return JOIN_NO_AP;
+	if (c->eap.on)
+		return eap_fits(c, i) ? 0 : JOIN_FAILED;
+	if (c->cfg.ap[i].eap)
+		return JOIN_WRONG_PASSWORD;
 	/* A password for an open network, and one that no WPA2 password can be (capture 20). */
 	if (!c->cfg.ap[i].psk[0])
 		return psk[0] ? JOIN_FAILED : 0;
@@ -78,12 +106,21 @@ static int try_ap(struct sim_core *c, const char *ssid, const char *psk)
 
 static void begin_join(struct sim_core *c, unsigned assoc_ms)
 {
-	c->wifi_fail = try_ap(c, c->wifi_ssid, c->wifi_psk);
-	c->wifi_ap = find_ap(c, c->wifi_ssid);
+	unsigned patience = c->wifi_by_cmd ? 1000 * c->jap_timeout : 0;
+	unsigned first, all;
+
+	c->wifi_ap = find_ap(c);
+	c->wifi_fail = try_ap(c, c->wifi_ap, c->wifi_psk);
+	first = c->wifi_fail ? c->cfg.times.join_fail : assoc_ms;
+	all = c->wifi_fail ? first : first + c->cfg.times.join / 3;
+	if (patience && patience < all) {
+		c->wifi_fail = JOIN_TIMEOUT;
+		first = patience;
+	}
 	c->wifi = WIFI_JOINING;
 	c->wifi_retry_at = SIM_NEVER;
 	c->wifi_step = 1;
-	c->wifi_at = ms_after(c, c->wifi_fail ? c->cfg.times.join_fail : assoc_ms);
+	c->wifi_at = ms_after(c, first);
 }
 
 /* The addresses that a join brings come by themselves, after it. */
@@ -107,13 +144,19 @@ static void ip6_step(struct sim_core *c)
 		sim_sayf(c, "WIFI GOT IPv6 %s\r\n", c->ip6 == IP6_LOCAL ? "LL" : "GL");
 }
 
-static void dhcp_dns(struct sim_core *c, bool joined)
+static bool with_dhcp(const struct sim_core *c)
+{
+	return c->dhcp & 1;
+}
+
+/* Servers that were not set by hand: lwIP's, or after DHCP that which it named. */
+static void auto_dns(struct sim_core *c, bool leased)
 {
 	if (c->dns_manual)
 		return;
 	for (int i = 0; i < 3; i++)
 		set_text(c->dns[i], sizeof(c->dns[i]), default_dns[i]);
-	if (joined)
+	if (leased)
 		set_text(c->dns[0], sizeof(c->dns[0]), STA_DNS);
 }
 
@@ -121,6 +164,10 @@ void wifi_boot(struct sim_core *c)
 {
 	const char *ssid = nvs_saved(&c->nvs, "ssid", NULL);
 	const char *dns = nvs_saved(&c->nvs, "dns0", NULL);
+	uint32_t len, len_eap, len_own;
+	const struct jap *jap = nvs_saved(&c->nvs, "jap", &len);
+	const struct eap *eap = nvs_saved(&c->nvs, "eap", &len_eap);
+	const struct sta_ip *own = nvs_saved(&c->nvs, "sta_ip", &len_own);
 
 	c->mode = saved_num(c, "mode", 2);
 	c->autoconn = saved_num(c, "autoconn", 1);
@@ -131,16 +178,22 @@ void wifi_boot(struct sim_core *c)
 	ip6_stop(c);
 	set_text(c->wifi_ssid, sizeof(c->wifi_ssid), ssid);
 	set_text(c->wifi_psk, sizeof(c->wifi_psk), nvs_saved(&c->nvs, "psk", NULL));
-	set_text(c->hostname, sizeof(c->hostname), nvs_saved(&c->nvs, "hostname", NULL));
-	if (!c->hostname[0])
-		set_text(c->hostname, sizeof(c->hostname), "espressif");
+	c->jap = jap && len == sizeof(*jap) ? *jap : default_jap;
+	if (!ssid)
+		c->jap.reconn = 0;	/* capture 04: CWRECONNCFG of a new chip */
+	c->jap_timeout = 0;
+	c->eap = eap && len_eap == sizeof(*eap) ? *eap : (struct eap){ 0 };
+	set_text(c->hostname, sizeof(c->hostname), "espressif");
 	set_text(c->country, sizeof(c->country), "CN");
+	c->country_policy = c->country_first = 1;
+	c->country_count = 13;
+	c->country_5ghz = 0;
 	c->dhcp = saved_num(c, "dhcp", 3);
-	memset(c->reconn_cfg, 0, sizeof(c->reconn_cfg));
+	c->own = own && len_own == sizeof(*own) ? *own : (struct sta_ip){ 0 };
+	c->reconn_count = 0;
 	memset(c->cwconfig, 0, sizeof(c->cwconfig));
-	c->ip_static = false;
 	c->dns_manual = false;
-	dhcp_dns(c, false);
+	auto_dns(c, false);
 	if (dns) {
 		/* The slots that are not saved keep lwIP's fallback (capture 55). */
 		c->dns_manual = true;
@@ -170,7 +223,7 @@ void wifi_leave(struct sim_core *c, bool say)
 		if (!c->persist)
 			ip_close_all(c, say);
 		ip_net_lost(c);
-		dhcp_dns(c, false);
+		auto_dns(c, false);
 	}
 }
 
@@ -181,10 +234,13 @@ static void join_step(struct sim_core *c)
 	if (c->wifi_fail) {
 		c->wifi = WIFI_DOWN;
 		c->wifi_by_cmd = false;
-		if (by_cmd) {
+		if (!by_cmd)
+			return;
+		if (c->eap.on)
+			eap_failed(c);
+		else
 			sim_sayf(c, "+CWJAP:%d\r\n", c->wifi_fail);
-			sim_done(c, RES_ERROR);
-		}
+		sim_done(c, RES_ERROR);
 		return;
 	}
 	if (c->wifi_step == 1) {
@@ -194,9 +250,17 @@ static void join_step(struct sim_core *c)
 		c->wifi_at = ms_after(c, c->cfg.times.join / 3);
 		return;
 	}
-	c->wifi = WIFI_UP;
 	c->wifi_by_cmd = false;
-	dhcp_dns(c, true);
+	if (!with_dhcp(c) && !c->own.ip[0]) {
+		/* Nobody gives it an address. */
+		if (!by_cmd)
+			return;
+		sim_sayf(c, "+CWJAP:%d\r\n", JOIN_TIMEOUT);
+		sim_done(c, RES_ERROR);
+		return;
+	}
+	c->wifi = WIFI_UP;
+	auto_dns(c, with_dhcp(c));
 	sim_sayf(c, "WIFI GOT IP\r\n");
 	if (by_cmd)
 		sim_done(c, RES_OK);
@@ -284,7 +348,9 @@ HANDLER(cwstate_query)
 
 static void say_bssid(struct sim_core *c, int ap)
 {
-	sim_sayf(c, "\"10:01:00:c4:0a:%02x\"", 0x51 + ap);
+	const uint8_t *m = c->cfg.ap[ap].bssid;
+
+	sim_sayf(c, "\"%02x:%02x:%02x:%02x:%02x:%02x\"", m[0], m[1], m[2], m[3], m[4], m[5]);
 }
 
 HANDLER(cwjap_query)
@@ -293,7 +359,8 @@ HANDLER(cwjap_query)
 		return RES_OK;
 	sim_sayf(c, "+CWJAP:\"%s\",", c->wifi_ssid);
 	say_bssid(c, c->wifi_ap);
-	sim_sayf(c, ",%d,%d,0,1,3,0,1\r\n", c->cfg.ap[c->wifi_ap].channel, -24);
+	sim_sayf(c, ",%d,%d,%u,%u,%u,%u,%u\r\n", c->cfg.ap[c->wifi_ap].channel, -24, c->jap.threshold, c->jap.reconn,
+		 c->jap.listen, c->jap.scan, c->jap.pmf);
 	return RES_OK;
 }
 
@@ -305,24 +372,77 @@ static enum result join(struct sim_core *c)
 	return RES_PENDING;
 }
 
+/* From the third parameter on. */
+static int jap_args(struct sim_core *c, struct call *call, struct jap *jap, long long *timeout)
+{
+	long long threshold = 0, reconn = jap->reconn, listen = jap->listen, scan = 0, pmf = jap->pmf;
+
+	if (arg_given(call, 2) && arg_mac(c, call, 2, jap->bssid) < 0)
+		return -EINVAL;
+	if (!arg_option(c, call, 3, 0, c->prof->authmode ? AUTH_MAX : 1, &threshold) ||
+	    !arg_option(c, call, 4, 0, 7200, &reconn) || !arg_option(c, call, 5, 1, 100, &listen) ||
+	    !arg_option(c, call, 6, 0, 1, &scan) || !arg_option(c, call, 7, 3, 600, timeout) ||
+	    !arg_option(c, call, 8, 0, 3, &pmf))
+		return -EINVAL;
+	jap->has_bssid = arg_given(call, 2);
+	jap->threshold = threshold;
+	jap->reconn = reconn;
+	jap->listen = listen;
+	jap->scan = scan;
+	jap->pmf = pmf;
+	return 0;
+}
+
+static void save_join(struct sim_core *c)
+{
+	if (!keep(c))
+		return;
+	save_text(c, "ssid", c->wifi_ssid);
+	save_text(c, "psk", c->wifi_psk);
+	save(c, "jap", &c->jap, sizeof(c->jap));
+	save(c, "eap", &c->eap, c->eap.on ? sizeof(c->eap) : 0);
+}
+
 HANDLER(cwjap_set)
 {
-	const char *ssid, *psk = "";
+	bool last = !arg_given(call, 0) && !arg_given(call, 1) && c->wifi_ssid[0];
+	const char *ssid = c->wifi_ssid, *psk = last ? c->wifi_psk : "";
+	struct jap jap = default_jap;
+	long long timeout = 0;
 
-	if (call->n > 9 || arg_str(c, call, 0, &ssid) < 0 || strlen(ssid) > 32 || !ssid[0] ||
-	    (arg_given(call, 1) && (arg_str(c, call, 1, &psk) < 0 || strlen(psk) > 64))) {
+	if (call->n > 9 || (!last && arg_str(c, call, 0, &ssid) < 0) || strlen(ssid) > 32 || !ssid[0] ||
+	    (arg_given(call, 1) && (arg_str(c, call, 1, &psk) < 0 || strlen(psk) > 64)) ||
+	    jap_args(c, call, &jap, &timeout) < 0) {
 		c->err_code = 0;	/* capture 02 */
 		return RES_ERROR;
 	}
 	if (!(c->mode & 1))
 		return RES_ERROR;
 	wifi_leave(c, true);
-	set_text(c->wifi_ssid, sizeof(c->wifi_ssid), ssid);
-	set_text(c->wifi_psk, sizeof(c->wifi_psk), psk);
-	if (keep(c)) {
-		save_text(c, "ssid", ssid);
-		save_text(c, "psk", psk);
+	if (!last) {
+		set_text(c->wifi_ssid, sizeof(c->wifi_ssid), ssid);
+		set_text(c->wifi_psk, sizeof(c->wifi_psk), psk);
 	}
+	if (!last)
+		c->eap.on = false;
+	c->jap = jap;
+	c->jap_timeout = timeout;
+	save_join(c);
+	return join(c);
+}
+
+enum result wifi_join_eap(struct sim_core *c, const char *ssid, const uint8_t *bssid, unsigned timeout)
+{
+	wifi_leave(c, true);
+	set_text(c->wifi_ssid, sizeof(c->wifi_ssid), ssid);
+	c->wifi_psk[0] = 0;
+	c->jap = default_jap;
+	if (bssid) {
+		c->jap.has_bssid = true;
+		memcpy(c->jap.bssid, bssid, 6);
+	}
+	c->jap_timeout = timeout;
+	save_join(c);
 	return join(c);
 }
 
@@ -343,9 +463,9 @@ HANDLER(cwqap_exec)
 
 HANDLER(cwlapopt_set)
 {
-	long long sort, mask;
+	long long sort = 0, mask;
 
-	if (call->n < 2 || call->n > 4 || arg_range(c, call, 0, 0, 1, &sort) < 0 ||
+	if (call->n < 2 || call->n > 4 || !arg_option(c, call, 0, 0, 1, &sort) ||
 	    arg_range(c, call, 1, 0, 4095, &mask) < 0)
 		return RES_ERROR;
 	c->cwlap_sort = sort;
@@ -353,37 +473,52 @@ HANDLER(cwlapopt_set)
 	return RES_OK;
 }
 
-static enum result scan(struct sim_core *c, const char *ssid)
+static enum result scan(struct sim_core *c)
 {
 	if (!(c->mode & 1))
 		return RES_ERROR;
-	set_text(c->scan_ssid, sizeof(c->scan_ssid), ssid);
 	c->scan_at = ms_after(c, c->cfg.times.scan);
 	return RES_PENDING;
 }
 
 HANDLER(cwlap_exec)
 {
-	return scan(c, "");
+	c->scan_ssid[0] = 0;
+	c->scan_has_bssid = false;
+	c->scan_channel = 0;
+	return scan(c);
 }
 
 HANDLER(cwlap_set)
 {
 	const char *ssid = "";
+	long long channel = 0, v;
 
-	if (call->n > 7 || (arg_given(call, 0) && arg_str(c, call, 0, &ssid) < 0))
+	if (call->n > (c->prof->has_5ghz ? 8 : 7) || (arg_given(call, 0) && arg_str(c, call, 0, &ssid) < 0) ||
+	    (arg_given(call, 1) && arg_mac(c, call, 1, c->scan_bssid) < 0) || !arg_option(c, call, 2, 0, 177, &channel) ||
+	    !arg_option(c, call, 3, 0, 1, &v) || !arg_option(c, call, 4, 0, 1500, &v) || !arg_option(c, call, 5, 0, 1500, &v))
 		return RES_ERROR;
-	return scan(c, ssid);
+	set_text(c->scan_ssid, sizeof(c->scan_ssid), ssid);
+	c->scan_has_bssid = arg_given(call, 1);
+	c->scan_channel = channel;
+	return scan(c);
+}
+
+static bool scan_shows(const struct sim_core *c, const struct sim_ap *ap)
+{
+	return !ap->hidden && (!c->scan_ssid[0] || !strcmp(ap->ssid, c->scan_ssid)) &&
+	       (!c->scan_has_bssid || !memcmp(ap->bssid, c->scan_bssid, 6)) &&
+	       (!c->scan_channel || ap->channel == c->scan_channel);
 }
 
 void wifi_scan_done(struct sim_core *c)
 {
 	for (int i = 0; i < c->cfg.n_ap; i++) {
 		const struct sim_ap *ap = &c->cfg.ap[i];
-		bool open = !ap->psk[0];
+		bool open = ap_authmode(ap) == AUTH_OPEN;
 		const char *comma = "";
 
-		if (c->scan_ssid[0] && strcmp(ap->ssid, c->scan_ssid))
+		if (!scan_shows(c, ap))
 			continue;
 		sim_sayf(c, "+CWLAP:(");
 		for (int bit = 0; bit < 11; bit++) {
@@ -393,7 +528,7 @@ void wifi_scan_done(struct sim_core *c)
 			comma = ",";
 			switch (bit) {
 			case 0:
-				sim_sayf(c, "%d", open ? 0 : 3);
+				sim_sayf(c, "%d", ap_authmode(ap));
 				break;
 			case 1:
 				sim_sayf(c, "\"%s\"", ap->ssid);
@@ -448,18 +583,18 @@ HANDLER(cwautoconn_set)
 
 HANDLER(cwreconncfg_query)
 {
-	sim_sayf(c, "+CWRECONNCFG:%u,%u\r\n", c->reconn_cfg[0], c->reconn_cfg[1]);
+	sim_sayf(c, "+CWRECONNCFG:%u,%u\r\n", c->jap.reconn, c->reconn_count);
 	return RES_OK;
 }
 
 HANDLER(cwreconncfg_set)
 {
-	long long a, b;
+	long long interval, count;
 
-	if (call->n != 2 || arg_range(c, call, 0, 0, 7200, &a) < 0 || arg_range(c, call, 1, 0, 1000, &b) < 0)
+	if (call->n != 2 || arg_range(c, call, 0, 0, 7200, &interval) < 0 || arg_range(c, call, 1, 0, 1000, &count) < 0)
 		return RES_ERROR;
-	c->reconn_cfg[0] = a;
-	c->reconn_cfg[1] = b;
+	c->jap.reconn = interval;
+	c->reconn_count = count;
 	return RES_OK;
 }
 
@@ -493,29 +628,70 @@ HANDLER(cwhostname_set)
 {
 	const char *name;
 
-	if (call->n != 1 || arg_str(c, call, 0, &name) < 0 || strlen(name) > 32 || !name[0])
+	if (!(c->mode & 1) || call->n != 1 || arg_str(c, call, 0, &name) < 0 || strlen(name) > 32 || !name[0])
 		return RES_ERROR;
 	set_text(c->hostname, sizeof(c->hostname), name);
-	if (keep(c))
-		save_text(c, "hostname", name);
 	return RES_OK;
 }
 
 HANDLER(cwcountry_query)
 {
-	sim_sayf(c, "+CWCOUNTRY:1,\"%s\",1,13\r\n", c->country);
+	sim_sayf(c, "+CWCOUNTRY:%u,\"%s\",%u,%u", c->country_policy, c->country, c->country_first, c->country_count);
+	if (c->prof->has_5ghz)
+		sim_sayf(c, ",%u", c->country_5ghz);
+	sim_sayf(c, "\r\n");
 	return RES_OK;
 }
 
 HANDLER(cwcountry_set)
 {
+	long long policy, first, count, bitmap = 0;
 	const char *code;
-	long long v;
 
-	if (call->n != 4 || arg_range(c, call, 0, 0, 1, &v) < 0 || arg_str(c, call, 1, &code) < 0 || strlen(code) != 2)
+	if (call->n < 4 || call->n > (c->prof->has_5ghz ? 5 : 4) || arg_range(c, call, 0, 0, 1, &policy) < 0 ||
+	    arg_str(c, call, 1, &code) < 0 || !code[0] || strlen(code) > 3 || arg_range(c, call, 2, 1, 14, &first) < 0 ||
+	    arg_range(c, call, 3, 1, 15 - first, &count) < 0 || !arg_option(c, call, 4, 0, UINT32_MAX, &bitmap))
 		return RES_ERROR;
 	set_text(c->country, sizeof(c->country), code);
+	c->country_policy = policy;
+	c->country_first = first;
+	c->country_count = count;
+	c->country_5ghz = bitmap;
 	return RES_OK;
+}
+
+/* ---- addresses ---- */
+
+/* An own address is there without a network, too. */
+static struct sta_ip sta(const struct sim_core *c)
+{
+	static const struct sta_ip leased = { STA_IP, STA_GATEWAY, STA_NETMASK }, none = { "0.0.0.0", "0.0.0.0", "0.0.0.0" };
+
+	if (with_dhcp(c))
+		return wifi_is_up(c) ? leased : none;
+	return c->own.ip[0] ? c->own : none;
+}
+
+/* Joined, it gets an address after so long. */
+static void address_again(struct sim_core *c, unsigned ms)
+{
+	c->wifi = WIFI_ASSOCIATED;
+	c->wifi_step = 2;
+	c->wifi_at = ms_after(c, ms);
+}
+
+/* The address may have changed: links do not survive that. */
+static enum result sta_changed(struct sim_core *c, const struct sta_ip *before)
+{
+	struct sta_ip now = sta(c);
+
+	if (wifi_is_up(c) && strcmp(before->ip, now.ip))
+		ip_close_all(c, true);
+	if (!keep(c))
+		return RES_OK;
+	save(c, "sta_ip", &c->own, sizeof(c->own));
+	save(c, "dhcp", &c->dhcp, sizeof(c->dhcp));
+	return sim_flash_done(c, RES_OK);
 }
 
 HANDLER(cwdhcp_query)
@@ -526,23 +702,23 @@ HANDLER(cwdhcp_query)
 
 HANDLER(cwdhcp_set)
 {
+	struct sta_ip before = sta(c);
+	bool was = with_dhcp(c), joined = c->wifi == WIFI_UP || c->wifi == WIFI_ASSOCIATED;
 	long long on, which;
 
 	if (call->n != 2 || arg_range(c, call, 0, 0, 1, &on) < 0 || arg_range(c, call, 1, 1, 3, &which) < 0)
 		return RES_ERROR;
 	c->dhcp = on ? c->dhcp | which : c->dhcp & ~which;
-	if (keep(c))
-		save(c, "dhcp", &c->dhcp, sizeof(c->dhcp));
-	return sim_flash_done(c, RES_OK);
-}
-
-/* ---- addresses ---- */
-
-static const char *sta(const struct sim_core *c, const char *own, const char *dhcp)
-{
-	if (!wifi_is_up(c))
-		return "0.0.0.0";
-	return c->ip_static ? own : dhcp;
+	/* What it has it keeps, unless it once got an address of its own. */
+	if (was && !with_dhcp(c) && wifi_is_up(c) && !c->own.ip[0])
+		c->own = before;
+	if (!was && with_dhcp(c) && joined) {
+		ip_close_all(c, true);
+		address_again(c, c->cfg.times.join / 3);
+	}
+	if (was && !with_dhcp(c))
+		auto_dns(c, false);
+	return sta_changed(c, &before);
 }
 
 static void mac_of(const struct sim_core *c, bool ap, uint8_t m[6])
@@ -559,7 +735,7 @@ static void say_mac(struct sim_core *c, bool ap)
 	sim_sayf(c, "\"%02x:%02x:%02x:%02x:%02x:%02x\"\r\n", m[0], m[1], m[2], m[3], m[4], m[5]);
 }
 
-/* Only the addresses that there are, each in a line that begins so; the SoftAP has its local one as soon as IPv6 is on. */
+/* Only the addresses that there are, each in a line that begins so; the SoftAP's local one comes with CIPV6. */
 static void say_ip6(struct sim_core *c, bool ap, const char *local, const char *global)
 {
 	char text[48];
@@ -580,26 +756,31 @@ static void say_ip6(struct sim_core *c, bool ap, const char *local, const char *
 
 HANDLER(cipsta_query)
 {
-	sim_sayf(c, "+CIPSTA:ip:\"%s\"\r\n", sta(c, c->ip, STA_IP));
-	sim_sayf(c, "+CIPSTA:gateway:\"%s\"\r\n", sta(c, c->gateway, STA_GATEWAY));
-	sim_sayf(c, "+CIPSTA:netmask:\"%s\"\r\n", sta(c, c->netmask, STA_NETMASK));
+	struct sta_ip a = sta(c);
+
+	sim_sayf(c, "+CIPSTA:ip:\"%s\"\r\n+CIPSTA:gateway:\"%s\"\r\n+CIPSTA:netmask:\"%s\"\r\n", a.ip, a.gateway, a.netmask);
 	say_ip6(c, false, "+CIPSTA:ip6ll:", "+CIPSTA:ip6gl:");
 	return RES_OK;
 }
 
 HANDLER(cipsta_set)
 {
-	const char *ip, *gateway = STA_GATEWAY, *netmask = STA_NETMASK;
+	const char *text[3] = { NULL, STA_GATEWAY, STA_NETMASK };
+	struct sta_ip before = sta(c);
 
-	if (call->n > 3 || arg_str(c, call, 0, &ip) < 0 || strlen(ip) > 15 ||
-	    (arg_given(call, 1) && (arg_str(c, call, 1, &gateway) < 0 || strlen(gateway) > 15)) ||
-	    (arg_given(call, 2) && (arg_str(c, call, 2, &netmask) < 0 || strlen(netmask) > 15)))
+	if (call->n != 1 && call->n != 3)
 		return RES_ERROR;
-	c->ip_static = true;
-	set_text(c->ip, sizeof(c->ip), ip);
-	set_text(c->gateway, sizeof(c->gateway), gateway);
-	set_text(c->netmask, sizeof(c->netmask), netmask);
-	return RES_OK;
+	for (int i = 0; i < call->n; i++)
+		if (arg_str(c, call, i, &text[i]) < 0 || !is_ip4(text[i]))
+			return RES_ERROR;
+	set_text(c->own.ip, sizeof(c->own.ip), text[0]);
+	set_text(c->own.gateway, sizeof(c->own.gateway), text[1]);
+	set_text(c->own.netmask, sizeof(c->own.netmask), text[2]);
+	c->dhcp &= ~1u;
+	auto_dns(c, false);
+	if (c->wifi == WIFI_ASSOCIATED && c->wifi_at == SIM_NEVER)
+		address_again(c, 0);
+	return sta_changed(c, &before);
 }
 
 HANDLER(cipap_query)
@@ -625,15 +806,11 @@ HANDLER(cipstamac_query)
 
 HANDLER(cipstamac_set)
 {
-	const char *text;
-	unsigned m[6];
-	char end;
+	uint8_t mac[6];
 
-	if (call->n != 1 || arg_str(c, call, 0, &text) < 0 ||
-	    sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%c", m, m + 1, m + 2, m + 3, m + 4, m + 5, &end) != 6 || (m[0] & 1))
+	if (call->n != 1 || arg_mac(c, call, 0, mac) < 0 || (mac[0] & 1))
 		return RES_ERROR;
-	for (int i = 0; i < 6; i++)
-		c->cfg.mac[i] = m[i];
+	memcpy(c->cfg.mac, mac, 6);
 	return RES_OK;
 }
 
@@ -658,7 +835,7 @@ HANDLER(cifsr_exec)
 		say_mac(c, true);
 	}
 	if (c->mode & 1) {
-		sim_sayf(c, "+CIFSR:STAIP,\"%s\"\r\n", sta(c, c->ip, STA_IP));
+		sim_sayf(c, "+CIFSR:STAIP,\"%s\"\r\n", sta(c).ip);
 		say_ip6(c, false, "+CIFSR:STAIP6LL,", "+CIFSR:STAIP6GL,");
 		sim_sayf(c, "+CIFSR:STAMAC,");
 		say_mac(c, false);
@@ -704,18 +881,23 @@ HANDLER(cipdns_set)
 
 	if (call->n > 4 || arg_range(c, call, 0, 0, 1, &on) < 0)
 		return RES_ERROR;
-	for (int i = 1; i < call->n; i++)
-		if (arg_str(c, call, i, &server[i - 1]) < 0 || strlen(server[i - 1]) > 47)
+	for (int i = 1; i < call->n; i++) {
+		if (arg_str(c, call, i, &server[i - 1]) < 0 || !(is_ip4(server[i - 1]) || is_ip6(server[i - 1])))
 			return RES_ERROR;
+		for (int k = 1; on && k < i; k++)
+			if (!strcmp(server[k - 1], server[i - 1]))
+				return RES_ERROR;
+	}
 	if (on && !server[0])
-		server[0] = default_dns[0];
+		memcpy(server, default_dns, sizeof(server));
+	/* Without DHCP's: that comes back with the next lease. */
 	c->dns_manual = on;
-	dhcp_dns(c, wifi_is_up(c));
+	auto_dns(c, false);
 	for (int i = 0; i < 3; i++) {
 		if (on)
-			set_text(c->dns[i], sizeof(c->dns[i]), server[i]);
+			addr_text(c->dns[i], sizeof(c->dns[i]), server[i] ? server[i] : "");
 		if (keep(c))
-			save(c, key[i], server[i], on && server[i] ? strlen(server[i]) + 1 : 0);
+			save(c, key[i], c->dns[i], on && server[i] ? strlen(c->dns[i]) + 1 : 0);
 	}
 	return keep(c) ? sim_flash_done(c, RES_OK) : RES_OK;
 }

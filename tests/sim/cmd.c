@@ -64,6 +64,7 @@ const struct cmd sim_cmds[] = {
 	{ "+CWSTARTSMART", { NULL, NULL, cmd_absent, cmd_absent }, PALL },
 	{ "+CWSTOPSMART", { NULL, NULL, NULL, cmd_absent }, PALL },
 	{ "+WPS", { NULL, NULL, cmd_absent, NULL }, PALL },
+	{ "+CWJEAP", { NULL, cwjeap_query, cwjeap_set, NULL }, PEAP },
 	{ "+MDNS", { NULL, NULL, cmd_absent, NULL }, PALL },
 	{ "+CIFSR", { NULL, NULL, NULL, cifsr_exec }, PALL },
 	{ "+CIPSTAMAC", { NULL, cipstamac_query, cipstamac_set, NULL }, PALL },

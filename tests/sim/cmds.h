@@ -91,6 +91,8 @@ HANDLER(cwinit_set);
 HANDLER(cwjap_exec);
 HANDLER(cwjap_query);
 HANDLER(cwjap_set);
+HANDLER(cwjeap_query);
+HANDLER(cwjeap_set);
 HANDLER(cwlap_exec);
 HANDLER(cwlap_set);
 HANDLER(cwlapopt_set);

@@ -128,6 +128,21 @@ enum ip6_state {
 	IP6_GLOBAL,
 };
 
+/* What CWJAP says beyond name and password; saved as it is. */
+struct jap {
+	uint8_t has_bssid, bssid[6];
+	uint8_t threshold;		/* pci_en, or with newer firmware the lowest authmode */
+	uint8_t listen, scan, pmf;
+	uint16_t reconn;
+};
+
+/* Enterprise Wi-Fi; saved as it is. */
+struct eap {
+	uint8_t on;			/* the last join was a CWJEAP */
+	uint8_t method, security, authmode;
+	char identity[33], username[33], password[33];
+};
+
 enum conn_stage {
 	CONN_NONE,
 	CONN_NAME,		/* the address of the host is asked for */
@@ -195,6 +210,9 @@ struct sim_core {
 	int tcpopt[SIM_LINKS][4];
 	uint64_t scan_at;
 	char scan_ssid[33];
+	bool scan_has_bssid;
+	uint8_t scan_bssid[6];
+	int scan_channel;
 
 	bool mux;
 	unsigned cipmode;
@@ -217,6 +235,9 @@ struct sim_core {
 	bool autoconn;
 	enum wifi_state wifi;
 	char wifi_ssid[33], wifi_psk[65];	/* last tried */
+	struct jap jap;
+	unsigned jap_timeout;		/* s; 0: its own patience */
+	struct eap eap;
 	int wifi_ap;			/* index, while joining or joined */
 	int wifi_step;			/* 1 associate, 2 address */
 	bool wifi_by_cmd;
@@ -226,12 +247,15 @@ struct sim_core {
 	bool ipv6;			/* CIPV6 */
 	enum ip6_state ip6;
 	uint64_t ip6_at;		/* the next address comes */
-	char ip[16], gateway[16], netmask[16];
-	bool ip_static, dns_manual;
+	struct sta_ip {
+		char ip[16], gateway[16], netmask[16];
+	} own;				/* of the station without DHCP; empty: none */
+	unsigned dhcp;			/* bit 0 station, bit 1 SoftAP */
+	bool dns_manual;
 	char dns[3][48];
-	char hostname[33], country[3];
-	unsigned dhcp;
-	unsigned reconn_cfg[2], cwconfig[3];
+	char hostname[33], country[4];
+	unsigned country_policy, country_first, country_count, country_5ghz;
+	unsigned reconn_count, cwconfig[3];
 
 	int64_t clock_base;		/* seconds, at clock_at */
 	uint64_t clock_at;
@@ -262,6 +286,7 @@ struct sim_core {
 };
 
 /* core.c */
+bool sim_has_cmd(const struct sim_core *c, const struct cmd *cmd);
 void sim_say(struct sim_core *c, const void *data, size_t len);
 void sim_sayf(struct sim_core *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void sim_done(struct sim_core *c, enum result res);
@@ -283,6 +308,10 @@ int arg_num(struct sim_core *c, struct call *call, int i, long long *ret);
 int arg_range(struct sim_core *c, struct call *call, int i, long long min, long long max, long long *ret);
 int arg_str(struct sim_core *c, struct call *call, int i, const char **ret);
 bool arg_given(const struct call *call, int i);
+/* A number that may be left out: what is not given keeps its value in *ret. False if it is wrong. */
+bool arg_option(struct sim_core *c, struct call *call, int i, long long min, long long max, long long *ret);
+/* Six bytes as 24:0a:c4:12:34:56. */
+int arg_mac(struct sim_core *c, struct call *call, int i, uint8_t mac[6]);
 /* The link parameter that stands in front with CIPMUX=1 and is absent with CIPMUX=0: moves *i past it. */
 int arg_link(struct sim_core *c, struct call *call, int *i, int max, int *link);
 
@@ -293,6 +322,15 @@ uint64_t wifi_next(const struct sim_core *c);
 void wifi_leave(struct sim_core *c, bool say);
 void wifi_scan_done(struct sim_core *c);
 bool wifi_is_up(const struct sim_core *c);
+/* Joins what c->eap says; bssid may be NULL. */
+enum result wifi_join_eap(struct sim_core *c, const char *ssid, const uint8_t *bssid, unsigned timeout);
+
+/* cmd-eap.c */
+/* Whether that access point can be joined with c->eap. */
+bool eap_fits(struct sim_core *c, int ap);
+void eap_failed(struct sim_core *c);
+/* The namespace, and the key in it, of "ca", "cert" or "key". */
+void eap_space(const struct sim_core *c, const char *what, char name[NVS_NAME_MAX + 1]);
 
 /* cmd-ip.c */
 void ip_tick(struct sim_core *c);

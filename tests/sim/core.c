@@ -177,6 +177,28 @@ int arg_link(struct sim_core *c, struct call *call, int *i, int max, int *link)
 	return 0;
 }
 
+bool arg_option(struct sim_core *c, struct call *call, int i, long long min, long long max, long long *ret)
+{
+	return !arg_given(call, i) || !arg_range(c, call, i, min, max, ret);
+}
+
+int arg_mac(struct sim_core *c, struct call *call, int i, uint8_t mac[6])
+{
+	const char *text;
+	unsigned m[6];
+	char end;
+	int r = arg_str(c, call, i, &text);
+
+	if (r < 0)
+		return r;
+	if (strlen(text) != 17 ||
+	    sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%c", m, m + 1, m + 2, m + 3, m + 4, m + 5, &end) != 6)
+		return -EINVAL;
+	for (int k = 0; k < 6; k++)
+		mac[k] = m[k];
+	return 0;
+}
+
 static void parse_param(struct param *p, char *s, char *end)
 {
 	char *out = s, *stop;
@@ -238,12 +260,17 @@ static void parse_params(struct call *call, char *s)
 
 /* ---- dispatch ---- */
 
+bool sim_has_cmd(const struct sim_core *c, const struct cmd *cmd)
+{
+	return cmd->profiles & (c->prof->bit | (c->cfg.with_eap ? PEAP : 0));
+}
+
 static const struct cmd *find_cmd(struct sim_core *c, const char *name, size_t len)
 {
 	for (int i = 0; i < sim_n_cmds; i++) {
 		const struct cmd *cmd = &sim_cmds[i];
 
-		if ((cmd->profiles & c->prof->bit) && strlen(cmd->name) == len && !strncasecmp(cmd->name, name, len))
+		if (sim_has_cmd(c, cmd) && strlen(cmd->name) == len && !strncasecmp(cmd->name, name, len))
 			return cmd;
 	}
 	return NULL;
@@ -1073,8 +1100,9 @@ void sim_core_wifi_drop(struct sim_core *c, uint64_t now, bool come_back)
 	c->now = now;
 	if (c->wifi == WIFI_UP || c->wifi == WIFI_ASSOCIATED) {
 		wifi_leave(c, true);
-		if (come_back)
-			c->wifi_retry_at = ms_after(c, 1000);
+		/* It is back after a second; the chip looks for it as often as it was told, or never. */
+		if (come_back && c->jap.reconn)
+			c->wifi_retry_at = ms_after(c, 1000 * c->jap.reconn);
 	}
 	settle(c);
 }
@@ -1206,6 +1234,15 @@ int sim_core_new(struct sim_core **ret, const struct sim_config *cfg, const stru
 	} else {
 		mfg_factory(c);
 		c->dirty = true;
+	}
+	for (int i = 0; i < c->cfg.n_ap; i++) {
+		static const uint8_t none[6], first[6] = { 0x10, 0x01, 0x00, 0xc4, 0x0a, 0x51 };
+		uint8_t *bssid = c->cfg.ap[i].bssid;
+
+		if (memcmp(bssid, none, 6))
+			continue;
+		memcpy(bssid, first, 6);
+		bssid[5] += i;
 	}
 	nvs_dump(&c->nvs, &c->image);
 	boot(c);

@@ -21,6 +21,7 @@
 #define SIM_NEVER UINT64_MAX
 
 struct sim_core;
+struct sim_eap;
 
 enum sim_type {
 	SIM_TCP,
@@ -87,6 +88,8 @@ struct sim_core_ops {
 	/* tls NULL: plain TCP; else cert, key and (if clients must show one) ca with verify set. */
 	int (*listen)(void *ud, uint16_t port, bool v6, const struct sim_tls *tls);
 	void (*unlisten)(void *ud);
+	/* Enterprise Wi-Fi: 0 if the two sides of access point number ap accept each other, else -errno. */
+	int (*eap)(void *ud, int ap, const struct sim_eap *e);
 	/* The flash has changed: keep what sim_core_flash() gives, atomically. */
 	void (*flash)(void *ud);
 	/* A command line is complete and about to run. */
@@ -99,6 +102,18 @@ struct sim_ap {
 	char ssid[33];
 	char psk[65];		/* empty: open */
 	int channel;
+	uint8_t bssid[6];	/* all zero: one of the simulator's choice */
+	bool hidden;		/* answers those that know its name */
+	bool eap;		/* Enterprise, EAP-TLS */
+	char eap_identity[33];	/* that it lets in; empty: any */
+};
+
+/* What the chip brings to an Enterprise access point; valid during the call that gets it. */
+struct sim_eap {
+	bool show;			/* certificate and key */
+	bool check;			/* the server, by the CA */
+	struct sim_blob ca, cert, key;
+	int64_t time;			/* the chip's clock */
 };
 
 /* Times in milliseconds. The defaults are those of a chip in a hurry; sim_times_real() gives the recorded ones. */
@@ -115,7 +130,8 @@ struct sim_times {
 };
 
 struct sim_factory_item {
-	const char *ns, *key;
+	const char *ns;			/* of Enterprise Wi-Fi: what stands behind the firmware's prefix */
+	const char *key;		/* NULL: Enterprise Wi-Fi, only with_eap, the same as the namespace */
 	uint8_t type;
 	const uint8_t *data;
 	uint32_t len;
@@ -129,6 +145,7 @@ struct sim_config {
 	struct sim_times times;
 	unsigned baud;			/* of a new flash's UART_DEF */
 	size_t tx_buffer;		/* bytes that may wait for the host before the network is no longer read */
+	bool with_eap;			/* a firmware that was built with AT+CWJEAP */
 	unsigned heap;			/* bytes; 0: the profile's */
 	const struct sim_factory_item *factory;
 	int n_factory;

@@ -4,6 +4,7 @@
 #include "factory-pki.h"
 
 #define PEM(ns, key, what) { ns, key, 8, what, sizeof(what) }
+#define EAP(ns, what) { ns, NULL, 8, what, sizeof(what) }
 #define NUM(key, type, ...) { "factory_param", key, type, (const uint8_t[]){ __VA_ARGS__ }, 4 }
 #define STR(ns, key, text) { ns, key, 7, (const uint8_t *)text, sizeof(text) - 1 }
 
@@ -17,6 +18,9 @@ const struct sim_factory_item sim_factory[] = {
 	PEM("client_key", "client_key.1", client_key),
 	PEM("client_ca", "client_ca.0", server_cert),
 	PEM("client_ca", "client_ca.1", server_cert),
+	EAP("cert", client_cert),
+	EAP("key", client_key),
+	EAP("ca", server_cert),
 	NUM("version", 2, 3, 0, 0, 0),
 	STR("factory_param", "module_name", "WROOM-32"),
 	NUM("max_tx_power", 2, 78, 0, 0, 0),

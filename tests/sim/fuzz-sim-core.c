@@ -85,9 +85,16 @@ static int op_listen(void *ud, uint16_t port, bool v6, const struct sim_tls *tls
 	return 0;
 }
 
+static int op_eap(void *ud, int ap, const struct sim_eap *e)
+{
+	if ((e->show && (!e->cert.len || !e->key.len)) || (e->check && !e->ca.len))
+		abort();
+	return next(ud) % 4 == 3 ? -EKEYREJECTED : 0;
+}
+
 static const struct sim_core_ops ops = {
 	.open = op_open, .send = op_send, .recv = op_recv, .close = op_close, .resolve = op_resolve, .sntp = op_ip,
-	.ping = op_ip, .listen = op_listen,
+	.ping = op_ip, .listen = op_listen, .eap = op_eap,
 };
 
 static void drain(struct sim_core *c, uint64_t now)
@@ -114,6 +121,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		{ "client_key", "client_key.0", 8, (const uint8_t *)"KEY", 3 },
 		{ "server_cert", "server_cert", 8, (const uint8_t *)"CRT", 3 },
 		{ "server_key", "server_key", 8, (const uint8_t *)"KEY", 3 },
+		{ "ca", NULL, 8, (const uint8_t *)"CA", 2 },
+		{ "cert", NULL, 8, (const uint8_t *)"CRT", 3 },
+		{ "key", NULL, 8, (const uint8_t *)"KEY", 3 },
 	};
 	struct world w = { data, size, { 0 } };
 	struct sim_config cfg;
@@ -125,9 +135,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	sim_config_init(&cfg);
 	cfg.firmware = firmware[next(&w) % 5];
 	cfg.factory = factory;
-	cfg.n_factory = 5;
+	cfg.n_factory = sizeof(factory) / sizeof(factory[0]);
 	strcpy(cfg.ap[0].ssid, "a");
-	cfg.n_ap = 1;
+	strcpy(cfg.ap[1].ssid, "e");
+	cfg.ap[1].eap = true;
+	cfg.n_ap = 2;
+	cfg.with_eap = next(&w) & 1;
 	cfg.times.boot = cfg.times.join = 1;
 	cfg.times.latency = next(&w) % 3;
 	cfg.tx_buffer = 256u << next(&w) % 6;
@@ -232,9 +245,11 @@ static size_t random_program(uint8_t *p, size_t max)
 {
 	static const char *const word[] = {
 		"AT", "+CIPSTART=", "+CIPSEND", "+CIPSENDL=", "+CIPSENDEX=", "=0,", "\"TCP\",", "\"SSL\",", "\"UDP\",",
-		"\"10.0.2.2\",", "\"x.test\",", "\"SSLv6\",", "\"UDPv6\",", "\"fd00::2\",", "+CIPV6=1", "7000", "\r\n", "\r\n", "+CIPMUX=", "1", "0", "5", "+CIPRECVTYPE=",
+		"\"10.0.2.2\",", "\"x.test\",", "\"SSLv6\",", "\"UDPv6\",", "\"fd00::2\",", "+CIPV6=1", "7000", "\r\n",
+		"\r\n", "+CIPMUX=", "1", "0", "5", "+CIPRECVTYPE=", "+CWJEAP=\"e\",0,\"i\",,,3", "+CWJAP=\"a\",\"\"",
 		"+CIPRECVDATA=", "+CIPCLOSE", "+CIPSERVER=1", "+SYSMFG=2,\"client_ca\",\"k\",8,", "+SYSMFG=0,\"client_ca\"",
-		"+CIPMODE=1", "+CIPSTA?", "+CIFSR", "+RST", "+RESTORE", "+CIPSSLCCONF=", "2,0,0", "3,0,0", "+CIPSSLCSNI=", "+CIPSNTPCFG=1,0",
+		"+CIPMODE=1", "+CIPSTA?", "+CIFSR", "+RST", "+RESTORE", "+CIPSSLCCONF=", "2,0,0", "3,0,0",
+		"+CIPSSLCSNI=", "+CIPSNTPCFG=1,0",
 		"+CIPDOMAIN=", "+PING=", "+CMD?", "+SYSFLASH=1,\"fatfs\",0,", "?", "=", ",", "\\", "+CWJAP", "-1", "99999",
 	};
 	size_t n = 0;

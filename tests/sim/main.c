@@ -4,6 +4,7 @@
 #include "fault.h"
 #include "net.h"
 #include "port.h"
+#include "tls.h"
 #include "uart.h"
 
 #include <ctype.h>
@@ -35,6 +36,7 @@ struct sim {
 	char line[256];			/* of the control client */
 	size_t line_len;
 	const char *state, *control_path;
+	struct sim_blob eap_ca[SIM_MAX_AP];	/* by access point: whom its server trusts */
 	bool verbose, stop, paced;
 	uint64_t plug_at;
 	bool touched;			/* output has to go through faults or noise */
@@ -49,8 +51,14 @@ static const char usage[] =
 	"  --listen unix:PATH    a Unix socket instead of the pty\n"
 	"  --state FILE          its flash; made with factory content if it is not there\n"
 	"  --firmware NAME       3.2, 3.4, 4.1 (default), 4.2, 5.0\n"
+	"  --with-eap            a firmware that was built with AT+CWJEAP\n"
 	"  --ssid NAME[,CHANNEL] an access point that it sees (repeatable; default: Espressif,5 MasseyWifi,10)\n"
-	"  --psk PASS            the password of the --ssid before it\n"
+	"  --psk PASS            of the --ssid before it: its password (without: open),\n"
+	"  --eap                 instead of a password: Enterprise, EAP-TLS\n"
+	"  --eap-identity NAME   that it lets in (without: any)\n"
+	"  --eap-ca FILE         CA of the certificates that it lets in (without: any)\n"
+	"  --bssid XX:XX:XX:XX:XX:XX, --hidden\n"
+	"                        its address, and that a scan does not show it\n"
 	"  --mac XX:XX:XX:XX:XX:XX\n"
 	"  --hosts FILE          lines NAME ADDRESS (its DNS; NAME - never answers) and\n"
 	"                        ADDRESS[:PORT] REAL-ADDRESS[:PORT] (where that really is);\n"
@@ -101,7 +109,8 @@ static void save_flash(void *ud)
 		close(fd);
 }
 
-static int load_flash(const char *path, uint8_t **image, size_t *len)
+/* A file's content; of one that is not there, or empty, NULL. */
+static int load(const char *path, uint8_t **image, size_t *len)
 {
 	struct stat st;
 	size_t at = 0;
@@ -113,7 +122,7 @@ static int load_flash(const char *path, uint8_t **image, size_t *len)
 		return errno == ENOENT ? 0 : -errno;
 	if (fstat(fd, &st) < 0)
 		r = -errno;
-	if (!r && st.st_size) {		/* an empty file is a new flash: mktemp(1) makes such */
+	if (!r && st.st_size) {
 		*image = malloc(st.st_size);
 		if (!*image)
 			abort();
@@ -491,6 +500,13 @@ static void op_command(void *ud, const char *line, size_t len)
 	faults_command(s->faults, now_us(), line, len);
 }
 
+static int op_eap(void *ud, int ap, const struct sim_eap *e)
+{
+	struct sim *s = the_sim(ud);
+
+	return tls_eap(&s->eap_ca[ap], e, s->verbose);
+}
+
 static void op_uart(void *ud, unsigned baud, unsigned flow)
 {
 	struct sim *s = the_sim(ud);
@@ -504,7 +520,8 @@ static void op_uart(void *ud, unsigned baud, unsigned flow)
 /* ---- options ---- */
 
 enum {
-	OPT_TTY = 256, OPT_LISTEN, OPT_STATE, OPT_FIRMWARE, OPT_SSID, OPT_PSK, OPT_MAC, OPT_HOSTS, OPT_ALLOW, OPT_TIMING,
+	OPT_TTY = 256, OPT_LISTEN, OPT_STATE, OPT_FIRMWARE, OPT_SSID, OPT_PSK, OPT_BSSID, OPT_HIDDEN,
+	OPT_EAP, OPT_EAP_IDENTITY, OPT_EAP_CA, OPT_WITH_EAP, OPT_MAC, OPT_HOSTS, OPT_ALLOW, OPT_TIMING,
 	OPT_BOOT, OPT_JOIN, OPT_JOIN_FAIL, OPT_SCAN, OPT_FLASH, OPT_LATENCY, OPT_HANDSHAKE, OPT_CONNECT, OPT_DNS,
 	OPT_TX, OPT_RX, OPT_TLS_RATE, OPT_BAUD, OPT_FAULTS, OPT_CONTROL,
 };
@@ -516,6 +533,12 @@ static const struct option options[] = {
 	{ "firmware", 1, NULL, OPT_FIRMWARE },
 	{ "ssid", 1, NULL, OPT_SSID },
 	{ "psk", 1, NULL, OPT_PSK },
+	{ "bssid", 1, NULL, OPT_BSSID },
+	{ "hidden", 0, NULL, OPT_HIDDEN },
+	{ "eap", 0, NULL, OPT_EAP },
+	{ "eap-identity", 1, NULL, OPT_EAP_IDENTITY },
+	{ "eap-ca", 1, NULL, OPT_EAP_CA },
+	{ "with-eap", 0, NULL, OPT_WITH_EAP },
 	{ "mac", 1, NULL, OPT_MAC },
 	{ "hosts", 1, NULL, OPT_HOSTS },
 	{ "allow-network", 0, NULL, OPT_ALLOW },
@@ -580,31 +603,91 @@ static int add_ssid(struct sim_config *cfg, const char *text)
 	return 0;
 }
 
-static int set_psk(struct sim_config *cfg, const char *text)
+/* The access point that an option is about. */
+static struct sim_ap *last_ap(struct sim_config *cfg, const char *option)
 {
-	if (!cfg->n_ap)
-		return bad("psk", "...", "an --ssid before it");
+	if (cfg->n_ap)
+		return &cfg->ap[cfg->n_ap - 1];
+	bad(option, "...", "an --ssid before it");
+	return NULL;
+}
+
+static int set_psk(struct sim_ap *ap, const char *text)
+{
+	if (!ap)
+		return -EINVAL;
+	if (ap->eap)
+		return bad("psk", "...", "it or --eap, not both");
 	if (strlen(text) < 8 || strlen(text) > 64)
 		return bad("psk", "...", "8 to 64 characters");
-	strcpy(cfg->ap[cfg->n_ap - 1].psk, text);
+	strcpy(ap->psk, text);
 	return 0;
 }
 
-static int set_mac(struct sim_config *cfg, const char *text)
+static int set_eap(struct sim_ap *ap)
+{
+	if (!ap)
+		return -EINVAL;
+	if (ap->psk[0])
+		return bad("eap", "...", "it or --psk, not both");
+	ap->eap = true;
+	return 0;
+}
+
+static struct sim_ap *last_eap(struct sim_config *cfg, const char *option)
+{
+	struct sim_ap *ap = last_ap(cfg, option);
+
+	if (!ap || ap->eap)
+		return ap;
+	bad(option, "...", "an --eap before it");
+	return NULL;
+}
+
+static int set_identity(struct sim_ap *ap, const char *text)
+{
+	if (!ap)
+		return -EINVAL;
+	if (!*text || strlen(text) >= sizeof(ap->eap_identity))
+		return bad("eap-identity", text, "1 to 32 characters");
+	strcpy(ap->eap_identity, text);
+	return 0;
+}
+
+static int set_eap_ca(struct sim *s, struct args *a, const char *path)
+{
+	struct sim_blob *ca;
+	uint8_t *pem;
+	size_t len = 0;
+
+	if (!last_eap(&a->cfg, "eap-ca"))
+		return -EINVAL;
+	if (load(path, &pem, &len) < 0)
+		pem = NULL;
+	ca = &s->eap_ca[a->cfg.n_ap - 1];
+	free((void *)ca->data);
+	*ca = (struct sim_blob){ pem, len };
+	return pem && tls_has_cert(ca) ? 0 : bad("eap-ca", path, "a file with certificates");
+}
+
+static int set_mac(const char *option, uint8_t *mac, const char *text)
 {
 	unsigned m[6];
 	char end;
 
-	if (sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%c", m, m + 1, m + 2, m + 3, m + 4, m + 5, &end) != 6)
-		return bad("mac", text, "six bytes as 24:0a:c4:12:34:56");
+	if (strlen(text) != 17 ||
+	    sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%c", m, m + 1, m + 2, m + 3, m + 4, m + 5, &end) != 6 ||
+	    !(m[0] | m[1] | m[2] | m[3] | m[4] | m[5]))
+		return bad(option, text, "six bytes as 24:0a:c4:12:34:56");
 	for (int i = 0; i < 6; i++)
-		cfg->mac[i] = m[i];
+		mac[i] = m[i];
 	return 0;
 }
 
 static int parse_option(struct sim *s, struct args *a, int opt, const char *name, char *arg)
 {
 	struct sim_times *t = &a->cfg.times;
+	struct sim_ap *ap;
 	unsigned v;
 	int r = 0;
 
@@ -626,9 +709,27 @@ static int parse_option(struct sim *s, struct args *a, int opt, const char *name
 	case OPT_SSID:
 		return add_ssid(&a->cfg, arg);
 	case OPT_PSK:
-		return set_psk(&a->cfg, arg);
+		return set_psk(last_ap(&a->cfg, name), arg);
+	case OPT_BSSID:
+		ap = last_ap(&a->cfg, name);
+		return ap ? set_mac(name, ap->bssid, arg) : -EINVAL;
+	case OPT_HIDDEN:
+		ap = last_ap(&a->cfg, name);
+		if (!ap)
+			return -EINVAL;
+		ap->hidden = true;
+		break;
+	case OPT_EAP:
+		return set_eap(last_ap(&a->cfg, name));
+	case OPT_EAP_IDENTITY:
+		return set_identity(last_eap(&a->cfg, name), arg);
+	case OPT_EAP_CA:
+		return set_eap_ca(s, a, arg);
+	case OPT_WITH_EAP:
+		a->cfg.with_eap = true;
+		break;
 	case OPT_MAC:
-		return set_mac(&a->cfg, arg);
+		return set_mac(name, a->cfg.mac, arg);
 	case OPT_HOSTS:
 		a->net.hosts = arg;
 		break;
@@ -760,7 +861,8 @@ static int start(struct sim *s, struct args *a, struct sim_core_ops *ops)
 	if (r < 0)
 		return r;
 	if (s->state) {
-		r = load_flash(s->state, &image, &len);
+		/* An empty file is a new flash: mktemp(1) makes such. */
+		r = load(s->state, &image, &len);
 		if (r < 0) {
 			say("espat-sim: %s: %s", s->state, strerror(-r));
 			return r;
@@ -776,6 +878,7 @@ static int start(struct sim *s, struct args *a, struct sim_core_ops *ops)
 	ops->flash = op_flash;
 	ops->command = op_command;
 	ops->uart = op_uart;
+	ops->eap = op_eap;
 	r = sim_core_new(&s->core, &a->cfg, ops, s->net, image, len, now_us());
 	free(image);
 	if (r == -EBADMSG)
@@ -815,6 +918,8 @@ int main(int argc, char **argv)
 	uart_free(&s->uart);
 	buf_free(&s->held);
 	buf_free(&s->chunk);
+	for (int i = 0; i < SIM_MAX_AP; i++)
+		free((void *)s->eap_ca[i].data);
 	if (s->control.fd > 0) {
 		close(s->control.fd);
 		unlink(s->control_path);

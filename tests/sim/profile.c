@@ -45,7 +45,8 @@ const struct profile sim_profiles[] = {
 		       "SDK version:v5.5.1-dirty\r\n"
 		       "compile time(7c2a41b9):Nov 20 2025 08:02:11\r\n"
 		       "Bin version:v5.0.0.0(ESP32C5-4MB)\r\n",
-		.start_timeout = true, .recvlen_minus = true, .err_no = true,
+		.start_timeout = true, .recvlen_minus = true, .authmode = true, .has_5ghz = true, .ent_names = true,
+		.err_no = true,
 		.partitions = MFG FATFS, .heap = 148408,
 	},
 };

@@ -9,6 +9,7 @@ import re
 import select
 import shutil
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,7 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from bench import Line  # noqa: E402
 
+EC = ('-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1')
 JOIN = ('ATE0', 'AT+CWMODE=1', 'AT+CWJAP="Espressif",""')
 
 
@@ -72,7 +74,11 @@ def test_options(sim, tmp):
     with open(bad, 'w') as f:
         f.write('cmd AT fly\n')
     assert ':1: no such action' in refuses(sim, '--faults', bad)
-    for args in (['--baud', 'x'], ['--psk', 'secret88'], ['--listen', 'tcp:1'], ['extra'], ['--ssid', 'a,900'], ['--nonsense']):
+    for args in (['--baud', 'x'], ['--psk', 'secret88'], ['--hidden'], ['--bssid', '02:00:00:00:00:01'],
+                 ['--eap'], ['--ssid', 'a', '--eap-identity', 'x'], ['--ssid', 'a', '--eap', '--psk', 'secret88'],
+                 ['--ssid', 'a', '--psk', 'secret88', '--eap'], ['--ssid', 'a', '--eap', '--eap-ca', bad],
+                 ['--ssid', 'a', '--eap', '--eap-ca', os.path.join(tmp, 'nothing')],
+                 ['--ssid', 'a', '--bssid', '02:00:00:00:01'], ['--ssid', 'a', '--bssid', '00:00:00:00:00:00'], ['--listen', 'tcp:1'], ['extra'], ['--ssid', 'a,900'], ['--nonsense']):
         refuses(sim, *args)
 
 
@@ -99,6 +105,71 @@ def test_link_and_flash(sim, tmp):
             line.write(b'AT+CWSTATE?\r\n')
             line.until(rb'^\+CWSTATE:2,"lab"\r\n\r\nOK\r\n')
         assert not os.path.lexists(link)
+
+
+def test_access_points(sim, tmp):
+    aps = ['--ssid', 'lab,6', '--psk', 'secret88', '--ssid', 'lab,11', '--psk', 'other-88', '--bssid', '02:00:00:00:00:AB',
+           '--ssid', 'cellar', '--hidden']
+    with Sim(sim, *aps) as s:
+        line = Line(s.path, 115200)
+        line.until(rb'ready\r\n')
+        for c in ('ATE0', 'AT+CWMODE=1'):
+            line.command(c)
+        line.command('AT+CWLAP', rb'^\+CWLAP:\(3,"lab",-27,"10:01:00:c4:0a:51",6,[^\n]*\n'
+                                 rb'\+CWLAP:\(3,"lab",-33,"02:00:00:00:00:ab",11,[^\n]*\n\r\nOK\r\n')
+        line.command('AT+CWJAP="lab","other-88"', rb'^\+CWJAP:2\r\n\r\nERROR\r\n')
+        line.command('AT+CWJAP="lab","other-88","02:00:00:00:00:ab"')
+        line.command('AT+CWJAP="cellar",""')
+        line.buf = b''
+        line.command('AT+CWJAP?', rb'^\+CWJAP:"cellar","10:01:00:c4:0a:53",1,')
+
+
+def signed(tmp, name, ca):
+    """A client certificate of that CA (made if it is new): paths without ending, which are .crt and .key."""
+    run = lambda *a: subprocess.run(['openssl', *a], check=True, stderr=subprocess.DEVNULL)
+    if not os.path.exists(f'{tmp}/{ca}.crt'):
+        run('req', '-x509', *EC, '-nodes', '-keyout', f'{tmp}/{ca}.key', '-out', f'{tmp}/{ca}.crt', '-subj', f'/CN={ca}',
+            '-days', '2')
+    run('req', *EC, '-nodes', '-keyout', f'{tmp}/{name}.key', '-out', f'{tmp}/{name}.csr', '-subj', f'/CN={name}')
+    run('x509', '-req', '-in', f'{tmp}/{name}.csr', '-CA', f'{tmp}/{ca}.crt', '-CAkey', f'{tmp}/{ca}.key', '-CAcreateserial', '-out',
+        f'{tmp}/{name}.crt', '-days', '2')
+
+
+def content(path):
+    with open(path, 'rb') as f:
+        return f.read()
+
+
+def test_enterprise(sim, tmp):
+    """What the access point's server and the chip check: certificate, key, CA, and by whose clock."""
+    ok, failed = rb'WIFI GOT IP\r\n\r\nOK\r\n', rb'^\+CWJEAP:Timeout\r\n\r\nERROR\r\n'
+    signed(tmp, 'good', 'ca')
+    signed(tmp, 'foreign', 'ca2')
+    with Sim(sim, '--with-eap', '--join-fail-ms', '20', '--ssid', 'corp,6', '--eap', '--eap-identity', 'chip@corp', '--eap-ca', f'{tmp}/ca.crt',
+             '--ssid', 'any', '--eap') as s:
+        line = Line(s.path, 115200)
+        line.until(rb'ready\r\n')
+        for c in ('ATE0', 'AT+CWMODE=1'):
+            line.command(c)
+        line.command('AT+SYSMFG=1,"wpa2_cert"', rb'^\+SYSMFG:"wpa2_cert","wpa2_cert",8\r\n\r\nOK\r\n')
+        # The factory's certificate and key belong together; its CA is not valid in 1970.
+        line.command('AT+CWJEAP="any",0,"x",,,1', ok)
+        line.command('AT+CWJEAP="corp",0,"chip@corp",,,1', rb'Timeout\r\n\r\nERROR\r\n')
+        line.command('AT+CWJEAP="any",0,"x",,,3', failed)
+        line.command('AT+SYSTIMESTAMP=%d' % time.time())
+        line.command('AT+CWJEAP="any",0,"x",,,3', ok)
+        for name, key, good in (('good', 'good', True), ('good', 'foreign', False), ('foreign', 'foreign', False), ('good', 'good', True)):
+            write_key(line, 'wpa2_cert', 'wpa2_cert', content(f'{tmp}/{name}.crt'))
+            write_key(line, 'wpa2_key', 'wpa2_key', content(f'{tmp}/{key}.key'))
+            line.buf = b''
+            line.command('AT+CWQAP')
+            line.buf = b''
+            line.command('AT+CWJEAP="corp",0,"chip@corp",,,1', ok if good else failed)
+        line.command('AT+CWJEAP="corp",0,"other@corp",,,1', rb'Timeout\r\n\r\nERROR\r\n')
+        write_key(line, 'wpa2_ca', 'wpa2_ca', b'no certificate')
+        line.command('AT+CWJEAP="corp",0,"chip@corp",,,1', ok)
+        line.command('AT+CWJEAP="corp",0,"chip@corp",,,3', rb'Timeout\r\n\r\nERROR\r\n')
+        line.command('AT+CWJAP="corp","secret88"', rb'^\+CWJAP:2\r\n\r\nERROR\r\n')
 
 
 def test_killed(sim, tmp):
@@ -429,6 +500,42 @@ def test_ipv6_dns(sim, tmp):
     dns.close()
 
 
+def test_sntp(sim, tmp):
+    """A name, its address, and where that address' port 123 really is; a server that says nothing changes nothing."""
+    hosts = os.path.join(tmp, 'hosts')
+    server, silent = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+    for s in server, silent:
+        s.bind(('127.0.0.1', 0))
+        s.settimeout(5)
+    with open(hosts, 'w') as f:
+        f.write(f'time.test 10.0.2.9\nsilent.test 10.0.2.8\nslow.test -\n10.0.2.9:123 127.0.0.1:{server.getsockname()[1]}\n'
+                f'10.0.2.8:123 127.0.0.1:{silent.getsockname()[1]}\n')
+    with Sim(sim, '--hosts', hosts) as s:
+        line = Line(s.path, 115200)
+        line.until(rb'ready\r\n')
+        for c in JOIN:
+            line.command(c)
+        line.command('AT+CIPSNTPCFG=1,0,"silent.test"')
+        silent.recvfrom(100)
+        line.command('AT+SYSTIMESTAMP?', rb'^\+SYSTIMESTAMP:\d\r\nOK\r\n')
+        line.command('AT+CIPSNTPCFG=1,0,"slow.test"', rb'^\r\nOK\r\n')
+        line.command('AT+CIPSNTPTIME?', rb'^\+CIPSNTPTIME:Thu Jan  1 00:00:0\d 1970\r\nOK\r\n')
+        for seconds, text in (1795418726, b'Mon Nov 23 07:25:2\\d 2026'), (2200000000, b'Sun Sep 18 23:06:4\\d 2039'):
+            line.command('AT+CIPSNTPCFG=1,0,"time.test"')
+            query, peer = server.recvfrom(100)
+            assert len(query) == 48 and query[0] == 0x23, query
+            server.sendto(b'\x24\1' + bytes(38) + struct.pack('!II', (seconds + 2208988800) & 0xffffffff, 0), peer)
+            line.until(rb'^\+TIME_UPDATED\r\n')
+            line.command('AT+CIPSNTPTIME?', rb'^\+CIPSNTPTIME:' + text + rb'\r\nOK\r\n')
+        # One without a time of its own is not believed.
+        line.command('AT+CIPSNTPCFG=1,0,"time.test"')
+        query, peer = server.recvfrom(100)
+        server.sendto(b'\x24\0' + bytes(46), peer)
+        line.command('AT+CIPSNTPCFG?', rb'^\+CIPSNTPCFG:1,0,"time.test"\r\n\r\nOK\r\n')
+    server.close()
+    silent.close()
+
+
 def test_udp(sim, tmp):
     """The peer of a UDP link: the given one, the first other one that writes, or whoever wrote last."""
     peers = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(3)]
@@ -507,6 +614,48 @@ def test_faults(sim, tmp):
         eventually('replugged', lambda: os.path.exists(link))
         line = Line(link, 115200)
         eventually('the chip answers', lambda: answers(line))
+
+
+def test_psk(sim, tmp):
+    """A pre-shared key as text or in hexadecimal, with CIPSSLCCONF=0; a wrong key, and none, fail."""
+    key, port = b'espat, key', free_port()
+    server = subprocess.Popen(['openssl', 's_server', '-psk', key.hex(), '-psk_identity', 'chip', '-nocert', '-tls1_2', '-quiet', '-accept',
+                               f'127.0.0.1:{port}'], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    try:
+        eventually('s_server listens', lambda: listens(port))
+        with Sim(sim) as s:
+            line = Line(s.path, 115200)
+            line.until(rb'ready\r\n')
+            for c in (*JOIN, 'AT+CIPSSLCCONF=0'):
+                line.command(c)
+            start = f'AT+CIPSTART="SSL","127.0.0.1",{port}'
+            for setting, query, good in (('PSK="espat\\, key","chip"', b'PSK:0,espat, key,chip', True),
+                                         (f'PSKHEX="{key.hex()}","chip"', b'PSKHEX:0,%s,chip' % key.hex().encode(), True),
+                                         ('PSK="espat\\, kex","chip"', b'PSK:0,espat, kex,chip', False),
+                                         ('PSKHEX="00ff","chip"', b'PSKHEX:0,00ff,chip', False)):
+                line.command(f'AT+CIPSSLC{setting}', rb'^\r\nOK\r\n')
+                line.command(f'AT+CIPSSLC{setting.split("=")[0]}?', rb'^\+CIPSSLC' + query + rb'\r\n\r\nOK\r\n')
+                line.command(start, rb'^CONNECT\r\n\r\nOK\r\n' if good else rb'^\r\nERROR\r\n')
+                if good:
+                    line.command('AT+CIPSEND=6', rb'>')
+                    line.write(b'hello\n')
+                    line.until(rb'SEND OK\r\n')
+                    assert server.stdout.readline() == b'hello\n'
+                    line.command('AT+CIPCLOSE', rb'^CLOSED\r\n\r\nOK\r\n')
+                    # The close has taken the key along.
+                    line.command('AT+CIPSSLCPSK?', rb'^\r\nOK\r\n')
+                    line.command(start, rb'^\r\nERROR\r\n')
+    finally:
+        server.kill()
+        server.communicate()
+
+
+def listens(port):
+    try:
+        socket.create_connection(('127.0.0.1', port)).close()
+        return True
+    except OSError:
+        return False
 
 
 def test_errno(sim, tmp):

@@ -20,9 +20,12 @@ struct world {
 	bool open[SIM_LINKS], eof[SIM_LINKS], stuck;
 	char name[SIM_LINKS][80], ip[SIM_LINKS][80];
 	bool verify[SIM_LINKS];
+	char eap[8];			/* what came with a join */
+	int eap_refuse;
 	bool names;			/* look-ups are taken: which, is kept */
 	char asked[80];
 	enum sim_family family;
+	char sntp[80];
 	int refuse, flashes;
 	struct buf flash;
 };
@@ -98,7 +101,27 @@ static void op_flash(void *ud)
 	buf_add(&w->flash, p, len);
 }
 
+static int op_sntp(void *ud, const char *ip)
+{
+	struct world *w = ud;
+
+	snprintf(w->sntp, sizeof(w->sntp), "%s", ip);
+	return 0;
+}
+
+static int op_eap(void *ud, int ap, const struct sim_eap *e)
+{
+	struct world *w = ud;
+
+	snprintf(w->eap, sizeof(w->eap), "%d%.*s%.*s%.*s", ap, (int)e->ca.len, e->ca.len ? (char *)e->ca.data : "",
+		 (int)e->cert.len, e->cert.len ? (char *)e->cert.data : "", (int)e->key.len,
+		 e->key.len ? (char *)e->key.data : "");
+	return w->eap_refuse;
+}
+
 static const struct sim_core_ops ops = {
+	.eap = op_eap,
+	.sntp = op_sntp,
 	.open = op_open,
 	.send = op_send,
 	.recv = op_recv,
@@ -110,6 +133,9 @@ static const struct sim_core_ops ops = {
 static const struct sim_factory_item factory[] = {
 	{ "client_ca", "client_ca.0", 8, (const uint8_t *)"CA0", 3 },
 	{ "client_ca", "client_ca.1", 8, (const uint8_t *)"CA1", 3 },
+	{ "cert", NULL, 8, (const uint8_t *)"T", 1 },
+	{ "key", NULL, 8, (const uint8_t *)"K", 1 },
+	{ "ca", NULL, 8, (const uint8_t *)"A", 1 },
 	{ "factory_param", "uart_port", 2, (const uint8_t[]){ 1, 0, 0, 0 }, 4 },
 };
 
@@ -171,7 +197,7 @@ static int setup(void **state)
 
 	sim_config_init(&w->cfg);
 	w->cfg.factory = factory;
-	w->cfg.n_factory = 3;
+	w->cfg.n_factory = sizeof(factory) / sizeof(factory[0]);
 	strcpy(w->cfg.ap[0].ssid, "lab");
 	strcpy(w->cfg.ap[0].psk, "secret88");
 	w->cfg.ap[0].channel = 6;
@@ -197,6 +223,17 @@ static int joined(void **state)
 	pass(w, 200);
 	drain(w);
 	return 0;
+}
+
+/* Another chip, of w->cfg as it is now. */
+static void new_chip(struct world *w)
+{
+	sim_core_free(w->core);
+	w->core = NULL;
+	assert_int_equal(sim_core_new(&w->core, &w->cfg, &ops, w, NULL, 0, w->now), 0);
+	pass(w, 200);
+	drain(w);
+	chunk(w, "ATE0\r\n");
 }
 
 static int teardown(void **state)
@@ -592,6 +629,331 @@ static void test_wifi(void **state)
 	assert_string_equal(drain(w), "\r\nERROR\r\n");
 }
 
+/* Joins, and tells how it went. */
+static const char *join(struct world *w, const char *args, unsigned ms)
+{
+	char line[200];
+
+	snprintf(line, sizeof(line), "AT+CWJAP=%s\r\n", args);
+	assert_null(strstr(chunk(w, line), "ERROR"));
+	pass(w, ms);
+	return drain(w);
+}
+
+static void test_access_points(void **state)
+{
+	static const char ok[] = "WIFI CONNECTED\r\nWIFI GOT IP\r\n\r\nOK\r\n";
+	static const char *const wrong[] = { "\"lab\",\"secret88\",\"2:0:0:0:0:1\"", "\"lab\",\"secret88\",5",
+					     "\"lab\",\"secret88\",\"02:00:00:00:00:01:02\"", "\"lab\",\"secret88\",,2",
+					     "\"lab\",\"secret88\",,,7201", "\"lab\",\"secret88\",,,,0",
+					     "\"lab\",\"secret88\",,,,,2", "\"lab\",\"secret88\",,,,,,2",
+					     "\"lab\",\"secret88\",,,,,,,4", "\"lab\",\"secret88\",,,,,,,1,1" };
+	struct world *w = *state;
+	char line[200];
+
+	w->cfg.n_ap = 4;
+	w->cfg.ap[1] = (struct sim_ap){ .ssid = "lab", .psk = "other-88", .channel = 11, .bssid = { 2, 0, 0, 0, 0, 0xab } };
+	w->cfg.ap[2] = (struct sim_ap){ .ssid = "secret", .psk = "secret88", .channel = 1, .bssid = { 2, 0, 0, 0, 0, 3 },
+					 .hidden = true };
+	w->cfg.ap[3] = (struct sim_ap){ .ssid = "open", .channel = 1 };
+	new_chip(w);
+	chunk(w, "AT+CWMODE=1\r\n");
+	chunk(w, "AT+CWLAPOPT=,26\r\n");
+	chunk(w, "AT+CWLAP\r\n");
+	pass(w, 100);
+	assert_string_equal(drain(w), "+CWLAP:(\"lab\",\"10:01:00:c4:0a:51\",6)\r\n+CWLAP:(\"lab\",\"02:00:00:00:00:ab\",11)\r\n"
+				      "+CWLAP:(\"open\",\"10:01:00:c4:0a:54\",1)\r\n\r\nOK\r\n");
+	chunk(w, "AT+CWLAP=\"lab\",\"02:00:00:00:00:AB\",11\r\n");
+	pass(w, 100);
+	assert_string_equal(drain(w), "+CWLAP:(\"lab\",\"02:00:00:00:00:ab\",11)\r\n\r\nOK\r\n");
+	chunk(w, "AT+CWLAP=\"secret\"\r\n");
+	pass(w, 100);
+	assert_string_equal(drain(w), "\r\nOK\r\n");
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		snprintf(line, sizeof(line), "AT+CWJAP=%s\r\n", wrong[i]);
+		EXPECT(line, "\r\nERROR\r\n");
+	}
+	/* Of two with that name the first, unless it is said which. */
+	assert_string_equal(join(w, "\"lab\",\"other-88\"", 500), "+CWJAP:2\r\n\r\nERROR\r\n");
+	assert_string_equal(join(w, "\"lab\",\"other-88\",\"02:00:00:00:00:ac\"", 500), "+CWJAP:3\r\n\r\nERROR\r\n");
+	assert_string_equal(join(w, "\"lab\",\"other-88\",\"02:00:00:00:00:AB\",1,5,7,1,20,3", 500), ok);
+	EXPECT("AT+CWJAP?\r\n", "+CWJAP:\"lab\",\"02:00:00:00:00:ab\",11,-24,1,5,7,1,3\r\n\r\nOK\r\n");
+	/* It looks again as often as it was told, at the one it was told. */
+	sim_core_wifi_drop(w->core, w->now, true);
+	pass(w, 4900);
+	assert_string_equal(drain(w), "WIFI DISCONNECT\r\n");
+	pass(w, 400);
+	assert_string_equal(drain(w), "WIFI CONNECTED\r\nWIFI GOT IP\r\n");
+	sim_core_reset(w->core, w->now, false);
+	pass(w, 1000);
+	assert_non_null(strstr(drain(w), "WIFI GOT IP\r\n"));
+	chunk(w, "ATE0\r\n");
+	EXPECT("AT+CWJAP?\r\n", "+CWJAP:\"lab\",\"02:00:00:00:00:ab\",11,-24,1,5,7,1,3\r\n\r\nOK\r\n");
+	assert_string_equal(join(w, "\"secret\",\"secret88\"", 500), ok);
+	EXPECT("AT+CWJAP?\r\n", "+CWJAP:\"secret\",\"02:00:00:00:00:03\",1,-24,0,1,3,0,1\r\n\r\nOK\r\n");
+	/* Without name and password: the last ones. */
+	assert_string_equal(join(w, ",,,,0", 500), ok);
+	sim_core_wifi_drop(w->core, w->now, true);
+	pass(w, 100000);
+	assert_string_equal(drain(w), "WIFI DISCONNECT\r\n");
+	/* pci_en: no open ones. */
+	assert_string_equal(join(w, "\"open\",\"\",,1", 500), "+CWJAP:3\r\n\r\nERROR\r\n");
+	assert_string_equal(join(w, "\"open\",\"\",,0", 500), ok);
+	w->cfg.times.join = 9000;
+	new_chip(w);
+	chunk(w, "AT+CWMODE=1\r\n");
+	assert_string_equal(join(w, "\"open\",\"\",,,,,,3", 2990), "");
+	pass(w, 20);
+	assert_string_equal(drain(w), "+CWJAP:1\r\n\r\nERROR\r\n");
+	w->cfg.times.join = 90;
+	w->cfg.firmware = "5.0";
+	new_chip(w);
+	chunk(w, "AT+CWMODE=1\r\n");
+	assert_string_equal(join(w, "\"lab\",\"secret88\",,6", 500), "+CWJAP:3\r\n\r\nERROR\r\n");
+	assert_string_equal(join(w, "\"lab\",\"secret88\",,3", 500), ok);
+}
+
+static void test_addresses(void **state)
+{
+	static const char *const wrong[] = { "\"10.0.2.99\",\"10.0.2.2\"", "\"10.0.2.300\"", "\"fd00::5\"",
+					     "\"10.0.2.99\",\"gateway\",\"255.255.255.0\"", "\"10.0.2.99\",\"10.0.2.2\",\"24\"" };
+	static const char own[] = "+CIPSTA:ip:\"10.0.2.99\"\r\n+CIPSTA:gateway:\"10.0.2.1\"\r\n"
+				  "+CIPSTA:netmask:\"255.255.0.0\"\r\n\r\nOK\r\n";
+	static const char fallback[] = "+CIPDNS:0,\"208.67.222.222\",\"114.114.114.114\",\"8.8.8.8\"\r\n\r\nOK\r\n";
+	static const char leased[] = "+CIPDNS:0,\"10.0.2.3\",\"114.114.114.114\",\"8.8.8.8\"\r\n\r\nOK\r\n";
+	struct world *w = *state;
+	char line[200];
+
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		snprintf(line, sizeof(line), "AT+CIPSTA=%s\r\n", wrong[i]);
+		EXPECT(line, "\r\nERROR\r\n");
+	}
+	EXPECT("AT+CIPDNS?\r\n", leased);
+	EXPECT("AT+CWDHCP?\r\n", "+CWDHCP:3\r\nOK\r\n");
+	/* Another address: DHCP is off and its server forgotten, and what was open does not live on. */
+	chunk(w, "AT+CIPSTART=\"TCP\",\"10.0.2.2\",7000\r\n");
+	connect_link(w, 0);
+	drain(w);
+	EXPECT("AT+CIPSTA=\"10.0.2.99\",\"10.0.2.1\",\"255.255.0.0\"\r\n", "CLOSED\r\n\r\nOK\r\n");
+	EXPECT("AT+CIPSTA?\r\n", own);
+	EXPECT("AT+CIFSR\r\n", "+CIFSR:STAIP,\"10.0.2.99\"\r\n+CIFSR:STAMAC,\"24:0a:c4:12:34:56\"\r\n\r\nOK\r\n");
+	EXPECT("AT+CWDHCP?\r\n", "+CWDHCP:2\r\nOK\r\n");
+	EXPECT("AT+CIPDNS?\r\n", fallback);
+	/* It is saved, there without a network, and a join brings no other and no DNS server. */
+	chunk(w, "AT+CWQAP\r\n");
+	EXPECT("AT+CIPSTA?\r\n", own);
+	sim_core_reset(w->core, w->now, false);
+	pass(w, 1000);
+	assert_non_null(strstr(drain(w), "WIFI GOT IP\r\n"));
+	chunk(w, "ATE0\r\n");
+	EXPECT("AT+CIPSTA?\r\n", own);
+	EXPECT("AT+CIPDNS?\r\n", fallback);
+	EXPECT("AT+CIPDNS=1,\"10.0.2.2\"\r\n", "\r\nOK\r\n");
+	/* DHCP again: it takes a while; servers set by hand stay. */
+	EXPECT("AT+CWDHCP=1,1\r\n", "\r\nOK\r\n");
+	EXPECT("AT+CWSTATE?\r\n", "+CWSTATE:1,\"lab\"\r\n\r\nOK\r\n");
+	pass(w, 100);
+	assert_string_equal(drain(w), "WIFI GOT IP\r\n");
+	EXPECT("AT+CIPDNS?\r\n", "+CIPDNS:1,\"10.0.2.2\"\r\n\r\nOK\r\n");
+	EXPECT("AT+CIPDNS=0\r\n", "\r\nOK\r\n");
+	EXPECT("AT+CIPDNS?\r\n", fallback);
+	assert_string_equal(join(w, "\"lab\",\"secret88\"", 500), "WIFI CONNECTED\r\nWIFI GOT IP\r\n\r\nOK\r\n");
+	EXPECT("AT+CIPDNS?\r\n", leased);
+	/* Without it the address of its own is there again. */
+	EXPECT("AT+CWDHCP=0,3\r\n", "\r\nOK\r\n");
+	EXPECT("AT+CWDHCP?\r\n", "+CWDHCP:0\r\nOK\r\n");
+	EXPECT("AT+CIPSTA?\r\n", own);
+	EXPECT("AT+CWDHCP=1,4\r\n", "\r\nERROR\r\n");
+	/* The servers: any of the two families, no two the same, and all three if none is named. */
+	EXPECT("AT+CIPDNS=1,\"dns.test\"\r\n", "\r\nERROR\r\n");
+	EXPECT("AT+CIPDNS=1,\"10.0.2.2\",\"10.0.2.2\"\r\n", "\r\nERROR\r\n");
+	EXPECT("AT+CIPDNS=1,\"fd00::2\",\"10.0.2.2\"\r\n", "\r\nOK\r\n");
+	EXPECT("AT+CIPDNS?\r\n", "+CIPDNS:1,\"FD00::2\",\"10.0.2.2\"\r\n\r\nOK\r\n");
+	sim_core_reset(w->core, w->now, false);
+	pass(w, 1000);
+	drain(w);
+	chunk(w, "ATE0\r\n");
+	assert_non_null(strstr(chunk(w, "AT+CIPDNS?\r\n"), "+CIPDNS:1,\"FD00::2\",\"10.0.2.2\""));
+	EXPECT("AT+CIPDNS=1\r\n", "\r\nOK\r\n");
+	EXPECT("AT+CIPDNS?\r\n", "+CIPDNS:1,\"208.67.222.222\",\"114.114.114.114\",\"8.8.8.8\"\r\n\r\nOK\r\n");
+	/* With no address from anywhere there is none. */
+	new_chip(w);
+	chunk(w, "AT+CWMODE=1\r\n");
+	chunk(w, "AT+CWDHCP=0,1\r\n");
+	assert_string_equal(join(w, "\"lab\",\"secret88\"", 500), "WIFI CONNECTED\r\n+CWJAP:1\r\n\r\nERROR\r\n");
+	EXPECT("AT+CIPSTA=\"10.0.2.99\"\r\n", "\r\nOK\r\nWIFI GOT IP\r\n");
+}
+
+static void test_host_name_and_country(void **state)
+{
+	struct world *w = *state;
+
+	chunk(w, "ATE0\r\n");
+	EXPECT("AT+CWHOSTNAME?\r\n", "+CWHOSTNAME:espressif\r\n\r\nOK\r\n");
+	EXPECT("AT+CWHOSTNAME=\"chip\"\r\n", "\r\nERROR\r\n");		/* no station */
+	chunk(w, "AT+CWMODE=3\r\n");
+	EXPECT("AT+CWHOSTNAME=\"a23456789012345678901234567890123\"\r\n", "\r\nERROR\r\n");
+	EXPECT("AT+CWHOSTNAME=\"a2345678901234567890123456789012\"\r\n", "\r\nOK\r\n");
+	EXPECT("AT+CWHOSTNAME?\r\n", "+CWHOSTNAME:a2345678901234567890123456789012\r\n\r\nOK\r\n");
+	EXPECT("AT+CWCOUNTRY=0,\"DE\",1,14\r\n", "\r\nOK\r\n");
+	EXPECT("AT+CWCOUNTRY?\r\n", "+CWCOUNTRY:0,\"DE\",1,14\r\n\r\nOK\r\n");
+	EXPECT("AT+CWCOUNTRY=2,\"DE\",1,13\r\n", "\r\nERROR\r\n");
+	EXPECT("AT+CWCOUNTRY=0,\"DEUX\",1,13\r\n", "\r\nERROR\r\n");
+	EXPECT("AT+CWCOUNTRY=0,\"DE\",0,13\r\n", "\r\nERROR\r\n");
+	EXPECT("AT+CWCOUNTRY=0,\"DE\",2,14\r\n", "\r\nERROR\r\n");
+	EXPECT("AT+CWCOUNTRY=0,\"DE\",1,13,1\r\n", "\r\nERROR\r\n");
+	/* Neither is saved. */
+	sim_core_reset(w->core, w->now, false);
+	pass(w, 500);
+	drain(w);
+	chunk(w, "ATE0\r\n");
+	EXPECT("AT+CWHOSTNAME?\r\n", "+CWHOSTNAME:espressif\r\n\r\nOK\r\n");
+	EXPECT("AT+CWCOUNTRY?\r\n", "+CWCOUNTRY:1,\"CN\",1,13\r\n\r\nOK\r\n");
+	w->cfg.firmware = "5.0";
+	new_chip(w);
+	EXPECT("AT+CWCOUNTRY=1,\"DE\",1,13,15\r\n", "\r\nOK\r\n");
+	EXPECT("AT+CWCOUNTRY?\r\n", "+CWCOUNTRY:1,\"DE\",1,13,15\r\n\r\nOK\r\n");
+}
+
+static void test_sntp(void **state)
+{
+	struct world *w = *state;
+
+	w->names = true;
+	EXPECT("AT+CIPSNTPCFG=1,0,\"slow.test\",\"time.test\",\"10.0.2.4\"\r\n", "\r\nOK\r\n");
+	assert_string_equal(w->asked, "slow.test");
+	/* Whose name has no address, or has none in time, or does not answer: the next is asked, and nothing is said. */
+	pass(w, 6900);
+	assert_string_equal(w->asked, "slow.test");
+	pass(w, 5200);
+	assert_string_equal(w->asked, "time.test");
+	sim_core_on_resolved(w->core, w->now, 1, 0, "10.0.2.3");
+	assert_string_equal(w->sntp, "10.0.2.3");
+	sim_core_on_sntp(w->core, w->now, -ETIMEDOUT, 0);
+	pass(w, 5100);
+	assert_string_equal(w->sntp, "10.0.2.4");
+	assert_string_equal(drain(w), "");
+	sim_core_on_sntp(w->core, w->now, 0, 1795418726);
+	assert_string_equal(drain(w), "+TIME_UPDATED\r\n");
+	EXPECT("AT+SYSTIMESTAMP?\r\n", "+SYSTIMESTAMP:1795418726\r\nOK\r\n");
+	/* Again after the interval, from the one that answered. */
+	w->sntp[0] = 0;
+	pass(w, 3599000);
+	assert_string_equal(w->sntp, "");
+	pass(w, 2000);
+	assert_string_equal(w->sntp, "10.0.2.4");
+	/* What comes after it was turned off is not believed. */
+	chunk(w, "AT+CIPSNTPCFG=0\r\n");
+	sim_core_on_sntp(w->core, w->now, 0, 5);
+	pass(w, 100000);
+	assert_string_equal(drain(w), "");
+}
+
+static void test_enterprise(void **state)
+{
+	static const char ok[] = "WIFI CONNECTED\r\nWIFI GOT IP\r\n\r\nOK\r\n";
+	static const char failed[] = "+CWJEAP:Timeout\r\nERR CODE:0x00008016\r\n\r\nERROR\r\n";
+	static const struct {
+		const char *args;
+		unsigned code;
+	} wrong[] = {
+		{ "\"corp\",0,\"me\",,", 0x8020 }, { "\"corp\",0,\"me\",,,1,15,1", 0x8020 }, { "1,0,\"me\",,,1", 0x8012 },
+		{ ",0,\"me\",,,1", 0x8013 }, { "\"corp\",x,\"me\",,,1", 0x8015 }, { "\"corp\",3,\"me\",,,1", 0x8024 },
+		{ "\"corp\",0,,,,1", 0x8018 }, { "\"corp\",1,\"me\",,\"p\",0", 0x801a },
+		{ "\"corp\",1,\"me\",\"u\",,0", 0x801c }, { "\"corp\",0,\"me\",,,4", 0x801e },
+		{ "\"corp\",0,\"me\",,,", 0x801d }, { "\"corp\",0,\"me\",,,2", 0x801f },
+		{ "\"corp\",0,\"me\",,,1,2", 0x8026 }, { "\"corp\",0,\"me\",,,1,x", 0x8025 },
+	};
+	struct world *w = *state;
+	char line[200], want[200];
+
+	/* Only a firmware that was built so has it, and the key material. */
+	EXPECT("AT+CWJEAP?\r\n", "AT+CWJEAP?\r\n\r\nERROR\r\n");
+	assert_null(strstr(chunk(w, "AT+SYSMFG?\r\n"), "wpa2"));
+	w->cfg.with_eap = true;
+	w->cfg.n_ap = 2;
+	w->cfg.ap[1] = (struct sim_ap){ .ssid = "corp", .channel = 3, .eap = true, .eap_identity = "me" };
+	new_chip(w);
+	assert_non_null(strstr(chunk(w, "AT+CMD?\r\n"), "\"AT+CWJEAP\",0,1,1,0\r\n"));
+	EXPECT("AT+SYSMFG?\r\n", "+SYSMFG:\"client_ca\"\r\n+SYSMFG:\"wpa2_cert\"\r\n+SYSMFG:\"wpa2_key\"\r\n"
+				 "+SYSMFG:\"wpa2_ca\"\r\n+SYSMFG:\"factory_param\"\r\n\r\nOK\r\n");
+	chunk(w, "AT+SYSLOG=1\r\n");
+	EXPECT("AT+CWJEAP=\"corp\",0,\"me\",,,1\r\n", "ERR CODE:0x00008022\r\n\r\nERROR\r\n");
+	chunk(w, "AT+CWMODE=1\r\n");
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		snprintf(line, sizeof(line), "AT+CWJEAP=%s\r\n", wrong[i].args);
+		snprintf(want, sizeof(want), "ERR CODE:0x%08x\r\n\r\nERROR\r\n", wrong[i].code);
+		EXPECT(line, want);
+	}
+	chunk(w, "AT+CWLAPOPT=,3\r\n");
+	chunk(w, "AT+CWLAP=\"corp\"\r\n");
+	pass(w, 100);
+	assert_string_equal(drain(w), "+CWLAP:(5,\"corp\")\r\n\r\nOK\r\n");
+	/* A password is none. */
+	assert_string_equal(join(w, "\"corp\",\"secret88\"", 500), "+CWJAP:2\r\n\r\nERROR\r\n");
+	assert_string_equal(join(w, "\"corp\",\"\"", 500), "+CWJAP:2\r\n\r\nERROR\r\n");
+	EXPECT("AT+CWJEAP=\"corp\",0,\"me\",,,1\r\n", "");
+	assert_string_equal(w->eap, "1TK");
+	pass(w, 500);
+	assert_string_equal(drain(w), ok);
+	EXPECT("AT+CWJEAP?\r\n", "+CWJEAP:\"corp\",0,\"me\",\"\",\"\",1\r\n\r\nOK\r\n");
+	EXPECT("AT+CWJAP?\r\n", "+CWJAP:\"corp\",\"10:01:00:c4:0a:52\",3,-24,0,1,3,0,1\r\n\r\nOK\r\n");
+	/* It is saved, and tried again with what is in the flash by then. */
+	chunk(w, "AT+SYSMFG=2,\"wpa2_key\",\"wpa2_key\",8,2\r\n");
+	chunk(w, "K2");
+	sim_core_reset(w->core, w->now, false);
+	pass(w, 1000);
+	assert_non_null(strstr(drain(w), "WIFI GOT IP\r\n"));
+	assert_string_equal(w->eap, "1TK2");
+	chunk(w, "ATE0\r\n");
+	chunk(w, "AT+SYSLOG=1\r\n");
+	/* The wrong one, another method, an access point of another kind, another name, and what the two sides say. */
+	EXPECT("AT+CWJEAP=\"corp\",0,\"you\",,,3\r\n", "WIFI DISCONNECT\r\n");
+	pass(w, 500);
+	assert_string_equal(drain(w), failed);
+	EXPECT("AT+CWJEAP?\r\n", "\r\nOK\r\n");
+	chunk(w, "AT+CWJEAP=\"corp\",1,\"me\",\"u\",\"p\",3\r\n");
+	pass(w, 500);
+	assert_string_equal(drain(w), failed);
+	chunk(w, "AT+CWJEAP=\"lab\",0,\"me\",,,3\r\n");
+	pass(w, 500);
+	assert_string_equal(drain(w), failed);
+	chunk(w, "AT+CWJEAP=\"nowhere\",0,\"me\",,,3\r\n");
+	pass(w, 500);
+	assert_string_equal(drain(w), failed);
+	w->eap_refuse = -EKEYREJECTED;
+	chunk(w, "AT+CWJEAP=\"corp\",0,\"me\",,,3\r\n");
+	assert_string_equal(w->eap, "1ATK2");
+	pass(w, 290);
+	assert_string_equal(drain(w), "");
+	pass(w, 20);
+	assert_string_equal(drain(w), failed);
+	w->eap_refuse = 0;
+	/* What is not there is found before anything is sent. */
+	chunk(w, "AT+SYSMFG=0,\"wpa2_ca\"\r\n");
+	EXPECT("AT+CWJEAP=\"corp\",0,\"me\",,,3\r\n", "ERR CODE:0x00008008\r\n\r\nERROR\r\n");
+	chunk(w, "AT+SYSMFG=0,\"wpa2_key\"\r\n");
+	EXPECT("AT+CWJEAP=\"corp\",0,\"me\",,,1\r\n", "ERR CODE:0x0000800d\r\n\r\nERROR\r\n");
+	/* A later CWJAP is what counts after a reset. */
+	assert_string_equal(join(w, "\"lab\",\"secret88\"", 500), ok);
+	EXPECT("AT+CWJEAP?\r\n", "\r\nOK\r\n");
+	sim_core_reset(w->core, w->now, false);
+	pass(w, 1000);
+	assert_non_null(strstr(drain(w), "WIFI GOT IP\r\n"));
+	w->cfg.firmware = "5.0";
+	new_chip(w);
+	assert_non_null(strstr(chunk(w, "AT+SYSMFG=1,\"wpa_ent_key\"\r\n"), "+SYSMFG:\"wpa_ent_key\",\"wpa_ent_key\",8\r\n"));
+	chunk(w, "AT+CWMODE=1\r\n");
+	chunk(w, "AT+SYSLOG=1\r\n");
+	EXPECT("AT+CWJEAP=\"corp\",0,\"me\",,,3,3,-90,\"10:01:00:c4:0a\",3,1,0\r\n", "ERR CODE:0x0000802a\r\n\r\nERROR\r\n");
+	chunk(w, "AT+CWJEAP=\"corp\",0,\"me\",,,3,3,-90,\"10:01:00:c4:0a:52\",3,1,0\r\n");
+	pass(w, 500);
+	assert_string_equal(drain(w), ok);
+	chunk(w, "AT+CWJEAP=\"corp\",0,\"me\",,,3,,,,,,1\r\n");
+	pass(w, 500);
+	assert_string_equal(drain(w), failed);
+}
+
 static void test_ipv6(void **state)
 {
 	static const struct {
@@ -829,6 +1191,9 @@ static void test_more_faults(void **state)
 	/* Less heap than a link costs is no heap, not four gigabytes. */
 	sim_core_fault(w->core, w->now, SIM_FAULT_HEAP, 1000);
 	EXPECT("AT+SYSRAM?\r\n", "+SYSRAM:0,0\r\nOK\r\n");
+	sim_core_fault(w->core, w->now, SIM_FAULT_HEAP, 29000 + 4096);
+	EXPECT("AT+SYSRAM?\r\n", "+SYSRAM:29000,0\r\nOK\r\n");
+	EXPECT("AT+SYSRAM=0x1800\r\n", "+SYSRAM:14500,29000,0,279198\r\nOK\r\n");
 	sim_core_fault(w->core, w->now, SIM_FAULT_HEAP, 0);
 	/* All of a block may go out, and CIPSENDL fails as well. */
 	sim_core_fault(w->core, w->now, SIM_FAULT_SEND_FAIL, 1 + 100);
@@ -1004,6 +1369,11 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_names, joined, teardown),
 		cmocka_unit_test_setup_teardown(test_reset, joined, teardown),
 		cmocka_unit_test_setup_teardown(test_wifi, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_access_points, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_addresses, joined, teardown),
+		cmocka_unit_test_setup_teardown(test_host_name_and_country, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_sntp, joined, teardown),
+		cmocka_unit_test_setup_teardown(test_enterprise, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_ipv6, joined, teardown),
 		cmocka_unit_test_setup_teardown(test_profiles, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_newest, joined, teardown),

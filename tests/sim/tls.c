@@ -424,3 +424,84 @@ void tls_describe(struct tls *t, int link)
 	say("link %d: %s %s, name %s, ALPN %.*s, peer %s", link, SSL_get_version(t->ssl), SSL_get_cipher_name(t->ssl),
 	    t->name[0] ? t->name : "not checked", alpn ? (int)alpn_len : 4, alpn ? (const char *)alpn : "none", subject);
 }
+
+/* ---- Enterprise Wi-Fi ---- */
+
+bool tls_has_cert(const struct sim_blob *pem)
+{
+	STACK_OF(X509) *certs = read_certs(pem);
+	bool has = certs;
+
+	sk_X509_pop_free(certs, X509_free);
+	return has;
+}
+
+/* Of what the chip trusts something has to be valid by its clock. */
+static const char *bad_ca(const struct sim_eap *e)
+{
+	STACK_OF(X509) *certs = read_certs(&e->ca);
+	time_t now = e->time;
+	bool valid = false;
+
+	if (!certs)
+		return "no certificate in the chip's CA";
+	for (int i = 0; i < sk_X509_num(certs); i++) {
+		X509 *x = sk_X509_value(certs, i);
+
+		valid |= X509_cmp_time(X509_get0_notBefore(x), &now) < 0 && X509_cmp_time(X509_get0_notAfter(x), &now) > 0;
+	}
+	sk_X509_pop_free(certs, X509_free);
+	return valid ? NULL : "the chip's CA is not valid by the chip's clock";
+}
+
+/* As the server sees it, whose clock is that of this host. */
+static const char *bad_chain(const struct sim_blob *server_ca, STACK_OF(X509) *certs)
+{
+	STACK_OF(X509) *trusted = read_certs(server_ca);
+	X509_STORE_CTX *ctx = X509_STORE_CTX_new();
+	X509_STORE *store = X509_STORE_new();
+	const char *why = NULL;
+
+	X509_STORE_set_flags(store, X509_V_FLAG_PARTIAL_CHAIN);
+	for (int i = 0; i < sk_X509_num(trusted); i++)
+		X509_STORE_add_cert(store, sk_X509_value(trusted, i));
+	X509_STORE_CTX_init(ctx, store, sk_X509_value(certs, 0), certs);
+	X509_STORE_CTX_set_purpose(ctx, X509_PURPOSE_SSL_CLIENT);
+	if (X509_verify_cert(ctx) != 1)
+		why = X509_verify_cert_error_string(X509_STORE_CTX_get_error(ctx));
+	X509_STORE_CTX_free(ctx);
+	X509_STORE_free(store);
+	sk_X509_pop_free(trusted, X509_free);
+	return why;
+}
+
+static const char *bad_identity(const struct sim_blob *server_ca, const struct sim_eap *e)
+{
+	STACK_OF(X509) *certs = read_certs(&e->cert);
+	EVP_PKEY *key = read_key(&e->key);
+	const char *why = NULL;
+
+	if (!certs || !key)
+		why = certs ? "no key in the chip's key" : "no certificate in the chip's certificate";
+	else if (X509_check_private_key(sk_X509_value(certs, 0), key) != 1)
+		why = "the chip's key is not that of its certificate";
+	else if (server_ca->data)
+		why = bad_chain(server_ca, certs);
+	EVP_PKEY_free(key);
+	sk_X509_pop_free(certs, X509_free);
+	return why;
+}
+
+int tls_eap(const struct sim_blob *server_ca, const struct sim_eap *e, bool verbose)
+{
+	const char *why = NULL;
+
+	if (e->check)
+		why = bad_ca(e);
+	if (!why && e->show)
+		why = bad_identity(server_ca, e);
+	ERR_clear_error();
+	if (why && verbose)
+		say("Wi-Fi: %s", why);
+	return why ? -EKEYREJECTED : 0;
+}

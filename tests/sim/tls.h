@@ -17,4 +17,7 @@ int tls_handshake(struct tls *t, bool *wants_write);
 ssize_t tls_read(struct tls *t, void *data, size_t len);
 ssize_t tls_write(struct tls *t, const void *data, size_t len);
 void tls_shutdown(struct tls *t);
+/* Enterprise Wi-Fi: whether a server that trusts server_ca (data NULL: anybody) and the chip accept each other. */
+int tls_eap(const struct sim_blob *server_ca, const struct sim_eap *e, bool verbose);
+bool tls_has_cert(const struct sim_blob *pem);
 void tls_describe(struct tls *t, int link);
