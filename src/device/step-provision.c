@@ -1010,7 +1010,15 @@ static void provision_finish(struct device *dev)
 	device_enter_state(dev, dev->provision_only ? DEVICE_PROVISIONED : DEVICE_JOINING);
 }
 
-/* The record is to be written for what is to be written, once all of it has its place. */
+static bool provision_has_writes(const struct provision *p)
+{
+	for (size_t i = 0; i < p->n_wants; i++)
+		if (p->wants[i].state == WANT_WRITE)
+			return true;
+	return false;
+}
+
+/* Returns true if the record is being written, because it says something else than the chip's. */
 static bool record_next(struct device *dev)
 {
 	struct provision *p = dev->provision;
@@ -1047,7 +1055,8 @@ static void provision_next(struct device *dev)
 			if (place_next(dev, &p->wants[i]))
 				return;
 	p->writes = 0;
-	if (record_next(dev))
+	/* Before what it speaks of. */
+	if (provision_has_writes(p) && record_next(dev))
 		return;
 	for (size_t i = 0; i < p->n_wants; i++)
 		if (p->wants[i].state == WANT_WRITE && write_next(dev, &p->wants[i]))

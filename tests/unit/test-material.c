@@ -94,23 +94,27 @@ static void make_files(void)
 static int load(struct material **ret, const char *file, const char *key, const char *expected)
 {
 	struct problems problems = PROBLEMS_NULL;
-	struct config_authority authority = {
-		.where = { "a.conf", 3 }, .name = (char *)"a", .file = path_of(file),
-	};
-	struct config_identity identity = {
-		.where = { "a.conf", 5 }, .name = (char *)"i", .cert = authority.file,
-		.key = key ? path_of(key) : NULL,
-	};
-	struct config config = {
-		.authorities = &authority, .n_authorities = key ? 0 : 1,
-		.identities = &identity, .n_identities = key ? 1 : 0,
-	};
+	/* The material points to them. */
+	static struct config_authority authority;
+	static struct config_identity identity;
+	static struct config config;
 	char *text = NULL;
 	size_t size = 0;
 	FILE *f = open_memstream(&text, &size);
 	int r;
 
-	r = material_load(ret, &config, MAKE_NOW, &problems);
+	authority = (struct config_authority){
+		.where = { "a.conf", 3 }, .name = (char *)"a", .file = path_of(file),
+	};
+	identity = (struct config_identity){
+		.where = { "a.conf", 5 }, .name = (char *)"i", .cert = authority.file,
+		.key = key ? path_of(key) : NULL,
+	};
+	config = (struct config){
+		.authorities = &authority, .n_authorities = key ? 0 : 1,
+		.identities = &identity, .n_identities = key ? 1 : 0,
+	};
+	r = material_load(ret, &config, NULL, MAKE_NOW, &problems);
 	for (size_t i = 0; i < problems.count; i++) {
 		const char *p = problems.items[i].text;
 		const char *hit = strstr(p, dir);
@@ -133,14 +137,17 @@ static void test_good(void **state)
 	struct material *material = NULL;
 
 	assert_int_equal(load(&material, "ca.pem", NULL, ""), 0);
-	assert_int_equal(material->n_authorities, 1);
-	assert_int_equal(material->n_identities, 0);
-	assert_int_equal(material->authorities[0].ca->kind, CERT_KIND_CA);
+	assert_int_equal(material->n_items, 1);
+	assert_int_equal(material->items[0].type, MATERIAL_AUTHORITY);
+	assert_int_equal(material->items[0].n_blobs, 1);
+	assert_int_equal(material->items[0].blobs[0]->kind, CERT_KIND_CA);
 	material_free(material);
 	assert_int_equal(load(&material, "ec.pem", "ec.key", ""), 0);
-	assert_int_equal(material->n_identities, 1);
-	assert_int_equal(material->identities[0].cert->kind, CERT_KIND_CERT);
-	assert_int_equal(material->identities[0].key->kind, CERT_KIND_KEY);
+	assert_int_equal(material->n_items, 1);
+	assert_int_equal(material->items[0].type, MATERIAL_IDENTITY);
+	assert_int_equal(material->items[0].n_blobs, 2);
+	assert_int_equal(material->items[0].blobs[0]->kind, CERT_KIND_CERT);
+	assert_int_equal(material->items[0].blobs[1]->kind, CERT_KIND_KEY);
 	material_free(material);
 	assert_int_equal(load(&material, "rsa.pem", "rsa.key", ""), 0);
 	assert_null(material_free(material));
@@ -306,13 +313,14 @@ static size_t count_windows(struct secret *secret)
 	return found;
 }
 
-/* After material_free() no part of a private key is in memory: neither its text nor its numbers. */
+/* No part of a private key is in memory but while it is written: neither its text nor its numbers. */
 static void test_wiped(void **state)
 {
 	static const char *const pairs[][2] = { { "ec.pem", "ec.key" }, { "rsa.pem", "rsa.key" } };
 
 	for (size_t k = 0; k < ARRAY_SIZE(pairs); k++) {
 		struct material *material = NULL;
+		struct cert_blob *key = NULL;
 		/* With pages around it, or the kernel may join it with a searched one. */
 		uint8_t *area = mmap(NULL, sizeof(struct secret) + 3 * 4096, PROT_NONE,
 				     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -321,7 +329,11 @@ static void test_wiped(void **state)
 		assert_int_equal(mprotect(secret, sizeof(*secret), PROT_READ | PROT_WRITE), 0);
 		assert_int_equal(load(&material, pairs[k][0], pairs[k][1], ""), 0);
 		read_secret(secret, path_of(pairs[k][1]), k == 1);
+		assert_int_equal(count_windows(secret), 0);
+		assert_int_equal(material_read(&material->items[0], 1, NULL, &key), 0);
 		assert_true(count_windows(secret) > 0); /* it does find them */
+		cert_blob_free(key);
+		assert_int_equal(count_windows(secret), 0);
 		material_free(material);
 		assert_int_equal(count_windows(secret), 0);
 		munmap(area, sizeof(struct secret) + 3 * 4096);
@@ -378,7 +390,7 @@ static void test_password(void **state)
 		if (cases[i].expected)
 			snprintf(want, sizeof(want), "a.conf:9: %s/secret: %s", dir,
 				 cases[i].expected);
-		r = material_load(&material, &config, MAKE_NOW, &problems);
+		r = material_load(&material, &config, NULL, MAKE_NOW, &problems);
 		assert_int_equal(r, problems.errors ? -EINVAL : 0);
 		assert_string_equal(problems.count ? problems.items[0].text : "", want);
 		assert_int_equal(problems.count, cases[i].expected ? 1 : 0);
