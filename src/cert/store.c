@@ -53,6 +53,8 @@ static const char *blob_text(enum cert_kind kind)
 		return "cert";
 	case CERT_KIND_KEY:
 		return "key";
+	case CERT_KIND_RAW: /* of an NVS entry, which has no generations */
+		break;
 	}
 	return NULL;
 }

@@ -88,7 +88,7 @@ void report_chip(FILE *f, const struct config_device *config, const struct devic
 	put_member(f, "core", dev->version.core);
 	put_member(f, "firmware", dev->firmware);
 	fprintf(f, ",\"writes\":%" PRIu64 ",\"writes_ever\":%" PRIu64 ",\"keys\":[",
-		dev->flash_writes, dev->record.writes);
+		dev->flash_writes, dev->record.writes + (uint64_t)dev->uncounted);
 	for (size_t i = 0; i < dev->n_keys; i++)
 		put_key(f, &dev->keys[i], i == 0);
 	fputs("],\"orphans\":[", f);

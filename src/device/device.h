@@ -154,6 +154,7 @@ struct device {
 	bool provision_only;   /* set by the owner: no Wi-Fi, no links */
 	bool erase_orphans;    /* likewise: what is ours and not needed goes */
 	uint64_t flash_writes; /* and erases, since the device was made */
+	int64_t uncounted; /* of them, more than record.writes has; less: it counts what is planned */
 
 	struct link links[AT_LINKS];
 	struct chan_cmd recv_cmd; /* AT+CIPRECVMODE, where the receive type is one for all links */

@@ -138,7 +138,7 @@ static void provision_count_write(struct device *dev, enum chan_result result)
 	if (result == CHAN_E_ERROR)
 		return;
 	dev->flash_writes++;
-	dev->record.writes++;
+	dev->uncounted++;
 }
 
 /* ---- what this chip needs ---- */
@@ -611,6 +611,7 @@ static void record_read_done(struct device *dev, enum chan_result result)
 
 	dev->record_known = true;
 	memset(&dev->record, 0, sizeof(dev->record));
+	dev->uncounted = 0;
 	/* ERROR: this chip has none yet. */
 	if (result == CHAN_OK &&
 	    (!p->complete || record_parse(&dev->record, p->text, p->text_len) < 0))
@@ -645,10 +646,7 @@ static void record_compared(struct device *dev, enum chan_result result)
 static void record_written(struct device *dev, enum chan_result result)
 {
 	dev->mfg_cmd.payload = NULL;
-	if (result != CHAN_E_ERROR)
-		dev->flash_writes++;
-	else
-		dev->record.writes--;
+	provision_count_write(dev, result);
 	if (result != CHAN_OK && dev->provision->writes >= PROVISION_WRITES_MAX) {
 		device_fail(dev, "writing " RECORD_NAME " failed: %s", chan_result_text(result));
 		return;
@@ -656,12 +654,27 @@ static void record_written(struct device *dev, enum chan_result result)
 	record_read(dev, record_compared);
 }
 
+/* How many values are still to be written. */
+static int64_t provision_planned(struct device *dev)
+{
+	struct provision *p = dev->provision;
+	int64_t n = 0;
+
+	for (size_t i = 0; i < p->n_wants; i++)
+		for (size_t k = 0; p->wants[i].state == WANT_WRITE && k < p->wants[i].n_blobs; k++)
+			n += !slot_holds(want_value(dev, &p->wants[i], k), &p->wants[i].blobs[k]);
+	return n;
+}
+
 static void record_write(struct device *dev)
 {
 	struct provision *p = dev->provision;
+	/* Itself, and those that it speaks of: none of them needs a record of its own. */
+	int64_t ahead = provision_planned(dev) + 1;
 
 	p->writes++;
-	dev->record.writes++;
+	dev->record.writes += (uint64_t)(dev->uncounted + ahead);
+	dev->uncounted = -ahead;
 	p->text_len = record_format(&dev->record, p->text);
 	record_line(dev, MFG_WRITE);
 	at_line_int(&dev->mfg_cmd.line, MFG_BINARY);

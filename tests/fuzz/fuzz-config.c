@@ -27,6 +27,31 @@ const char *__lsan_default_suppressions(void)
 	return "leak:libconfig";
 }
 
+/* What the strings take in a command, with quotes and backslashes. */
+static size_t line_len(const struct config_strings *strings)
+{
+	size_t len = 0;
+
+	for (size_t i = 0; i < strings->n; i++) {
+		MUST(strings->items[i][0]);
+		MUST(strcspn(strings->items[i], "\r\n") == strlen(strings->items[i]));
+		len += 3;
+		for (const char *c = strings->items[i]; *c; c++)
+			len += strchr(",\"\\", *c) ? 2 : 1;
+	}
+	return len;
+}
+
+static void check_wifi(const struct config_wifi *wifi)
+{
+	MUST(!wifi->address == !wifi->netmask && !wifi->address == !wifi->gateway);
+	MUST(wifi->dns.n <= CONFIG_DNS_MAX);
+	if (!wifi->has_enterprise)
+		return;
+	MUST(!wifi->password_file && wifi->enterprise.identity && wifi->enterprise.credential);
+	MUST(!wifi->enterprise.authority == wifi->enterprise.insecure);
+}
+
 static void check_whole(const struct config *config)
 {
 	MUST(config->runtime_dir[0] == '/' && config->state_dir[0] == '/');
@@ -38,12 +63,33 @@ static void check_whole(const struct config *config)
 		MUST(d->name && strlen(d->name) <= CONFIG_NAME_MAX && d->port);
 		MUST(d->baud >= 80 && d->baud <= 5000000);
 		MUST(!d->has_wifi || (d->wifi.ssid && strlen(d->wifi.ssid) <= 32));
+		MUST(!d->mac || (strlen(d->mac) == 17 && d->adopt == CONFIG_ADOPT_FIRST));
+		MUST((d->time == CONFIG_TIME_SNTP) == (d->ntp_servers.n > 0));
+		MUST(d->ntp_servers.n <= CONFIG_NTP_SERVERS_MAX);
+		MUST(line_len(&d->ntp_servers) + strlen("AT+CIPSNTPCFG=1,0\r\n") <= CONFIG_COMMAND_MAX);
+		check_wifi(&d->wifi);
+	}
+	for (size_t i = 0; i < config->n_nvs; i++) {
+		const struct config_nvs *nvs = &config->nvs[i];
+
+		MUST(nvs->file && nvs->file[0] == '/' && nvs->namespace);
+		MUST(nvs->slot >= CONFIG_SLOT_NONE && nvs->slot <= CONFIG_SLOT_MAX);
+		MUST(strlen(nvs->namespace) + (nvs->slot == CONFIG_SLOT_NONE ? 0 : 2) <= CONFIG_NVS_NAME_MAX);
+		MUST(strcmp(nvs->namespace, "factory_param") != 0 && strcmp(nvs->namespace, "ble_data") != 0 &&
+		     strcmp(nvs->namespace, CONFIG_NVS_OWN) != 0);
 	}
 	for (size_t i = 0; i < config->n_tunnels; i++) {
 		const struct config_tunnel *t = &config->tunnels[i];
 
 		MUST(t->name && t->device && t->host && t->server_name);
-		MUST(!t->authority == t->insecure);
+		MUST(!!t->authority + t->insecure + t->has_psk == 1);
+		MUST(!t->has_psk || (!t->identity && t->psk.file && t->psk.file[0] == '/'));
+		MUST(!t->has_psk || strlen(t->psk.identity) <= CONFIG_PSK_MAX);
+		MUST(t->alpn.n <= CONFIG_ALPN_MAX && t->n_ciphers <= CONFIG_CIPHERS_MAX);
+		MUST(line_len(&t->alpn) + strlen("AT+CIPSSLCALPN=4,5\r\n") <= CONFIG_COMMAND_MAX);
+		for (size_t k = 0; k < t->n_ciphers; k++)
+			MUST(t->ciphers[k] >= 1 && t->ciphers[k] <= 0xffff);
+		MUST(t->keep_alive <= 7200);
 		MUST(strlen(t->server_name) <= CONFIG_SERVER_NAME_MAX);
 		MUST(strcspn(t->server_name, "\"\\,\r\n ") == strlen(t->server_name));
 		MUST(strcspn(t->host, "\"\\,\r\n ") == strlen(t->host));
