@@ -341,13 +341,29 @@ static void conn_tick(struct sim_core *c)
 
 /* ---- close ---- */
 
+static void close_open(struct sim_core *c, bool v4_only, bool say)
+{
+	for (int i = 0; i < SIM_LINKS; i++) {
+		const struct link *l = &c->link[i];
+
+		if (l->state != LINK_OPEN || (v4_only && l->v6))
+			continue;
+		if (c->in == IN_PASS)
+			ip_pass_lost(c);
+		else
+			sim_link_closed(c, i, say);
+	}
+}
+
 void ip_close_all(struct sim_core *c, bool say)
 {
-	for (int i = 0; i < SIM_LINKS; i++)
-		if (c->link[i].state == LINK_OPEN && c->in == IN_PASS)
-			ip_pass_lost(c);
-		else if (c->link[i].state == LINK_OPEN)
-			sim_link_closed(c, i, say);
+	close_open(c, false, say);
+}
+
+/* Links do not survive that their own address goes. */
+void ip4_changed(struct sim_core *c)
+{
+	close_open(c, true, true);
 }
 
 /* The Wi-Fi has gone: whoever waits for an answer of the network has waited long enough. */

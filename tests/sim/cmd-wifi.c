@@ -179,7 +179,7 @@ void wifi_boot(struct sim_core *c)
 	set_text(c->wifi_ssid, sizeof(c->wifi_ssid), ssid);
 	set_text(c->wifi_psk, sizeof(c->wifi_psk), nvs_saved(&c->nvs, "psk", NULL));
 	c->jap = jap && len == sizeof(*jap) ? *jap : default_jap;
-	if (!ssid)
+	if (!jap && !ssid)
 		c->jap.reconn = 0;	/* capture 04: CWRECONNCFG of a new chip */
 	c->jap_timeout = 0;
 	c->eap = eap && len_eap == sizeof(*eap) ? *eap : (struct eap){ 0 };
@@ -227,20 +227,26 @@ void wifi_leave(struct sim_core *c, bool say)
 	}
 }
 
+/* Said to whom waits for it. */
+static void join_failed(struct sim_core *c, int code)
+{
+	if (!c->wifi_by_cmd)
+		return;
+	c->wifi_by_cmd = false;
+	if (c->eap.on)
+		eap_failed(c);
+	else
+		sim_sayf(c, "+CWJAP:%d\r\n", code);
+	sim_done(c, RES_ERROR);
+}
+
 static void join_step(struct sim_core *c)
 {
-	bool by_cmd = c->wifi_by_cmd;
+	bool by_cmd;
 
 	if (c->wifi_fail) {
 		c->wifi = WIFI_DOWN;
-		c->wifi_by_cmd = false;
-		if (!by_cmd)
-			return;
-		if (c->eap.on)
-			eap_failed(c);
-		else
-			sim_sayf(c, "+CWJAP:%d\r\n", c->wifi_fail);
-		sim_done(c, RES_ERROR);
+		join_failed(c, c->wifi_fail);
 		return;
 	}
 	if (c->wifi_step == 1) {
@@ -250,21 +256,19 @@ static void join_step(struct sim_core *c)
 		c->wifi_at = ms_after(c, c->cfg.times.join / 3);
 		return;
 	}
-	c->wifi_by_cmd = false;
 	if (!with_dhcp(c) && !c->own.ip[0]) {
-		/* Nobody gives it an address. */
-		if (!by_cmd)
-			return;
-		sim_sayf(c, "+CWJAP:%d\r\n", JOIN_TIMEOUT);
-		sim_done(c, RES_ERROR);
+		join_failed(c, JOIN_TIMEOUT);	/* nobody gives it an address */
 		return;
 	}
+	by_cmd = c->wifi_by_cmd;
+	c->wifi_by_cmd = false;
 	c->wifi = WIFI_UP;
 	auto_dns(c, with_dhcp(c));
 	sim_sayf(c, "WIFI GOT IP\r\n");
 	if (by_cmd)
 		sim_done(c, RES_OK);
-	ip6_start(c);
+	if (c->ip6 == IP6_NONE)		/* else it is only the IPv4 address that is new */
+		ip6_start(c);
 	if (c->sntp_on)
 		c->sntp_at = c->now;
 }
@@ -595,6 +599,8 @@ HANDLER(cwreconncfg_set)
 		return RES_ERROR;
 	c->jap.reconn = interval;
 	c->reconn_count = count;
+	if (keep(c))
+		save(c, "jap", &c->jap, sizeof(c->jap));
 	return RES_OK;
 }
 
@@ -680,13 +686,12 @@ static void address_again(struct sim_core *c, unsigned ms)
 	c->wifi_at = ms_after(c, ms);
 }
 
-/* The address may have changed: links do not survive that. */
 static enum result sta_changed(struct sim_core *c, const struct sta_ip *before)
 {
 	struct sta_ip now = sta(c);
 
 	if (wifi_is_up(c) && strcmp(before->ip, now.ip))
-		ip_close_all(c, true);
+		ip4_changed(c);
 	if (!keep(c))
 		return RES_OK;
 	save(c, "sta_ip", &c->own, sizeof(c->own));
@@ -713,7 +718,7 @@ HANDLER(cwdhcp_set)
 	if (was && !with_dhcp(c) && wifi_is_up(c) && !c->own.ip[0])
 		c->own = before;
 	if (!was && with_dhcp(c) && joined) {
-		ip_close_all(c, true);
+		ip4_changed(c);
 		address_again(c, c->cfg.times.join / 3);
 	}
 	if (was && !with_dhcp(c))

@@ -342,6 +342,7 @@ void ip_send_cancel(struct sim_core *c);
 void ip_on_sntp(struct sim_core *c, int err, int64_t seconds);
 void ip_net_lost(struct sim_core *c);
 void ip_close_all(struct sim_core *c, bool say);
+void ip4_changed(struct sim_core *c);
 void ip_pass_lost(struct sim_core *c);
 void ip_boot(struct sim_core *c);
 const char *type_name(enum sim_type t, bool v6);

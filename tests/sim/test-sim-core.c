@@ -692,7 +692,9 @@ static void test_access_points(void **state)
 	assert_string_equal(join(w, "\"secret\",\"secret88\"", 500), ok);
 	EXPECT("AT+CWJAP?\r\n", "+CWJAP:\"secret\",\"02:00:00:00:00:03\",1,-24,0,1,3,0,1\r\n\r\nOK\r\n");
 	/* Without name and password: the last ones. */
-	assert_string_equal(join(w, ",,,,0", 500), ok);
+	assert_string_equal(join(w, ",,,,9", 500), ok);
+	EXPECT("AT+CWRECONNCFG?\r\n", "+CWRECONNCFG:9,0\r\n\r\nOK\r\n");
+	EXPECT("AT+CWRECONNCFG=0,0\r\n", "\r\nOK\r\n");
 	sim_core_wifi_drop(w->core, w->now, true);
 	pass(w, 100000);
 	assert_string_equal(drain(w), "WIFI DISCONNECT\r\n");
@@ -1017,6 +1019,8 @@ static void test_ipv6(void **state)
 	EXPECT("AT+CIPSTATE?\r\n", "+CIPSTATE:1,\"SSLv6\",\"FD00::2\",8443,50000,0\r\n"
 				   "+CIPSTATE:2,\"UDPv6\",\"FD00::3\",7100,50000,0\r\n"
 				   "+CIPSTATE:3,\"TCP\",\"10.0.2.2\",7000,50000,0\r\n\r\nOK\r\n");
+	/* A new lease is no new IPv6 address. */
+	EXPECT("AT+CWDHCP=0,1\r\n", "\r\nOK\r\n");
 	chunk(w, "AT+CIPDINFO=1\r\n");
 	arrive(w, 1, "hi", 2);
 	assert_string_equal(drain(w), "\r\n+IPD,1,2,\"FD00::2\",8443:hi\r\n");
@@ -1035,7 +1039,10 @@ static void test_ipv6(void **state)
 		snprintf(want, sizeof(want), "+CIPDOMAIN:\"%s\"\r\n\r\nOK\r\n", text[i].out);
 		EXPECT(line, want);
 	}
-	/* It is saved, and a name is then any of the two, in SNTP as well. */
+	EXPECT("AT+CWDHCP=1,1\r\n", "3,CLOSED\r\n\r\nOK\r\n");
+	pass(w, 500);
+	assert_string_equal(drain(w), "WIFI GOT IP\r\n");
+	/* It is saved. */
 	sim_core_reset(w->core, w->now, false);
 	pass(w, 1000);
 	assert_non_null(strstr(drain(w), "WIFI GOT IP\r\nWIFI GOT IPv6 LL\r\nWIFI GOT IPv6 GL\r\n"));
