@@ -59,6 +59,11 @@ void at_line_string(struct at_line *line, const char *value)
 	line_put(line, "\"", 1);
 }
 
+void at_line_empty(struct at_line *line)
+{
+	line_separator(line);
+}
+
 int at_line_end(struct at_line *line)
 {
 	line_put(line, "\r\n", 2);

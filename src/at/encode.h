@@ -23,6 +23,8 @@ void at_line_begin(struct at_line *line, const char *name);
 /* One more argument; the first one puts the '='. */
 void at_line_int(struct at_line *line, long value);
 void at_line_string(struct at_line *line, const char *value);
+/* One that is left out: nothing between its commas. */
+void at_line_empty(struct at_line *line);
 /* Ends the line. Returns 0, or what was wrong; then the line is empty. */
 int at_line_end(struct at_line *line);
 /* A command without arguments, or with the query form's '?', in one step; @name is ours. */
