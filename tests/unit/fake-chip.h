@@ -27,12 +27,13 @@ struct chip {
 	bool echo, mute;
 	bool joined;
 	int mode; /* CWMODE */
+	time_t clock;
 	bool open[AT_LINKS];
 	const char *gmr;
 	const char *without; /* a command that AT+CMD? does not list */
 	struct chip_key nvs[3][SLOTS_COUNT];
 	int corrupt; /* so many of the next NVS writes are stored wrong */
-	struct chip_answer answers[8];
+	struct chip_answer answers[16];
 	/* what it was told: "AT+X|", "[payload's length]|" */
 	char told[32768];
 	size_t told_len;

@@ -172,8 +172,7 @@ static void test_wifi_settings(void **state)
 	assert_false(at_reply_hostname("+CWHOSTNAME", 11, name));
 	assert_true(at_reply_cipsta("+CIPSTA:ip:\"10.0.2.15\"", 22, "ip", address));
 	assert_string_equal(address, "10.0.2.15");
-	assert_true(
-		at_reply_cipsta("+CIPSTA:netmask:\"255.255.255.255\"", 33, "netmask", address));
+	assert_true(at_reply_cipsta("+CIPSTA:netmask:\"255.255.255.255\"", 33, "netmask", address));
 	assert_string_equal(address, "255.255.255.255");
 	assert_false(at_reply_cipsta("+CIPSTA:ip:\"255.255.255.2555\"", 29, "ip", address));
 	assert_false(at_reply_cipsta("+CIPSTA:ip6ll:\"fe80::1\"", 23, "ip", address));
