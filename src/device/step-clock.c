@@ -56,7 +56,11 @@ static void clock_pushed(struct device *dev, enum chan_result result)
 	}
 	dev->clock_told = false;
 	dev->clock_set = dev->settings->time == CONFIG_TIME_HOST;
-	clock_end(dev);
+	/* Somebody's time servers have answered meanwhile. */
+	if (dev->clock_set && dev->sntp_runs)
+		clock_host(dev);
+	else
+		clock_end(dev);
 }
 
 static void clock_push(struct device *dev)

@@ -729,6 +729,12 @@ static void test_foreign_time_servers_are_given_up(void **state)
 	up(b);
 	assert_ready(b);
 	assert_non_null(strstr(told(b), "|AT+CIPSNTPCFG=0|AT+SYSTIMESTAMP=1790000000|"));
+	/* while it is set */
+	chip_answer(b, "AT+SYSTIMESTAMP=", "+TIME_UPDATED\r\n\r\nOK\r\n", 1);
+	up(b);
+	assert_ready(b);
+	assert_non_null(strstr(told(b), "|AT+SYSTIMESTAMP=1790000000|AT+CIPSNTPCFG=0|"
+					"AT+SYSTIMESTAMP=1790000000|"));
 }
 
 /* ---- time servers ---- */
