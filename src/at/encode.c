@@ -48,11 +48,6 @@ void at_line_word(struct at_line *line, const char *word)
 	line_put(line, word, strlen(word));
 }
 
-void at_line_empty(struct at_line *line)
-{
-	line_separator(line);
-}
-
 void at_line_string(struct at_line *line, const char *value)
 {
 	line_separator(line);
@@ -68,6 +63,11 @@ void at_line_string(struct at_line *line, const char *value)
 		line_put(line, c, 1);
 	}
 	line_put(line, "\"", 1);
+}
+
+void at_line_empty(struct at_line *line)
+{
+	line_separator(line);
 }
 
 int at_line_end(struct at_line *line)

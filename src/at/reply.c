@@ -81,6 +81,62 @@ bool at_reply_cwstate(const char *text, size_t len, int *state, char ssid[AT_SSI
 	return true;
 }
 
+bool at_reply_bssid(const char *text, size_t len, char bssid[AT_MAC_MAX + 1])
+{
+	struct at_scan s = at_scan_at(text, len, 0);
+	const char *quote = strrchr(text, '"');
+	size_t start;
+
+	/* The SSID stands unescaped and may hold anything; behind the address there are only numbers. */
+	if (!at_scan_literal(&s, "+CWJAP:\"") || !quote ||
+	    (size_t)(quote - text) < s.pos + 3 + AT_MAC_MAX)
+		return false;
+	start = (size_t)(quote - text) - AT_MAC_MAX;
+	if (memcmp(text + start - 3, "\",\"", 3) != 0)
+		return false;
+	memcpy(bssid, text + start, AT_MAC_MAX);
+	bssid[AT_MAC_MAX] = '\0';
+	return strspn(bssid, "0123456789abcdefABCDEF:") == AT_MAC_MAX;
+}
+
+bool at_reply_cwjeap_timeout(const char *text, size_t len)
+{
+	struct at_scan s = at_scan_at(text, len, 0);
+
+	return at_scan_literal(&s, "+CWJEAP:Timeout") && at_scan_end(&s);
+}
+
+bool at_reply_hostname(const char *text, size_t len, char name[AT_HOSTNAME_MAX + 1])
+{
+	struct at_scan s = at_scan_at(text, len, 0);
+
+	if (!at_scan_literal(&s, "+CWHOSTNAME:") || len - s.pos > AT_HOSTNAME_MAX)
+		return false;
+	memcpy(name, text + s.pos, len - s.pos + 1);
+	return true;
+}
+
+bool at_reply_cipsta(const char *text, size_t len, const char *what, char address[AT_IPV4_MAX + 1])
+{
+	struct at_scan s = at_scan_at(text, len, 0);
+
+	return at_scan_literal(&s, "+CIPSTA:") && at_scan_literal(&s, what) &&
+	       at_scan_char(&s, ':') && at_scan_string(&s, address, AT_IPV4_MAX + 1) &&
+	       at_scan_end(&s);
+}
+
+bool at_reply_cipdns(const char *text, size_t len, bool *manual)
+{
+	struct at_scan s = at_scan_at(text, len, 0);
+	long number;
+
+	if (!at_scan_literal(&s, "+CIPDNS:") || !at_scan_number(&s, &number) || number > 1 ||
+	    (!at_scan_end(&s) && !at_scan_peek(&s, ',')))
+		return false;
+	*manual = number == 1;
+	return true;
+}
+
 bool at_reply_mfg_entry(const char *text, size_t len, char key[AT_NVS_NAME_MAX + 1], int *type)
 {
 	struct at_scan s = at_scan_at(text, len, 0);

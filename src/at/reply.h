@@ -10,6 +10,8 @@
 #define AT_NVS_NAME_MAX 15 /* namespace or key; 16 is ERROR (capture 12) */
 #define AT_MAC_MAX 17
 #define AT_SSID_MAX 32
+#define AT_HOSTNAME_MAX 32
+#define AT_IPV4_MAX 15
 
 struct at_version {
 	char core[AT_VERSION_MAX]; /* "3.5.0.0-dev" */
@@ -28,6 +30,16 @@ bool at_reply_mac(const char *text, size_t len, char mac[AT_MAC_MAX + 1]);
 /* `+CWSTATE:2,"ssid"`: 0 nothing tried, 1 connected without address, 2 connected, 3 connecting,
  * 4 disconnected */
 bool at_reply_cwstate(const char *text, size_t len, int *state, char ssid[AT_SSID_MAX + 1]);
+/* `+CWJAP:"ssid","10:01:00:c4:0a:51",5,-24,0,1,3,0,1`: the access point's address */
+bool at_reply_bssid(const char *text, size_t len, char bssid[AT_MAC_MAX + 1]);
+/* `+CWJEAP:Timeout` */
+bool at_reply_cwjeap_timeout(const char *text, size_t len);
+/* `+CWHOSTNAME:espressif` */
+bool at_reply_hostname(const char *text, size_t len, char name[AT_HOSTNAME_MAX + 1]);
+/* `+CIPSTA:<what>:"10.0.2.15"`, with "ip", "gateway" or "netmask" */
+bool at_reply_cipsta(const char *text, size_t len, const char *what, char address[AT_IPV4_MAX + 1]);
+/* `+CIPDNS:1,"10.0.2.2"`: whether the servers were set by hand */
+bool at_reply_cipdns(const char *text, size_t len, bool *manual);
 /* `+SYSMFG:"ns","key",8`: an entry of a listing */
 bool at_reply_mfg_entry(const char *text, size_t len, char key[AT_NVS_NAME_MAX + 1], int *type);
 /* `<prefix><number>`, as "+CWMODE:2", "+CWJAP:3" or "+SYSTIMESTAMP:1700000000" */

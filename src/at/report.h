@@ -27,6 +27,7 @@ enum at_report_type {
 	AT_REPORT_IPD,        /* link, value: data waits (passive receive) */
 	AT_REPORT_WIFI_CONNECTED,
 	AT_REPORT_WIFI_GOT_IP,
+	AT_REPORT_WIFI_GOT_IP6, /* a global address; a link-local one is OTHER */
 	AT_REPORT_WIFI_DISCONNECT,
 	AT_REPORT_TIME_UPDATED,
 	AT_REPORT_ERR_CODE, /* "ERR CODE:0x...", with AT+SYSLOG=1; value */

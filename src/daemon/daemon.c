@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "daemon/chips.h"
+#include "daemon/clockwatch.h"
 #include "daemon/report.h"
 #include "device/device.h"
 #include "port/port.h"
@@ -47,6 +48,7 @@ struct daemon {
 	struct event_base *base;
 	struct event *timer_event;
 	struct event *signals[N_SIGNALS];
+	struct clockwatch *clockwatch;
 	struct timers timers;
 	struct pool pool;
 	bool pool_ready;
@@ -343,6 +345,17 @@ static void daemon_on_signal(evutil_socket_t sig, short what, void *userdata)
 	daemon->stop = true;
 }
 
+static void daemon_on_clock(void *userdata)
+{
+	struct daemon *daemon = userdata;
+
+	log_info("the host's clock was set, or the host has slept");
+	timers_touch(&daemon->timers);
+	for (size_t i = 0; i < daemon->n_units; i++)
+		if (daemon->units[i].dev)
+			device_sync_clock(daemon->units[i].dev);
+}
+
 /* Only there to end the wait; the timers run after every turn. */
 static void daemon_on_timer(evutil_socket_t fd, short what, void *userdata)
 {
@@ -350,6 +363,8 @@ static void daemon_on_timer(evutil_socket_t fd, short what, void *userdata)
 
 static int daemon_setup_loop(struct daemon *daemon)
 {
+	int r;
+
 	daemon->base = event_base_new();
 	if (!daemon->base)
 		return -ENOMEM;
@@ -362,6 +377,9 @@ static int daemon_setup_loop(struct daemon *daemon)
 		if (!daemon->signals[i] || evsignal_add(daemon->signals[i], NULL) < 0)
 			return -ENOMEM;
 	}
+	r = clockwatch_new(&daemon->clockwatch, daemon->base, daemon_on_clock, daemon);
+	if (r < 0)
+		log_warning("cannot watch the host's clock: %s", strerror(-r));
 	timers_touch(&daemon->timers);
 	pool_init(&daemon->pool, daemon->base, &daemon->timers);
 	daemon->pool_ready = true;
@@ -456,6 +474,7 @@ struct daemon *daemon_free(struct daemon *daemon)
 	for (size_t i = 0; i < N_SIGNALS; i++)
 		if (daemon->signals[i])
 			event_free(daemon->signals[i]);
+	clockwatch_free(daemon->clockwatch);
 	if (daemon->timer_event)
 		event_free(daemon->timer_event);
 	if (daemon->base)

@@ -46,7 +46,8 @@ const char *device_state_name(enum device_state state)
 
 void device_sync_clock(struct device *dev)
 {
-	if (dev->state != DEVICE_READY)
+	/* By SNTP the chip keeps its clock itself: it asks again every hour (capture 04). */
+	if (dev->state != DEVICE_READY || dev->settings->time == CONFIG_TIME_SNTP)
 		return;
 	dev->refreshing = true;
 	device_enter_state(dev, DEVICE_CLOCK);

@@ -101,8 +101,12 @@ static void device_on_report(void *userdata, const struct at_report *report)
 		return;
 	case AT_REPORT_WIFI_CONNECTED:
 	case AT_REPORT_WIFI_GOT_IP:
+	case AT_REPORT_WIFI_GOT_IP6:
 	case AT_REPORT_WIFI_DISCONNECT:
 		join_report(dev, report);
+		return;
+	case AT_REPORT_TIME_UPDATED:
+		clock_report(dev);
 		return;
 	default:
 		/* IPD: passive receive is left by switching back to active, never by reading. */

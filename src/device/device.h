@@ -48,6 +48,7 @@ enum device_feature {
 	/* CIPSTART's last argument came with it, in v4.1 (field notes 1.2). */
 	DEVICE_HAS_CIPSTART_TIMEOUT = DEVICE_HAS_CIPSSLCCIPHER,
 	DEVICE_HAS_CIPCONNPERSIST = 1 << 9,
+	DEVICE_HAS_CWJEAP = 1 << 10,
 };
 
 struct device_ops {
@@ -131,6 +132,22 @@ struct device {
 	bool recovered;     /* it was started over since it was last ready */
 	bool restarted;     /* it was reset once in this bring-up already */
 	unsigned int stale; /* links with an ALPN or PSK of somebody else (bit mask) */
+
+	/* joining */
+	bool joined;        /* to what it should be, as far as was asked */
+	bool got_ip;        /* `WIFI GOT IP` came since the join was commanded */
+	bool ip6_due;       /* the global IPv6 address of the present join has not come yet */
+	bool wifi_prepared; /* the settings were made in this bring-up */
+	bool wifi_changed;  /* one of them needs a new join */
+	int setting;
+	unsigned int setting_lines; /* of an answer that say what they should */
+
+	/* the clock */
+	bool clock_done; /* it was seen to in this bring-up, if only for joining */
+	bool clock_set;  /* it has been set as `time` wants it in this bring-up */
+	bool clock_told; /* that the host's clock is of no use any more, in the log */
+	bool sntp_runs;  /* the chip asks time servers that we have not named */
+	long chip_time;
 
 	/* probing */
 	char nonce[32];

@@ -66,9 +66,21 @@ bool provision_is_in_place(const struct device *dev);
 /* step-chip.c: goes on only with the chip that belongs here. */
 void chip_check(struct device *dev);
 void unknown_chip_start(struct device *dev);
+/* Makes the settings that come before a join, then calls join_prepared(). */
+void wifi_prepare(struct device *dev);
 void join_start(struct device *dev);
+void join_prepared(struct device *dev);
 void join_report(struct device *dev, const struct at_report *report);
 void clock_start(struct device *dev);
+/* `+TIME_UPDATED` */
+void clock_report(struct device *dev);
+static inline bool device_wants_enterprise(const struct device *dev)
+{
+	return dev->settings->has_wifi && dev->settings->wifi.has_enterprise;
+}
+
+/* If a tunnel of this chip goes to an IPv6 address, or wants one. */
+bool device_wants_ipv6(const struct device *dev);
 
 /* link.c, called by the device */
 int link_init(struct link *link, struct device *dev, int id);

@@ -1,10 +1,47 @@
 /* SPDX-License-Identifier: MIT */
-/* The chip's clock, without which it cannot judge a certificate; it starts at 1970 (protocol fact 5). */
+/*
+ * The chip's clock, without which it cannot judge a certificate; it starts at 1970 (protocol fact 5).
+ * It is the host's, or that of time servers.
+ *
+ * A chip keeps its clock over a reset, and nobody knows who has set it before. So it counts only after
+ * it was set in the same bring-up: by us, or with `+TIME_UPDATED` after the time servers were named.
+ * Naming them again makes the chip ask at once, also where they are the same (capture 21).
+ */
+#include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 #include "device/internal.h"
+#include "util/log.h"
 
-static void clock_set(struct device *dev, enum chan_result result)
+/* How soon a host whose clock is of no use is asked again. */
+#define CLOCK_RETRY (5 * TIMERS_S)
+/* The chip asks the next server every few seconds; three of them have had their turn by then. */
+#define CLOCK_SNTP_PATIENCE (30 * TIMERS_S)
+
+/* dev->step_no */
+enum clock_step {
+	CLOCK_BEGIN,
+	CLOCK_AWAITS_SNTP,
+};
+
+static void clock_host(struct device *dev);
+
+static void clock_end(struct device *dev)
+{
+	dev->clock_done = true;
+	if (dev->cwstate == DEVICE_CWSTATE_CONNECTED) {
+		device_enter_state(dev, DEVICE_READY);
+		return;
+	}
+	/* It came first, for an enterprise network; or Wi-Fi has gone meanwhile. */
+	dev->refreshing = false;
+	device_enter_state(dev, DEVICE_JOINING);
+}
+
+/* ---- the host's ---- */
+
+static void clock_pushed(struct device *dev, enum chan_result result)
 {
 	if (result == CHAN_E_TIMEOUT)
 		return; /* trouble follows */
@@ -12,19 +49,166 @@ static void clock_set(struct device *dev, enum chan_result result)
 		device_fail(dev, "the chip refuses to set its clock");
 		return;
 	}
-	device_enter_state(dev, DEVICE_READY);
+	dev->clock_told = false;
+	dev->clock_set = dev->settings->time == CONFIG_TIME_HOST;
+	/* Somebody's time servers have answered meanwhile. */
+	if (dev->clock_set && dev->sntp_runs)
+		clock_host(dev);
+	else
+		clock_end(dev);
 }
+
+static void clock_push(struct device *dev)
+{
+	device_begin(dev, "AT+SYSTIMESTAMP");
+	at_line_int(&dev->cmd.line, (long)dev->ops->wallclock(dev->userdata));
+	at_line_end(&dev->cmd.line);
+	device_run(dev, DEVICE_TIMEOUT, NULL, clock_pushed);
+}
+
+static void clock_sntp_ended(struct device *dev, enum chan_result result)
+{
+	if (result == CHAN_E_TIMEOUT)
+		return; /* trouble follows */
+	dev->sntp_runs = false;
+	clock_push(dev);
+}
+
+static void clock_try_again(struct timer *timer)
+{
+	clock_host(device_of_timer(timer));
+}
+
+/* What was set before goes on; a chip that has no time yet waits. */
+static void clock_refused(struct device *dev, const char *why)
+{
+	if (dev->clock_set) {
+		if (!dev->clock_told)
+			log_warning("%s: %s; the chip's clock is left as it is",
+				    dev->settings->name, why);
+		dev->clock_told = true;
+		clock_end(dev);
+		return;
+	}
+	if (strcmp(dev->error, why) != 0)
+		log_warning("%s: %s; waiting for that", dev->settings->name, why);
+	snprintf(dev->error, sizeof(dev->error), "%s", why);
+	device_wait(dev, CLOCK_RETRY, clock_try_again);
+}
+
+static bool clock_host_is_set(const struct device *dev)
+{
+	return dev->ops->wallclock(dev->userdata) >= CLOCK_EARLIEST;
+}
+
+static void clock_host(struct device *dev)
+{
+	if (!clock_host_is_set(dev)) {
+		clock_refused(dev,
+			      "the host's own clock is not set, certificates cannot be judged");
+		return;
+	}
+	if (dev->settings->require_synchronized && !dev->ops->synchronized(dev->userdata)) {
+		clock_refused(dev, "the host's own clock is not synchronized, as "
+				   "`require_synchronized` wants it");
+		return;
+	}
+	if (dev->sntp_runs)
+		device_run_plain(dev, "AT+CIPSNTPCFG=0", DEVICE_TIMEOUT, NULL, clock_sntp_ended);
+	else
+		clock_push(dev);
+}
+
+/* ---- time servers ---- */
+
+static void clock_sntp_line(struct chan_cmd *cmd, const char *text, size_t len)
+{
+	at_reply_number(text, len, "+SYSTIMESTAMP:", &device_of_cmd(cmd)->chip_time);
+}
+
+static void clock_sntp_read(struct device *dev, enum chan_result result)
+{
+	if (result == CHAN_E_TIMEOUT)
+		return; /* trouble follows */
+	if (result != CHAN_OK || dev->chip_time < CLOCK_EARLIEST) {
+		device_fail(dev, "the time servers say a time that is long past");
+		return;
+	}
+	dev->clock_set = true;
+	clock_end(dev);
+}
+
+static void clock_sntp_late(struct timer *timer)
+{
+	device_fail(device_of_timer(timer), "no answer from the time servers (`ntp_servers`)");
+}
+
+static void clock_sntp_named(struct device *dev, enum chan_result result)
+{
+	if (result == CHAN_E_TIMEOUT)
+		return; /* trouble follows */
+	if (result != CHAN_OK) {
+		device_fail(dev, "the chip refuses the time servers (AT+CIPSNTPCFG)");
+		return;
+	}
+	/* What was reported up to now was of servers that somebody else has named. */
+	dev->step_no = CLOCK_AWAITS_SNTP;
+	device_wait(dev, CLOCK_SNTP_PATIENCE, clock_sntp_late);
+}
+
+static void clock_sntp(struct device *dev)
+{
+	const struct config_strings *servers = &dev->settings->ntp_servers;
+
+	device_begin(dev, "AT+CIPSNTPCFG");
+	at_line_int(&dev->cmd.line, 1);
+	at_line_int(&dev->cmd.line, 0); /* UTC; the zone only matters for AT+CIPSNTPTIME? */
+	for (size_t i = 0; i < servers->n; i++)
+		at_line_string(&dev->cmd.line, servers->items[i]);
+	if (at_line_end(&dev->cmd.line) < 0) {
+		device_fail(dev, "the names in `ntp_servers` are too long for one AT command");
+		return;
+	}
+	device_run(dev, DEVICE_TIMEOUT, NULL, clock_sntp_named);
+}
+
+void clock_report(struct device *dev)
+{
+	if (dev->settings->time == CONFIG_TIME_HOST) {
+		/* Somebody has left SNTP on: it is switched off, and the clock set again. */
+		dev->sntp_runs = true;
+		device_sync_clock(dev);
+		return;
+	}
+	if (dev->state != DEVICE_CLOCK || dev->step_no != CLOCK_AWAITS_SNTP)
+		return;
+	dev->step_no = CLOCK_BEGIN;
+	timer_cancel(&dev->timer);
+	dev->chip_time = 0;
+	device_run_plain(dev, "AT+SYSTIMESTAMP?", DEVICE_TIMEOUT, clock_sntp_line, clock_sntp_read);
+}
+
+/* ---- when ---- */
 
 void clock_start(struct device *dev)
 {
-	time_t now = dev->ops->wallclock(dev->userdata);
+	bool joined = dev->cwstate == DEVICE_CWSTATE_CONNECTED;
 
-	if (now < CLOCK_EARLIEST) {
-		device_fail(dev, "the host's own clock is not set, certificates cannot be judged");
+	dev->step_no = CLOCK_BEGIN;
+	if (dev->settings->time == CONFIG_TIME_HOST) {
+		/* Set before joining, a moment ago. */
+		if (dev->clock_set && !dev->refreshing && !dev->wifi_lost && !dev->sntp_runs)
+			clock_end(dev);
+		else
+			clock_host(dev);
 		return;
 	}
-	device_begin(dev, "AT+SYSTIMESTAMP");
-	at_line_int(&dev->cmd.line, (long)now);
-	at_line_end(&dev->cmd.line);
-	device_run(dev, DEVICE_TIMEOUT, NULL, clock_set);
+	/* No time server answers before the join, which is judged by the clock: for that, and for
+	 * nothing else, the host's must do. */
+	if (!joined && !dev->clock_done && clock_host_is_set(dev))
+		clock_push(dev);
+	else if (!joined || dev->clock_set)
+		clock_end(dev);
+	else
+		clock_sntp(dev);
 }

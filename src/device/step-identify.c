@@ -25,6 +25,7 @@ static const struct {
 	{ "AT+CIPDOMAIN", DEVICE_HAS_CIPDOMAIN, false },
 	{ "AT+CIPSSLCCIPHER", DEVICE_HAS_CIPSSLCCIPHER, false },
 	{ "AT+CIPCONNPERSIST", DEVICE_HAS_CIPCONNPERSIST, false },
+	{ "AT+CWJEAP", DEVICE_HAS_CWJEAP, false },
 };
 
 #define N_FEATURES (sizeof(identify_features) / sizeof(*identify_features))
@@ -75,6 +76,11 @@ static void identify_cmd(struct device *dev, enum chan_result result)
 		device_fail(dev, "this firmware has neither AT+CIPRECVTYPE nor AT+CIPRECVMODE");
 		return;
 	}
+	if (device_wants_enterprise(dev) && !(dev->features & DEVICE_HAS_CWJEAP)) {
+		device_fail(dev, "this firmware has no AT+CWJEAP: enterprise Wi-Fi needs a build "
+				 "with it");
+		return;
+	}
 	dev->mac[0] = '\0';
 	device_run_plain(dev, "AT+CIPSTAMAC?", DEVICE_TIMEOUT, identify_mac_line, identify_mac);
 }
@@ -111,5 +117,10 @@ void identify_start(struct device *dev)
 	dev->features = 0;
 	dev->wifi_lost = false;
 	dev->refreshing = false;
+	dev->cwstate = -1;
+	dev->wifi_prepared = false;
+	dev->wifi_changed = false;
+	dev->clock_done = false;
+	dev->clock_set = false;
 	device_run_plain(dev, "AT+GMR", DEVICE_TIMEOUT, identify_gmr_line, identify_gmr);
 }

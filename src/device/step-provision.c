@@ -217,11 +217,6 @@ static void provision_add_slotted(struct device *dev, size_t item, const char *w
 	want->pinned = pinned;
 }
 
-static bool provision_needs_eap(const struct device *dev)
-{
-	return dev->settings->has_wifi && dev->settings->wifi.has_enterprise;
-}
-
 /* Pinned ones first: what may be anywhere must not take their slots. */
 static void provision_collect(struct device *dev)
 {
@@ -232,7 +227,7 @@ static void provision_collect(struct device *dev)
 		if (m->items[i].type == MATERIAL_NVS &&
 		    config_needs_nvs(dev->settings, m->items[i].config))
 			provision_add_nvs(dev, i);
-	if (provision_needs_eap(dev))
+	if (device_wants_enterprise(dev))
 		provision_add_eap(dev);
 	for (int pinned = 1; pinned >= 0; pinned--) {
 		for (size_t i = 0; i < dev->config->n_authorities; i++) {
@@ -1121,7 +1116,7 @@ static void provision_begin_all(struct device *dev, bool up)
 			dev->slots.of[kind][slot].taken = false;
 		p->listed[kind] = false;
 	}
-	p->names_read = !provision_needs_eap(dev) || !up;
+	p->names_read = !device_wants_enterprise(dev) || !up;
 	if (p->names_read)
 		provision_collect(dev);
 	if (!up)

@@ -24,6 +24,8 @@ static void one_line(const char *text, size_t len)
 	struct at_report report = at_report_parse(text, len);
 	char name[AT_NAME_MAX], mac[AT_MAC_MAX + 1], key[AT_NVS_NAME_MAX + 1];
 	char ssid[AT_SSID_MAX + 1], bin[16];
+	char host[AT_HOSTNAME_MAX + 1], address[AT_IPV4_MAX + 1];
+	bool manual;
 	struct at_version version;
 	int number;
 	long value;
@@ -43,6 +45,14 @@ static void one_line(const char *text, size_t len)
 		MUST(strlen(mac) == AT_MAC_MAX);
 	if (at_reply_cwstate(text, len, &number, ssid))
 		MUST(number >= 0 && number <= 4 && strlen(ssid) <= AT_SSID_MAX);
+	if (at_reply_bssid(text, len, mac))
+		MUST(strlen(mac) == AT_MAC_MAX);
+	if (at_reply_hostname(text, len, host))
+		MUST(strlen(host) <= AT_HOSTNAME_MAX);
+	if (at_reply_cipsta(text, len, "ip", address))
+		MUST(strlen(address) <= AT_IPV4_MAX);
+	at_reply_cwjeap_timeout(text, len);
+	at_reply_cipdns(text, len, &manual);
 	if (at_reply_mfg_entry(text, len, key, &number))
 		MUST(number >= 1 && number <= 8 && strlen(key) <= AT_NVS_NAME_MAX);
 	if (at_reply_number(text, len, "+CWMODE:", &value))

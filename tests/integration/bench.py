@@ -12,11 +12,14 @@ def settings(items):
     def text(value):
         if isinstance(value, bool):
             return str(value).lower()
+        if isinstance(value, list):
+            return "[ " + ", ".join(text(item) for item in value) + " ]"
         if isinstance(value, dict):
             return "{ " + settings(value) + " }"
         return str(value) if isinstance(value, int) else f'"{value}"'
 
-    return " ".join(f"{key} = {text(value)};" for key, value in items.items())
+    return " ".join(f"{key} = {text(value)};" for key, value in items.items()
+                    if value is not None)
 
 
 class Bench:
@@ -27,6 +30,8 @@ class Bench:
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="espat-"))
         self.parts = []
         self.daemon = None
+        self.wifi = {}  # more settings of these groups; None leaves a usual one out
+        self.device = {}
         (self.dir / "hosts").write_text("broker.test 10.9.9.9\n10.9.9.9 127.0.0.1\n")
         secret = self.dir / "wifi.secret"
         secret.write_text(PASSWORD + "\n")
@@ -42,8 +47,8 @@ class Bench:
             return "{ " + settings(items) + " }"
 
         pki = self.pki
-        wifi = {"ssid": "lab", "password_file": f"{self.dir}/wifi.secret"}
-        device = group(name="esp0", port=f"{self.dir}/tty", wifi=wifi)
+        wifi = {"ssid": "lab", "password_file": f"{self.dir}/wifi.secret", **self.wifi}
+        device = group(name="esp0", port=f"{self.dir}/tty", wifi=wifi, **self.device)
         authority = group(name="corp", file=f"{pki}/ca.pem")
         identity = group(name="gateway", cert=f"{pki}/client.pem", key=f"{pki}/client.key")
         return (f"devices = ( {device} );\n"

@@ -30,6 +30,13 @@ static const char *const plain_commands[] = {
 	"AT+CIPSSLCALPN?",
 	"AT+CIPSSLCPSK?",
 	"AT+SYSTIMESTAMP=",
+	"AT+CWCOUNTRY=",
+	"AT+CWHOSTNAME=",
+	"AT+CWDHCP=",
+	"AT+CIPSTA=",
+	"AT+CIPDNS=",
+	"AT+CIPV6=",
+	"AT+CIPSNTPCFG=",
 	"AT+CIPSSLCCONF=",
 	"AT+CIPSSLCSNI=",
 	"AT+CIPSSLCCN=",
@@ -41,7 +48,7 @@ static const char *const plain_commands[] = {
 
 static const char *const listed_commands[] = {
 	"AT",           "AT+SYSMFG",      "AT+SYSTIMESTAMP", "AT+CIPSSLCCONF", "AT+CIPSSLCSNI",
-	"AT+CIPSSLCCN", "AT+CIPRECVTYPE", "AT+CIPRECVMODE",  "AT+CIPDOMAIN",
+	"AT+CIPSSLCCN", "AT+CIPRECVTYPE", "AT+CIPRECVMODE",  "AT+CIPDOMAIN",   "AT+CWJEAP",
 };
 
 int count_of(const char *text, const char *part)
@@ -192,7 +199,26 @@ static void chip_reply(struct chip *c, const char *line)
 	} else if (strcmp(line, "AT+CWSTATE?") == 0) {
 		out(c, "+CWSTATE:%d,\"%s\"\r\n\r\nOK\r\n", c->joined ? 2 : 0,
 		    c->joined ? "lab" : "");
-	} else if (begins(line, "AT+CWJAP")) {
+	} else if (strcmp(line, "AT+CWJAP?") == 0) {
+		if (c->joined)
+			out(c, "+CWJAP:\"lab\",\"10:01:00:c4:0a:51\",5,-24,0,1,3,0,1\r\n");
+		out(c, "\r\nOK\r\n");
+	} else if (strcmp(line, "AT+CWDHCP?") == 0) {
+		out(c, "+CWDHCP:3\r\nOK\r\n");
+	} else if (strcmp(line, "AT+CIPDNS?") == 0) {
+		out(c, "+CIPDNS:0,\"10.0.2.3\",\"114.114.114.114\",\"8.8.8.8\"\r\n\r\nOK\r\n");
+	} else if (strcmp(line, "AT+CWHOSTNAME?") == 0) {
+		out(c, "+CWHOSTNAME:espressif\r\n\r\nOK\r\n");
+	} else if (strcmp(line, "AT+CIPV6?") == 0) {
+		out(c, "+CIPV6:0\r\n\r\nOK\r\n");
+	} else if (strcmp(line, "AT+CIPSTA?") == 0) {
+		out(c, "+CIPSTA:ip:\"10.0.2.15\"\r\n+CIPSTA:gateway:\"10.0.2.2\"\r\n"
+		       "+CIPSTA:netmask:\"255.255.255.0\"\r\n\r\nOK\r\n");
+	} else if (strcmp(line, "AT+SYSTIMESTAMP?") == 0) {
+		out(c, "+SYSTIMESTAMP:%lld\r\nOK\r\n", (long long)c->clock);
+	} else if (begins(line, "AT+CWJAP") || begins(line, "AT+CWJEAP=")) {
+		if (c->joined)
+			out(c, "WIFI DISCONNECT\r\n");
 		c->joined = true;
 		out(c, "WIFI CONNECTED\r\nWIFI GOT IP\r\n\r\nOK\r\n");
 	} else if (strcmp(line, "AT+SYSMFG?") == 0) {

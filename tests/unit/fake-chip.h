@@ -28,6 +28,7 @@ struct chip {
 	bool echo, mute;
 	bool joined;
 	int mode; /* CWMODE */
+	time_t clock;
 	bool open[AT_LINKS];
 	const char *gmr;
 	const char *without; /* a command that AT+CMD? does not list */
@@ -36,7 +37,7 @@ struct chip {
 	const char *namespaces; /* what AT+SYSMFG? says, in place of the truth */
 	int corrupt;            /* so many of the next writes of this key are stored wrong */
 	const char *corrupted;
-	struct chip_answer answers[8];
+	struct chip_answer answers[16];
 	/* what it was told: "AT+X|", "[payload's length]|" */
 	char told[32768];
 	size_t told_len;

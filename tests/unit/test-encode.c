@@ -67,6 +67,15 @@ static void test_forms(void **state)
 	at_line_string(&line, "");
 	assert_int_equal(at_line_end(&line), 0);
 	assert_string_equal(line.text, "AT+X=-5,\"\"\r\n");
+	at_line_begin(&line, "AT+X");
+	at_line_empty(&line);
+	at_line_string(&line, "a");
+	at_line_empty(&line);
+	at_line_empty(&line);
+	at_line_int(&line, 1);
+	at_line_empty(&line);
+	assert_int_equal(at_line_end(&line), 0);
+	assert_string_equal(line.text, "AT+X=,\"a\",,,1,\r\n");
 	/* capture 20: the same escapes, as the chip took them */
 	at_line_begin(&line, "AT+CWJAP");
 	at_line_string(&line, "a,b\"c\\d");

@@ -575,6 +575,7 @@ static void test_closed_by_the_user_during_the_diagnosis(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(mute); i++) {
 		chip_answer(b, "AT+CIPDOMAIN", "\r\nOK\r\n", 1);
 		chip_answer(b, mute[i], NULL, 1);
+		chip_answer(b, "AT+SYSTIMESTAMP?", FINE_TIME, 1);
 		u = fail_connect(b, LINK_PROBE_YES);
 		assert_int_equal(u->ends, 0);
 		link_close(u->link);
@@ -584,7 +585,7 @@ static void test_closed_by_the_user_during_the_diagnosis(void **state)
 		assert_int_equal(u->ends, 0);
 		assert_int_equal(u->link->state, LINK_FREE);
 		assert_int_equal(b->dev->state, DEVICE_READY);
-		b->chip.answers[0].times = b->chip.answers[1].times = 0;
+		memset(b->chip.answers, 0, sizeof(b->chip.answers));
 	}
 }
 

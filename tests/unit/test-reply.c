@@ -126,6 +126,72 @@ static void test_cwstate(void **state)
 	}
 }
 
+static const struct {
+	const char *text;
+	const char *bssid; /* NULL: none */
+} cwjaps[] = {
+	{ "+CWJAP:\"Espressif\",\"10:01:00:c4:0a:51\",5,-24,0,1,3,0,1", "10:01:00:c4:0a:51" },
+	{ "+CWJAP:\"\",\"10:01:00:C4:0A:51\",5", "10:01:00:C4:0A:51" },
+	{ "+CWJAP:\"a\",\"b\",\"10:01:00:c4:0a:51\",5,-24", "10:01:00:c4:0a:51" },
+	/* a name that looks like an address */
+	{ "+CWJAP:\"x\",\"99:99:99:99:99:99\",\"10:01:00:c4:0a:51\",5", "10:01:00:c4:0a:51" },
+	{ "+CWJAP:\"x\",\"10:01:00:c4:0a:5\",5", NULL },
+	{ "+CWJAP:\"x\",\"10:01:00:c4:0a:5g\",5", NULL },
+	{ "+CWJAP:\"10:01:00:c4:0a:51\"", NULL },
+	{ "+CWJAP:,\"10:01:00:c4:0a:51\"", NULL },
+	{ "+CWJAP:\"x\"", NULL },
+	{ "+CWJAP:\"", NULL },
+	{ "+CWJAP:3", NULL },
+	{ "+CWSTATE:2,\"x\",\"10:01:00:c4:0a:51\"", NULL },
+};
+
+static void test_bssid(void **state)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(cwjaps); i++) {
+		char bssid[AT_MAC_MAX + 1];
+		bool ok = at_reply_bssid(cwjaps[i].text, strlen(cwjaps[i].text), bssid);
+
+		assert_int_equal(ok, cwjaps[i].bssid != NULL);
+		if (ok)
+			assert_string_equal(bssid, cwjaps[i].bssid);
+	}
+}
+
+static void test_wifi_settings(void **state)
+{
+	char name[AT_HOSTNAME_MAX + 1];
+	char address[AT_IPV4_MAX + 1];
+	bool manual;
+
+	/* captures 04, 20, 21 */
+	assert_true(at_reply_hostname("+CWHOSTNAME:espressif", 21, name));
+	assert_string_equal(name, "espressif");
+	assert_true(at_reply_hostname("+CWHOSTNAME:12345678901234567890123456789012", 44, name));
+	assert_string_equal(name, "12345678901234567890123456789012");
+	assert_false(at_reply_hostname("+CWHOSTNAME:123456789012345678901234567890123", 45, name));
+	assert_false(at_reply_hostname("+CWHOSTNAME", 11, name));
+	assert_true(at_reply_cipsta("+CIPSTA:ip:\"10.0.2.15\"", 22, "ip", address));
+	assert_string_equal(address, "10.0.2.15");
+	assert_true(at_reply_cipsta("+CIPSTA:netmask:\"255.255.255.255\"", 33, "netmask", address));
+	assert_string_equal(address, "255.255.255.255");
+	assert_false(at_reply_cipsta("+CIPSTA:ip:\"255.255.255.2555\"", 29, "ip", address));
+	assert_false(at_reply_cipsta("+CIPSTA:ip6ll:\"fe80::1\"", 23, "ip", address));
+	assert_false(at_reply_cipsta("+CIPSTA:ip:\"10.0.2.15\",1", 24, "ip", address));
+	assert_false(at_reply_cipsta("+CIPSTA:gateway:\"10.0.2.2\"", 26, "ip", address));
+	assert_true(at_reply_cipdns("+CIPDNS:1,\"10.0.2.2\"", 20, &manual));
+	assert_true(manual);
+	assert_true(at_reply_cipdns("+CIPDNS:0,\"10.0.2.3\",\"8.8.8.8\"", 30, &manual));
+	assert_false(manual);
+	assert_true(at_reply_cipdns("+CIPDNS:0", 9, &manual));
+	assert_false(at_reply_cipdns("+CIPDNS:2", 9, &manual));
+	assert_false(at_reply_cipdns("+CIPDNS:1x", 10, &manual));
+	assert_false(at_reply_cipdns("+CIPDNS:", 8, &manual));
+	/* ESP-AT documentation */
+	assert_true(at_reply_cwjeap_timeout("+CWJEAP:Timeout", 15));
+	assert_false(at_reply_cwjeap_timeout("+CWJEAP:Timeout,", 16));
+	assert_false(at_reply_cwjeap_timeout("+CWJEAP:", 8));
+}
+
 static void test_mfg_entry(void **state)
 {
 	char key[AT_NVS_NAME_MAX + 1];
@@ -170,6 +236,8 @@ int main(void)
 		cmocka_unit_test(test_cmd),
 		cmocka_unit_test(test_mac),
 		cmocka_unit_test(test_cwstate),
+		cmocka_unit_test(test_bssid),
+		cmocka_unit_test(test_wifi_settings),
 		cmocka_unit_test(test_mfg_entry),
 		cmocka_unit_test(test_number_and_link),
 	};

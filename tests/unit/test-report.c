@@ -39,6 +39,7 @@ static const struct {
 	{ "ERR CODE:0x010b0000", AT_REPORT_ERR_CODE, -1, 0x010b0000 },
 	{ "+QUITT", AT_REPORT_OTHER, -1, 0 },
 	{ "WIFI GOT IPv6 LL", AT_REPORT_OTHER, -1, 0 },
+	{ "WIFI GOT IPv6 GL", AT_REPORT_WIFI_GOT_IP6, -1, 0 },
 	/* none of them */
 	{ "OK ", AT_REPORT_NONE, -1, 0 },
 	{ " OK", AT_REPORT_NONE, -1, 0 },
