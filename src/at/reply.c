@@ -159,17 +159,6 @@ bool at_reply_number(const char *text, size_t len, const char *prefix, long *ret
 	return at_scan_literal(&s, prefix) && at_scan_number(&s, ret) && at_scan_end(&s);
 }
 
-bool at_reply_link(const char *text, size_t len, const char *prefix, int *link)
-{
-	struct at_scan s = at_scan_at(text, len, 0);
-	long number;
-
-	if (!at_scan_literal(&s, prefix) || !at_scan_number(&s, &number) || number >= AT_LINKS)
-		return false;
-	*link = (int)number;
-	return true;
-}
-
 bool at_reply_domain(const char *text, size_t len, char *address, size_t size)
 {
 	struct at_scan s = at_scan_at(text, len, 0);

@@ -44,8 +44,6 @@ bool at_reply_cipdns(const char *text, size_t len, bool *manual);
 bool at_reply_mfg_entry(const char *text, size_t len, char key[AT_NVS_NAME_MAX + 1], int *type);
 /* `<prefix><number>`, as "+CWMODE:2", "+CWJAP:3" or "+SYSTIMESTAMP:1700000000" */
 bool at_reply_number(const char *text, size_t len, const char *prefix, long *ret);
-/* `+CIPSSLCALPN:<link>,...` and its like: the link */
-bool at_reply_link(const char *text, size_t len, const char *prefix, int *link);
 /* `+CIPDOMAIN:"192.0.2.7"`: an address of either family */
 bool at_reply_domain(const char *text, size_t len, char *address, size_t size);
 /* `<prefix>0x<hex>`, as "+ERRNO:0x2700" */

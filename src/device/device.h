@@ -121,6 +121,7 @@ struct device {
 	char firmware[AT_VERSION_MAX]; /* the "Bin version" */
 	char mac[AT_MAC_MAX + 1];
 	unsigned int features; /* enum device_feature */
+	bool tells_errno;      /* AT+SYSLOG=1 was sent since the last reset */
 	bool booted;           /* it has just said `ready`: no block can be open */
 	bool fresh;            /* nobody but us has spoken to it since it said `ready` */
 	long cwmode;
@@ -129,9 +130,8 @@ struct device {
 	bool wifi_lost;  /* it was there and went away */
 	bool refreshing; /* DEVICE_CLOCK from DEVICE_READY */
 	char ssid[AT_SSID_MAX + 1];
-	bool recovered;     /* it was started over since it was last ready */
-	bool restarted;     /* it was reset once in this bring-up already */
-	unsigned int stale; /* links with an ALPN or PSK of somebody else (bit mask) */
+	bool recovered; /* it was started over since it was last ready */
+	bool restarted; /* it was reset once in this bring-up already */
 
 	/* joining */
 	bool joined;        /* to what it should be, as far as was asked */

@@ -29,10 +29,26 @@
 /* s that the chip's clock may differ from the host's. */
 #define DIAGNOSE_CLOCK 300
 
-/* +ERRNO (v5.0): mbedTLS's code for want of memory (field notes 1.3). */
-#define ERRNO_ALLOC 0x7f00
+/*
+ * +ERRNO, which firmware from v5.0 on tells after AT+SYSLOG=1: the first of the certificate's flags,
+ * mbedTLS's and esp-tls's number that is not 0 (field notes 1.3). What is not in here is looked into.
+ */
+static const struct {
+	long number;
+	enum link_end end;
+} diagnose_numbers[] = {
+	{ 0x0001, LINK_END_TLS }, /* expired */
+	{ 0x0004, LINK_END_TLS }, /* another name */
+	{ 0x0008, LINK_END_TLS }, /* not trusted */
+	{ 0x0200, LINK_END_TLS }, /* not yet valid */
+	{ 0x2700, LINK_END_TLS }, /* not verified */
+	{ 0x7780, LINK_END_TLS }, /* an alert of the server */
+	{ 0x7f00, LINK_END_MEMORY },  { 0x8001, LINK_END_NO_HOST },
+	{ 0x8004, LINK_END_REFUSED }, { 0x8006, LINK_END_TIMEOUT },
+};
 
 enum diagnose_step {
+	DIAGNOSE_LOG, /* so that the next failure explains itself */
 	DIAGNOSE_RAM,
 	DIAGNOSE_TIME,
 	DIAGNOSE_NAME,
@@ -97,6 +113,9 @@ static enum link_end diagnose_verdict(struct link *link, enum chan_result result
 	uint64_t took = dev->timers->now - link->started;
 
 	switch ((enum diagnose_step)link->step) {
+	case DIAGNOSE_LOG:
+		dev->tells_errno = true;
+		return LINK_END_UNEXPLAINED;
 	case DIAGNOSE_RAM:
 		return link->answer >= 0 && link->answer < DIAGNOSE_HEAP ? LINK_END_MEMORY
 									 : LINK_END_UNEXPLAINED;
@@ -133,8 +152,10 @@ static void diagnose_done(struct chan_cmd *cmd, enum chan_result result)
 		struct device *dev = link->dev;
 
 		link_fail(link, end);
-		if (end == LINK_END_CLOCK)
+		if (end == LINK_END_CLOCK) {
+			dev->clock_set = false;
 			device_sync_clock(dev);
+		}
 		return;
 	}
 	diagnose_next(link);
@@ -155,6 +176,14 @@ static void diagnose_step(struct link *link)
 	bool named = !is_address(link->target.host) && link->address[0] == '\0';
 
 	switch ((enum diagnose_step)link->step) {
+	case DIAGNOSE_LOG:
+		if (dev->tells_errno || !(dev->features & DEVICE_HAS_CIPCONNPERSIST)) {
+			diagnose_next(link);
+			return;
+		}
+		link_begin(link, "AT+SYSLOG=1");
+		diagnose_ask(link, DEVICE_TIMEOUT);
+		return;
 	case DIAGNOSE_RAM:
 		link_begin(link, "AT+SYSRAM?");
 		link->cmd.on_line = diagnose_ram_line;
@@ -220,7 +249,7 @@ static void diagnose_look(struct timer *timer)
 		link_fail(link, LINK_END_UNEXPLAINED);
 		return;
 	}
-	link->step = DIAGNOSE_RAM;
+	link->step = DIAGNOSE_LOG;
 	diagnose_step(link);
 }
 
@@ -236,10 +265,11 @@ void diagnose_start(struct link *link)
 		link_fail(link, LINK_END_TIMEOUT);
 		return;
 	}
-	if (link->error_number == ERRNO_ALLOC) {
-		link_fail(link, LINK_END_MEMORY);
-		return;
-	}
+	for (size_t i = 0; i < sizeof(diagnose_numbers) / sizeof(*diagnose_numbers); i++)
+		if (link->error_number == diagnose_numbers[i].number) {
+			link_fail(link, diagnose_numbers[i].end);
+			return;
+		}
 	link->diagnosing = true;
 	link->started = link->dev->timers->now;
 	diagnose_look(&link->timer);

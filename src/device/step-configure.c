@@ -26,8 +26,6 @@ static const struct {
 	{ "AT+CIPDINFO=0", 0, 0, CONFIGURE_RESET },
 	{ "AT+CIPRECVTYPE=5,0", DEVICE_HAS_CIPRECVTYPE, 0, CONFIGURE_RESET },
 	{ "AT+CIPRECVMODE=0", DEVICE_HAS_CIPRECVMODE, DEVICE_HAS_CIPRECVTYPE, CONFIGURE_RESET },
-	/* Firmware of this age tells the reason of a failed CIPSTART, by +ERRNO (field notes 1.2). */
-	{ "AT+SYSLOG=1", DEVICE_HAS_CIPCONNPERSIST, 0, CONFIGURE_IGNORE },
 };
 
 #define N_COMMANDS (sizeof(configure_commands) / sizeof(*configure_commands))
@@ -36,52 +34,37 @@ static void configure_run(struct device *dev);
 
 /* ---- what another program may have left for the next connection (protocol fact 4) ---- */
 
-static void configure_stale_alpn(struct device *dev, enum chan_result result);
-
-static void configure_stale_line(struct chan_cmd *cmd, const char *text, size_t len)
+static void configure_cleared(struct device *dev, enum chan_result result)
 {
-	static const char *const prefixes[] = {
-		"+CIPSSLCALPN:",
-		"+CIPSSLCPSK:",
-		"+CIPSSLCPSKHEX:",
-	};
-	int link;
-
-	for (size_t i = 0; i < sizeof(prefixes) / sizeof(*prefixes); i++)
-		if (at_reply_link(text, len, prefixes[i], &link))
-			device_of_cmd(cmd)->stale |= 1u << link;
-}
-
-/* A link with a stale ALPN or PSK: a reset is the one way to be rid of it that is sure. */
-static void configure_stale_psk(struct device *dev, enum chan_result result)
-{
-	if (dev->stale) {
-		device_restart_chip(dev, "another program has left TLS settings on the chip");
+	if (result != CHAN_OK) {
+		device_restart_chip(dev, "the chip refuses to forget earlier TLS settings");
 		return;
 	}
+	for (int i = 0; i < AT_LINKS; i++)
+		dev->links[i].left &= (unsigned int)LINK_LEFT_CIPHERS;
 	device_enter_state(dev, DEVICE_PROVISIONING);
 }
 
-static void configure_stale_alpn(struct device *dev, enum chan_result result)
+/* In both its forms: AT+CIPSSLCPSKHEX sets the same. */
+static void configure_clear_psk(struct device *dev, enum chan_result result)
 {
-	at_line_plain(&dev->cmd.line, "AT+CIPSSLCPSK?");
-	/* The answer would show the key. */
-	dev->cmd.secret = true;
-	device_run(dev, DEVICE_TIMEOUT, configure_stale_line, configure_stale_psk);
+	if (result != CHAN_OK) {
+		configure_cleared(dev, result);
+		return;
+	}
+	device_run_plain(dev, "AT+CIPSSLCPSK=5,\"\",\"\"", DEVICE_TIMEOUT, NULL, configure_cleared);
 }
 
 /* ---- station mode ---- */
 
 static void configure_finish(struct device *dev)
 {
-	dev->stale = 0;
 	/* After `ready` there is nothing that could be left over (protocol fact 22). */
 	if (dev->fresh) {
 		device_enter_state(dev, DEVICE_PROVISIONING);
 		return;
 	}
-	device_run_plain(dev, "AT+CIPSSLCALPN?", DEVICE_TIMEOUT, configure_stale_line,
-			 configure_stale_alpn);
+	device_run_plain(dev, "AT+CIPSSLCALPN=5,0", DEVICE_TIMEOUT, NULL, configure_clear_psk);
 }
 
 static void configure_mode_set(struct device *dev, enum chan_result result)

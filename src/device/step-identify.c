@@ -115,6 +115,7 @@ void identify_start(struct device *dev)
 	memset(&dev->version, 0, sizeof(dev->version));
 	dev->firmware[0] = '\0';
 	dev->features = 0;
+	dev->tells_errno = false;
 	dev->wifi_lost = false;
 	dev->refreshing = false;
 	dev->cwstate = -1;

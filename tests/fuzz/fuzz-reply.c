@@ -57,8 +57,12 @@ static void one_line(const char *text, size_t len)
 		MUST(number >= 1 && number <= 8 && strlen(key) <= AT_NVS_NAME_MAX);
 	if (at_reply_number(text, len, "+CWMODE:", &value))
 		MUST(value >= 0 && value <= 4294967295L);
-	if (at_reply_link(text, len, "+CIPSSLCALPN:", &number))
-		MUST(number >= 0 && number < AT_LINKS);
+	if (at_reply_domain(text, len, address, sizeof(address)))
+		MUST(strlen(address) < sizeof(address));
+	if (at_reply_hex(text, len, "+ERRNO:", &value))
+		MUST(value >= 0 && value <= 0xffffffffL);
+	if (at_reply_free_heap(text, len, &value))
+		MUST(value >= 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -60,7 +60,7 @@ static void test_factory_chip(void **state)
 		b->chip.told,
 		"+++ATE1|ATE1|ATESPATD0123456789ABCDEF|ATE0|AT+GMR|AT+CMD?|AT+CIPSTAMAC?|"
 		"AT+SYSSTORE=0|AT+CIPSERVER=0,1|AT+CIPMUX=1|AT+CIPCLOSE=5|AT+CIPDINFO=0|"
-		"AT+CIPRECVTYPE=5,0|AT+CWMODE?|AT+CWMODE=1|AT+CIPSSLCALPN?|AT+CIPSSLCPSK?|"
+		"AT+CIPRECVTYPE=5,0|AT+CWMODE?|AT+CWMODE=1|AT+CIPSSLCALPN=5,0|AT+CIPSSLCPSK=5,\"\",\"\"|"
 		"AT+SYSMFG=1,\"espatd\",\"slots\"|"
 		"AT+SYSMFG=1,\"client_ca\"|AT+SYSMFG=1,\"client_cert\"|AT+SYSMFG=1,\"client_key\"|"
 		"AT+SYSMFG=2,\"espatd\",\"slots\",8,371|[371]|AT+SYSMFG=1,\"espatd\",\"slots\"|"
@@ -325,14 +325,22 @@ static void test_refusal_ends_in_one_reset(void **state)
 	assert_int_equal(count_of(b->chip.told, "AT+RST|"), 1);
 }
 
-static void test_stale_alpn_is_reset(void **state)
+/* ALPN and PSK of another program: forgotten by command, else by a reset. */
+static void test_settings_of_others_are_cleared(void **state)
 {
+	static const char *const commands[] = { "AT+CIPSSLCALPN=5,0", "AT+CIPSSLCPSK=5," };
 	struct bench *b = *state;
 
-	chip_answer(b, "AT+CIPSSLCALPN?", "+CIPSSLCALPN:2,mqtt\r\n\r\nOK\r\n", 1);
-	bench_up(b);
-	assert_ready(b);
-	assert_int_equal(count_of(b->chip.told, "AT+RST|"), 1);
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+		teardown(state);
+		setup(state);
+		chip_answer(b, commands[i], "\r\nERROR\r\n", 1);
+		bench_up(b);
+		assert_ready(b);
+		assert_int_equal(count_of(b->chip.told, "AT+RST|"), 1);
+		/* After `ready` there is nothing to clear. */
+		assert_int_equal(count_of(b->chip.told, commands[i]), 1);
+	}
 }
 
 /* `ready` after each command of a bring-up, in its answer's place: always ready in the end. */
@@ -382,7 +390,7 @@ static void test_silence_at_any_command(void **state)
 		"AT+CIPSTAMAC?",
 		"AT+SYSSTORE=0",
 		"AT+CWMODE?",
-		"AT+CIPSSLCALPN?",
+		"AT+CIPSSLCALPN=5,0",
 		"AT+SYSMFG=1,\"client_ca\"",
 		"AT+SYSMFG=1,\"client_key\",\"client_key.0\"",
 		"AT+SYSMFG=2,\"client_ca\"",
@@ -490,7 +498,7 @@ int main(void)
 		T(test_noise_before),
 		T(test_unfinished_block),
 		T(test_refusal_ends_in_one_reset),
-		T(test_stale_alpn_is_reset),
+		T(test_settings_of_others_are_cleared),
 		T(test_reset_at_any_command),
 		T(test_silence_at_any_command),
 		T(test_join_failure_has_words),

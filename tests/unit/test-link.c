@@ -353,15 +353,21 @@ static void test_leftovers_are_cleared(void **state)
 	assert_ended(u, LINK_END_UNEXPLAINED);
 	expect_settings(b, &none, "AT+CIPSSLCALPN=0,0|AT+CIPSSLCPSK=0,\"\",\"\"|");
 	expect_settings(b, &none, "");
-	/* Also across a loss of step, when the chip was not reset. */
-	chip_answer(b, "AT+CIPSTART", "\r\nERROR\r\n", 1);
-	start(b, 0, &some);
-	bench_run(b);
-	chip_say(b, "\r\nOK\r\n");
-	bench_run(b);
-	assert_int_equal(b->dev->state, DEVICE_READY);
-	expect_settings(b, &none,
-			"AT+CIPSSLCCONF=0,0|AT+CIPSSLCALPN=0,0|AT+CIPSSLCPSK=0,\"\",\"\"|");
+	/* Also across a loss of step, when the chip was not reset: by the next bring-up, or later. */
+	for (int fresh = 0; fresh < 2; fresh++) {
+		b->dev->fresh = fresh;
+		chip_answer(b, "AT+CIPSTART", "\r\nERROR\r\n", 1);
+		start(b, 0, &some);
+		bench_run(b);
+		chip_say(b, "\r\nOK\r\n");
+		bench_run(b);
+		assert_int_equal(b->dev->state, DEVICE_READY);
+		assert_int_equal(count_of(b->chip.told, "AT+CIPSSLCALPN=5,0|"), 1 - fresh);
+		expect_settings(b, &none,
+				fresh ? "AT+CIPSSLCCONF=0,0|AT+CIPSSLCALPN=0,0|"
+					"AT+CIPSSLCPSK=0,\"\",\"\"|"
+				      : "AT+CIPSSLCCONF=0,0|");
+	}
 }
 
 static void test_psk_that_is_not_there(void **state)
@@ -611,15 +617,40 @@ static void test_silence_is_a_timeout(void **state)
 	}
 }
 
+/* Firmware that tells the reason is asked to after the first failure, and believed from then on. */
 static void test_errno(void **state)
 {
+	static const struct {
+		const char *answer;
+		enum link_end end;
+	} rows[] = {
+		{ "ERR CODE:0x010a0000\r\n+ERRNO:0x7f00\r\n\r\nERROR\r\n", LINK_END_MEMORY },
+		{ "+ERRNO:0x1\r\n\r\nERROR\r\n", LINK_END_TLS },
+		{ "+ERRNO:0x8001\r\n\r\nERROR\r\n", LINK_END_NO_HOST },
+		{ "+ERRNO:0x8004\r\n\r\nERROR\r\n", LINK_END_REFUSED },
+		{ "+ERRNO:0x1234\r\n\r\nERROR\r\n", LINK_END_UNEXPLAINED },
+	};
 	struct bench *b = *state;
 	struct user *u;
 
-	chip_answer(b, "AT+CIPSTART", "ERR CODE:0x010a0000\r\n+ERRNO:0x7f00\r\n\r\nERROR\r\n", 1);
-	u = start(b, 0, &mutual);
-	bench_run(b);
-	assert_ended(u, LINK_END_MEMORY);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		chip_answer(b, "AT+CIPSTART", rows[i].answer, 1);
+		u = start(b, 0, &mutual);
+		bench_run(b);
+		assert_ended(u, rows[i].end);
+	}
+	assert_null(strstr(b->chip.told, "SYSLOG"));
+	b->dev->features |= DEVICE_HAS_CIPCONNPERSIST;
+	for (int i = 0; i < 2; i++) {
+		chip_answer(b, "AT+SYSRAM?", "+SYSRAM:1,1\r\nOK\r\n", 1);
+		u = fail_connect(b, LINK_PROBE_YES);
+		assert_ended(u, LINK_END_MEMORY);
+	}
+	assert_int_equal(count_of(b->chip.told, "AT+SYSLOG=1|"), 1);
+	/* A reset makes it forget. */
+	chip_say(b, "\r\nready\r\n");
+	assert_int_equal(b->dev->state, DEVICE_READY);
+	assert_false(b->dev->tells_errno);
 }
 
 static void test_wifi_explains_it(void **state)

@@ -212,7 +212,6 @@ static void test_mfg_entry(void **state)
 static void test_number_and_link(void **state)
 {
 	long value = -1;
-	int link = -1;
 
 	assert_true(at_reply_number("+CWMODE:2", 9, "+CWMODE:", &value));
 	assert_int_equal(value, 2);
@@ -221,11 +220,6 @@ static void test_number_and_link(void **state)
 	assert_false(at_reply_number("+CWMODE:2,1", 11, "+CWMODE:", &value));
 	assert_false(at_reply_number("+CWMODE:", 8, "+CWMODE:", &value));
 	assert_false(at_reply_number("+CWJAP:3", 8, "+CWMODE:", &value));
-	assert_true(at_reply_link("+CIPSSLCALPN:4,mqtt,http/1.1", 28, "+CIPSSLCALPN:", &link));
-	assert_int_equal(link, 4);
-	assert_false(at_reply_link("+CIPSSLCALPN:5,mqtt", 19, "+CIPSSLCALPN:", &link));
-	assert_false(at_reply_link("+CIPSSLCALPN:mqtt", 17, "+CIPSSLCALPN:", &link));
-	assert_int_equal(link, 4);
 }
 
 int main(void)
