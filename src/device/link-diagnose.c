@@ -236,10 +236,9 @@ void diagnose_rechecked(struct device *dev, bool wrote)
 static void diagnose_look(struct timer *timer)
 {
 	struct link *link = container_of(timer, struct link, timer);
-	enum link_probe probe = link->ops->may_probe(link->user);
+	bool quiet = device_is_quiet(link->dev, link);
+	enum link_probe probe = link->ops->may_probe(link->user, quiet);
 
-	if (probe == LINK_PROBE_YES && !device_is_quiet(link->dev, link))
-		probe = LINK_PROBE_LATER;
 	if (probe == LINK_PROBE_LATER &&
 	    link->dev->timers->now - link->started < DIAGNOSE_PATIENCE) {
 		link_wait(link, DIAGNOSE_LOOK, diagnose_look);

@@ -91,10 +91,11 @@ struct link_ops {
 	/* All that link_tx_submit() was given has gone; link_tx_buffer() has room again. */
 	void (*sent)(void *user);
 	/*
-	 * A connect has failed. May it be looked into, by commands that take their time and, if
-	 * nothing else explains it, by one plain TCP connection? LINK_PROBE_LATER: asked again soon.
+	 * A connect has failed. May it be looked into now, by commands that take their time and, if
+	 * nothing else explains it, by one plain TCP connection? @quiet: nothing else moves on this
+	 * chip. LINK_PROBE_LATER: asked again soon; LINK_PROBE_YES: it is being looked into.
 	 */
-	enum link_probe (*may_probe)(void *user);
+	enum link_probe (*may_probe)(void *user, bool quiet);
 	/* The last call, once: the user is forgotten. Not called after link_close(). */
 	void (*closed)(void *user, enum link_end end);
 };

@@ -337,13 +337,13 @@ static void client_on_closed(void *user, enum link_end end)
 		timer_cancel(&client->deadline);
 }
 
-static enum link_probe client_may_probe(void *user)
+static enum link_probe client_may_probe(void *user, bool quiet)
 {
 	struct client *client = user;
 
 	/* The verdict is there, only its reason is not. */
 	timer_arm(&client->deadline, CLIENT_EXPLAIN);
-	return tunnel_may_probe(client->tunnel);
+	return tunnel_may_probe(client->tunnel, quiet);
 }
 
 static const struct link_ops client_link_ops = {

@@ -55,14 +55,19 @@ int tunnel_target(struct tunnel *tunnel, struct link_target *ret)
 }
 
 /* Looking into it costs the chip a connection: not for each of a client's retries. */
-enum link_probe tunnel_may_probe(struct tunnel *tunnel)
+enum link_probe tunnel_may_probe(struct tunnel *tunnel, bool quiet)
 {
 	uint64_t now = tunnel->pool->timers->now;
 
 	if (!tunnel->config->diagnose ||
 	    (tunnel->diagnosed && now - tunnel->diagnosed_at < TUNNEL_DIAGNOSE))
 		return LINK_PROBE_NO;
-	return pool_is_waiting(tunnel->pool, tunnel->dev) ? LINK_PROBE_LATER : LINK_PROBE_YES;
+	if (!quiet || pool_is_waiting(tunnel->pool, tunnel->dev))
+		return LINK_PROBE_LATER;
+	tunnel->diagnosed = true;
+	tunnel->diagnosed_at = now;
+	tunnel->diagnosis = LINK_END_UNEXPLAINED;
+	return LINK_PROBE_YES;
 }
 
 static unsigned int authority_generation(const struct tunnel *tunnel)
@@ -114,22 +119,13 @@ static void blame_material(struct tunnel *tunnel)
 				 identity_generation(tunnel), &tunnel->told_identity);
 }
 
-/* What it takes a diagnosis to find out. */
-static bool end_was_diagnosed(enum link_end end)
-{
-	return end == LINK_END_NO_HOST || end == LINK_END_REFUSED || end == LINK_END_TLS ||
-	       end == LINK_END_NO_MATERIAL;
-}
-
 void tunnel_failed(struct tunnel *tunnel, enum link_end end, const char *text)
 {
-	if (end_was_diagnosed(end)) {
-		tunnel->diagnosed = true;
-		tunnel->diagnosed_at = tunnel->pool->timers->now;
-		tunnel->diagnosis = end;
-	} else if (end == LINK_END_UNEXPLAINED && tunnel->diagnosed) {
+	/* With a text it never came as far as a connect. */
+	if (end == LINK_END_UNEXPLAINED && tunnel->diagnosed && !text)
 		end = tunnel->diagnosis;
-	}
+	else if (!text)
+		tunnel->diagnosis = end;
 	tunnel->failures++;
 	tunnel->failure = end;
 	log_warning("%s: connection failed: %s [%s]", tunnel->config->name,

@@ -28,7 +28,7 @@ struct tunnel {
 	uint64_t connects, failures, aborted;
 	/* the last failed connect; LINK_END_PEER: none since the last good one */
 	enum link_end failure;
-	bool diagnosed; /* one was looked into, at diagnosed_at, with this outcome */
+	bool diagnosed; /* one was looked into, from diagnosed_at on, with this outcome */
 	uint64_t diagnosed_at;
 	enum link_end diagnosis;
 	/* generations that it last connected with, and that were told to fail; 0: none */
@@ -46,8 +46,8 @@ int tunnel_target(struct tunnel *tunnel, struct link_target *ret);
 /* Why a client still waits. */
 enum link_end tunnel_wait_end(const struct tunnel *tunnel);
 const char *tunnel_wait_text(const struct tunnel *tunnel);
-/* Whether a failed connect of a client may be looked into now. */
-enum link_probe tunnel_may_probe(struct tunnel *tunnel);
+/* Whether a failed connect of a client may be looked into now; @quiet: nothing else moves on the chip. */
+enum link_probe tunnel_may_probe(struct tunnel *tunnel, bool quiet);
 /* A link was opened. */
 void tunnel_connected(struct tunnel *tunnel);
 /*

@@ -42,12 +42,12 @@ static void on_sent(void *user)
 	((struct user *)user)->sents++;
 }
 
-static enum link_probe on_may_probe(void *user)
+static enum link_probe on_may_probe(void *user, bool quiet)
 {
 	struct user *u = user;
 
 	u->asked++;
-	return u->probe;
+	return u->probe == LINK_PROBE_YES && !quiet ? LINK_PROBE_LATER : u->probe;
 }
 
 static void on_closed(void *user, enum link_end end)
