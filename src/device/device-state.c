@@ -46,8 +46,7 @@ const char *device_state_name(enum device_state state)
 
 void device_sync_clock(struct device *dev)
 {
-	/* By SNTP the chip keeps its clock itself: it asks again every hour (capture 04). */
-	if (dev->state != DEVICE_READY || dev->settings->time == CONFIG_TIME_SNTP)
+	if (dev->state != DEVICE_READY)
 		return;
 	dev->refreshing = true;
 	device_enter_state(dev, DEVICE_CLOCK);

@@ -138,7 +138,7 @@ struct device {
 	bool got_ip;        /* `WIFI GOT IP` came since the join was commanded */
 	bool ip6_due;       /* the global IPv6 address of the present join has not come yet */
 	bool wifi_prepared; /* the settings were made in this bring-up */
-	bool wifi_changed;  /* one of them needs a new join */
+	bool wifi_changed;  /* one of them needs a new join, which was not commanded so far */
 	int setting;
 	unsigned int setting_lines; /* of an answer that say what they should */
 

@@ -126,16 +126,30 @@ static void clock_sntp_line(struct chan_cmd *cmd, const char *text, size_t len)
 	at_reply_number(text, len, "+SYSTIMESTAMP:", &device_of_cmd(cmd)->chip_time);
 }
 
+static void clock_sntp(struct device *dev);
+
 static void clock_sntp_read(struct device *dev, enum chan_result result)
 {
 	if (result == CHAN_E_TIMEOUT)
 		return; /* trouble follows */
-	if (result != CHAN_OK || dev->chip_time < CLOCK_EARLIEST) {
+	if (dev->chip_time >= CLOCK_EARLIEST) {
+		dev->clock_set = true;
+		clock_end(dev);
+		return;
+	}
+	if (!dev->clock_set) {
 		device_fail(dev, "the time servers say a time that is long past");
 		return;
 	}
-	dev->clock_set = true;
-	clock_end(dev);
+	/* It had one, and has lost it. */
+	dev->clock_set = false;
+	clock_sntp(dev);
+}
+
+static void clock_sntp_ask(struct device *dev)
+{
+	dev->chip_time = 0;
+	device_run_plain(dev, "AT+SYSTIMESTAMP?", DEVICE_TIMEOUT, clock_sntp_line, clock_sntp_read);
 }
 
 static void clock_sntp_late(struct timer *timer)
@@ -184,8 +198,7 @@ void clock_report(struct device *dev)
 		return;
 	dev->step_no = CLOCK_BEGIN;
 	timer_cancel(&dev->timer);
-	dev->chip_time = 0;
-	device_run_plain(dev, "AT+SYSTIMESTAMP?", DEVICE_TIMEOUT, clock_sntp_line, clock_sntp_read);
+	clock_sntp_ask(dev);
 }
 
 /* ---- when ---- */
@@ -207,8 +220,10 @@ void clock_start(struct device *dev)
 	 * nothing else, the host's must do. */
 	if (!joined && !dev->clock_done && clock_host_is_set(dev))
 		clock_push(dev);
-	else if (!joined || dev->clock_set)
-		clock_end(dev);
-	else
+	else if (joined && !dev->clock_set)
 		clock_sntp(dev);
+	else if (joined && dev->refreshing)
+		clock_sntp_ask(dev); /* it asks the servers every hour by itself (capture 04) */
+	else
+		clock_end(dev);
 }

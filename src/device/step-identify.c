@@ -120,7 +120,6 @@ void identify_start(struct device *dev)
 	dev->refreshing = false;
 	dev->cwstate = -1;
 	dev->wifi_prepared = false;
-	dev->wifi_changed = false;
 	dev->clock_done = false;
 	dev->clock_set = false;
 	device_run_plain(dev, "AT+GMR", DEVICE_TIMEOUT, identify_gmr_line, identify_gmr);

@@ -28,7 +28,6 @@ static const char *const plain_commands[] = {
 	"AT+CIPDINFO=0",
 	"AT+CIPRECVTYPE=",
 	"AT+CIPRECVMODE=",
-	"AT+SYSTIMESTAMP=",
 	"AT+CWCOUNTRY=",
 	"AT+CWHOSTNAME=",
 	"AT+CWDHCP=",
@@ -139,10 +138,10 @@ static void chip_list(struct chip *c, const char *line)
 	for (size_t i = 0; i < c->n_nvs; i++) {
 		size_t len = strcspn(c->nvs[i].name, ".");
 
-		if (!c->nvs[i].type || strlen(namespace) != len || !begins(c->nvs[i].name, namespace))
+		if (!c->nvs[i].type || strlen(namespace) != len ||
+		    !begins(c->nvs[i].name, namespace))
 			continue;
-		out(c, "+SYSMFG:\"%s\",\"%s\",%d\r\n", namespace, c->nvs[i].name,
-		    c->nvs[i].type);
+		out(c, "+SYSMFG:\"%s\",\"%s\",%d\r\n", namespace, c->nvs[i].name, c->nvs[i].type);
 		n++;
 	}
 	out(c, n ? "\r\nOK\r\n" : "\r\nERROR\r\n");
@@ -213,6 +212,9 @@ static void chip_reply(struct chip *c, const char *line)
 	} else if (strcmp(line, "AT+CIPSTA?") == 0) {
 		out(c, "+CIPSTA:ip:\"10.0.2.15\"\r\n+CIPSTA:gateway:\"10.0.2.2\"\r\n"
 		       "+CIPSTA:netmask:\"255.255.255.0\"\r\n\r\nOK\r\n");
+	} else if (begins(line, "AT+SYSTIMESTAMP=")) {
+		c->clock = atoll(line + strlen("AT+SYSTIMESTAMP="));
+		out(c, "\r\nOK\r\n");
 	} else if (strcmp(line, "AT+SYSTIMESTAMP?") == 0) {
 		out(c, "+SYSTIMESTAMP:%lld\r\nOK\r\n", (long long)c->clock);
 	} else if (begins(line, "AT+CWJAP") || begins(line, "AT+CWJEAP=")) {

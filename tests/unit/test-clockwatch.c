@@ -145,6 +145,9 @@ static void test_failures(void **state)
 	create_error = EMFILE;
 	assert_int_equal(clockwatch_new(&watch, base, on_changed, &changes), -EMFILE);
 	create_error = 0;
+	settime_error = ECANCELED; /* armed all the same */
+	assert_int_equal(clockwatch_new(&watch, base, on_changed, &changes), 0);
+	watch = clockwatch_free(watch);
 	settime_error = EINVAL;
 	assert_int_equal(clockwatch_new(&watch, base, on_changed, &changes), -EINVAL);
 	assert_null(watch);

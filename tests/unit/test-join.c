@@ -60,9 +60,10 @@ static const char *told(struct bench *b)
 	static const char before[] = "AT+CIPSSLCPSK=5,\"\",\"\"|";
 	const char *text = strstr(b->chip.told, before);
 
-	text = text ? text + strlen(before) : b->chip.told;
-	/* Provisioning, and the payloads that it writes. */
-	while (strncmp(text, "AT+SYSMFG", 9) == 0 || text[0] == '[')
+	if (!text)
+		return b->chip.told;
+	text += strlen(before);
+	while (strncmp(text, "AT+SYSMFG", 9) == 0 || *text == '[')
 		text = strchr(text, '|') + 1;
 	return text;
 }
@@ -94,10 +95,14 @@ static void test_plain(void **state)
 {
 	struct bench *b = *state;
 
+	log_set_level(LOG_LEVEL_DEBUG);
 	bench_up(b);
+	log_set_level(LOG_LEVEL_INFO);
 	assert_ready(b);
 	assert_string_equal(told(b), "AT+CWSTATE?|AT+CWDHCP?|AT+CWJAP=\"lab\",\"hunter2\"|"
 				     "AT+SYSTIMESTAMP=1790000000|");
+	assert_non_null(strstr(logged, "esp0: > AT+CWSTATE?\n"));
+	assert_null(strstr(logged, "hunter2"));
 	assert_int_equal(b->dev->cwstate, 2);
 	assert_string_equal(b->dev->ssid, "lab");
 	assert_non_null(strstr(logged, "esp0: joined \"lab\"\n"));
@@ -218,6 +223,7 @@ static void test_address_after_ok(void **state)
 	chip_answer(b, "AT+CWJAP=", "WIFI CONNECTED\r\n\r\nOK\r\n", 1);
 	device_port_up(b->dev, 115200);
 	bench_pass(b, 6 * TIMERS_S);
+	chip_say(b, "WIFI GOT IPv6 GL\r\n"); /* the other one is needed, too */
 	assert_int_equal(b->dev->state, DEVICE_JOINING);
 	b->chip.joined = true;
 	chip_say(b, "WIFI GOT IP\r\n");
@@ -443,6 +449,24 @@ static void test_refused_settings_have_words(void **state)
 	}
 }
 
+/* What was changed before another setting was refused still needs the new join. */
+static void test_refused_after_a_change(void **state)
+{
+	struct bench *b = *state;
+
+	configure(b, HOSTNAME);
+	configure(b, IPV6);
+	b->chip.joined = true;
+	chip_answer(b, "AT+CIPV6=1", "\r\nERROR\r\n", 1);
+	bench_up(b);
+	assert_int_equal(b->dev->state, DEVICE_FAILED);
+	chip_answer(b, "AT+CWHOSTNAME?", "+CWHOSTNAME:espat\r\n\r\nOK\r\n", 1);
+	chip_answer(b, "AT+CIPV6?", "+CIPV6:1\r\n\r\nOK\r\n", 1);
+	up(b);
+	assert_ready(b);
+	assert_int_equal(count_of(told(b), "AT+CWJAP="), 1);
+}
+
 /* Without `wifi` all of this is the chip's own. */
 static void test_chip_that_joins_by_itself(void **state)
 {
@@ -484,6 +508,18 @@ static void test_chip_that_joins_by_itself(void **state)
 	up(b);
 	assert_ready(b);
 	assert_string_equal(told(b), "AT+CWSTATE?|AT+CIPV6?|AT+SYSTIMESTAMP=1790000000|");
+	/* What is on already does not disturb a chip that is about to join. */
+	b->chip.joined = false;
+	chip_answer(b, "AT+CIPV6?", "+CIPV6:1\r\n\r\nOK\r\n", 1);
+	chip_forget(b);
+	device_port_up(b->dev, 115200);
+	bench_pass(b, 6 * TIMERS_S);
+	assert_int_equal(b->dev->state, DEVICE_JOINING);
+	b->chip.joined = true;
+	chip_say(b, "WIFI CONNECTED\r\nWIFI GOT IP\r\nWIFI GOT IPv6 GL\r\n");
+	assert_ready(b);
+	assert_string_equal(told(b),
+			    "AT+CWSTATE?|AT+CIPV6?|AT+CWSTATE?|AT+SYSTIMESTAMP=1790000000|");
 }
 
 /* ---- IPv6 ---- */
@@ -569,6 +605,21 @@ static void test_enterprise(void **state)
 	chip_say(b, "WIFI DISCONNECT\r\nWIFI CONNECTED\r\nWIFI GOT IP\r\n");
 	assert_ready(b);
 	assert_string_equal(b->chip.told, "AT+CWSTATE?|AT+SYSTIMESTAMP=1790000000|");
+	/* Not every chip keeps its clock over a reset. */
+	b->chip.joined = false;
+	chip_forget(b);
+	chip_say(b, "\r\nready\r\n");
+	bench_pass(b, 10 * TIMERS_S);
+	assert_ready(b);
+	assert_non_null(strstr(b->chip.told, "|AT+SYSTIMESTAMP=1790000000|AT+CWSTATE?|AT+CWDHCP?|"
+					     "AT+CWJEAP="));
+	/* Somebody's time servers answer as soon as there is a network. */
+	b->chip.joined = false;
+	chip_answer(b, "AT+CWJEAP=", "WIFI GOT IP\r\n+TIME_UPDATED\r\n\r\nOK\r\n", 1);
+	up(b);
+	assert_ready(b);
+	assert_non_null(strstr(told(b), "|AT+CWJEAP=\"lab\",0,\"anonymous@lab\",,,3|"
+					"AT+CIPSNTPCFG=0|AT+SYSTIMESTAMP=1790000000|"));
 	b->settings.wifi.enterprise.authority = NULL;
 	b->settings.wifi.bssid = other_bssid;
 	up(b);
@@ -714,6 +765,24 @@ static void test_refresh_without_a_clock(void **state)
 	assert_int_equal(count_of(logged, "the chip's clock is left as it is"), 2);
 }
 
+/* Wi-Fi goes while the clock is set: it is told when the chip is ready again. */
+static void test_wifi_lost_during_a_refresh(void **state)
+{
+	struct bench *b = *state;
+
+	bench_up(b);
+	assert_ready(b);
+	chip_answer(b, "AT+SYSTIMESTAMP=", "WIFI DISCONNECT\r\n\r\nOK\r\n", 1);
+	b->chip.joined = false;
+	device_sync_clock(b->dev);
+	bench_run(b);
+	assert_int_equal(b->dev->state, DEVICE_JOINING);
+	b->chip.joined = true;
+	chip_say(b, "WIFI CONNECTED\r\nWIFI GOT IP\r\n");
+	assert_ready(b);
+	assert_int_equal(count_of(logged, "esp0: ready\n"), 2);
+}
+
 /* Time servers of somebody else would set the clock behind our back. */
 static void test_foreign_time_servers_are_given_up(void **state)
 {
@@ -772,9 +841,10 @@ static void test_sntp(void **state)
 	device_sync_clock(b->dev);
 	bench_run(b);
 	assert_ready(b);
-	assert_string_equal(b->chip.told, "");
-	assert_string_equal(b->states, "");
+	assert_string_equal(b->chip.told, "AT+SYSTIMESTAMP?|AT+SYSTIMESTAMP?|AT+SYSTIMESTAMP?|"
+					  "AT+SYSTIMESTAMP?|");
 	/* also over a loss of Wi-Fi, */
+	chip_forget(b);
 	chip_say(b, "WIFI DISCONNECT\r\nWIFI CONNECTED\r\nWIFI GOT IP\r\n");
 	assert_ready(b);
 	assert_string_equal(b->chip.told, "AT+CWSTATE?|");
@@ -807,6 +877,44 @@ static void test_sntp_without_answer(void **state)
 	assert_ready(b);
 }
 
+static void test_sntp_clock_that_is_lost(void **state)
+{
+	struct bench *b = *state;
+
+	sntp(b);
+	chip_answer(b, "AT+CIPSNTPCFG=", "\r\nOK\r\n+TIME_UPDATED\r\n", 1);
+	bench_up(b);
+	assert_ready(b);
+	chip_forget(b);
+	b->chip.clock = 5;
+	device_sync_clock(b->dev);
+	bench_run(b);
+	assert_int_equal(b->dev->state, DEVICE_CLOCK);
+	b->chip.clock = 1790000000;
+	chip_say(b, "+TIME_UPDATED\r\n");
+	assert_ready(b);
+	assert_string_equal(b->chip.told,
+			    "AT+SYSTIMESTAMP?|AT+CIPSNTPCFG=1,0,\"ntp.a\",\"10.0.2.2\"|"
+			    "AT+SYSTIMESTAMP?|");
+}
+
+/* Within the time, though only just; and twice, as over a bad network. */
+static void test_sntp_in_the_last_moment(void **state)
+{
+	struct bench *b = *state;
+
+	sntp(b);
+	chip_answer(b, "AT+SYSTIMESTAMP?", NULL, 1);
+	device_port_up(b->dev, 115200);
+	bench_pass(b, 29 * TIMERS_S);
+	chip_say(b, "+TIME_UPDATED\r\n+TIME_UPDATED\r\n");
+	assert_int_equal(count_of(told(b), "AT+SYSTIMESTAMP?"), 1);
+	bench_pass(b, 2 * TIMERS_S);
+	assert_int_equal(b->dev->state, DEVICE_CLOCK);
+	chip_say(b, "+SYSTIMESTAMP:1790000000\r\nOK\r\n");
+	assert_ready(b);
+}
+
 /* A report from before the servers were named is of others. */
 static void test_sntp_of_somebody_else(void **state)
 {
@@ -822,6 +930,18 @@ static void test_sntp_of_somebody_else(void **state)
 	chip_say(b, "+TIME_UPDATED\r\n");
 	assert_ready(b);
 	assert_null(strstr(told(b), "CIPSNTPCFG=0"));
+	/* the same after a join that took its time */
+	b->settings.has_wifi = false;
+	b->chip.joined = false;
+	chip_answer(b, "AT+CIPSNTPCFG=", "+TIME_UPDATED\r\n\r\nOK\r\n", 1);
+	chip_forget(b);
+	device_port_up(b->dev, 115200);
+	bench_pass(b, 3 * TIMERS_S);
+	b->chip.joined = true;
+	bench_pass(b, 10 * TIMERS_S);
+	assert_int_equal(b->dev->state, DEVICE_CLOCK);
+	chip_say(b, "+TIME_UPDATED\r\n");
+	assert_ready(b);
 }
 
 static void test_sntp_failures(void **state)
@@ -837,8 +957,10 @@ static void test_sntp_failures(void **state)
 	b->chip.clock = 1767225599;
 	up(b);
 	assert_failed(b, "the time servers say a time that is long past");
-	chip_answer(b, "AT+SYSTIMESTAMP?", "\r\nERROR\r\n", 1);
 	b->chip.clock = 1767225600;
+	up(b);
+	assert_ready(b);
+	chip_answer(b, "AT+SYSTIMESTAMP?", "\r\nERROR\r\n", 1);
 	up(b);
 	assert_failed(b, "the time servers say a time that is long past");
 	memset(long_name, 'n', sizeof(long_name) - 1);
@@ -883,6 +1005,7 @@ int main(void)
 		T(test_settings_of_a_join_that_exists),
 		T(test_foreign_address_is_given_up),
 		T(test_refused_settings_have_words),
+		T(test_refused_after_a_change),
 		T(test_chip_that_joins_by_itself),
 		T(test_who_wants_ipv6),
 		T(test_ipv6_address_is_awaited),
@@ -892,9 +1015,12 @@ int main(void)
 		T(test_enterprise_with_time_servers),
 		T(test_unsynchronized_host),
 		T(test_refresh_without_a_clock),
+		T(test_wifi_lost_during_a_refresh),
 		T(test_foreign_time_servers_are_given_up),
 		T(test_sntp),
 		T(test_sntp_without_answer),
+		T(test_sntp_clock_that_is_lost),
+		T(test_sntp_in_the_last_moment),
 		T(test_sntp_of_somebody_else),
 		T(test_sntp_failures),
 		T(test_wifi_lost_before_the_time),

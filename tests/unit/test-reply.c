@@ -138,6 +138,8 @@ static const struct {
 	{ "+CWJAP:\"x\",\"10:01:00:c4:0a:5\",5", NULL },
 	{ "+CWJAP:\"x\",\"10:01:00:c4:0a:5g\",5", NULL },
 	{ "+CWJAP:\"10:01:00:c4:0a:51\"", NULL },
+	{ "+CWJAP:\",\"10:01:00:c4:0a:51\"", NULL },
+	{ "+CWJAP:\"x\",x10:01:00:c4:0a:51\",5", NULL },
 	{ "+CWJAP:,\"10:01:00:c4:0a:51\"", NULL },
 	{ "+CWJAP:\"x\"", NULL },
 	{ "+CWJAP:\"", NULL },
