@@ -186,13 +186,15 @@ def test_hidden_network(bench, serve):
 
 
 def test_ipv6_is_on_before_the_join(bench, serve):
-    there = tunnel(serve(echo), "six", host="fd00::2", server_name="broker.test")
-    bench.up(tunnel(serve(echo)), there)
+    hosts(bench, "fd00::2 127.0.0.1")
+    there = tunnel(serve(echo), host="fd00::2", server_name="broker.test")
+    assert works(bench.up(there))
     order(bench, "AT+CIPV6=1", f'AT+CWJAP="lab","{PASSWORD}"')
     # The address is there before the clients are let in.
     bench.chip.await_line("WIFI GOT IPv6 GL", timeout=1)
     seen = again(bench, there)
     assert bench.chip.commands("+CIPV6?", seen) and not bench.chip.commands("+CWJAP=", seen)
+    assert works(bench.daemon)
 
 
 @pytest.mark.parametrize("ssid, why", [("nowhere", "no such access point in range"),
@@ -217,7 +219,8 @@ ENTERPRISE = {"ssid": "corp", "password_file": None,
 def test_enterprise(bench, serve):
     bench.wifi = ENTERPRISE
     daemon = bench.up(tunnel(serve(echo)), sim=["--with-eap", "--ssid", "corp", "--eap",
-                                                "--eap-identity", "chip@corp"])
+                                                "--eap-identity", "chip@corp",
+                                                "--eap-ca", f"{bench.pki}/ca.pem"])
     assert works(daemon)
     told = [command.split("=")[0] for command in bench.chip.commands()]
     # By the time of 1970 the chip would not trust anybody.

@@ -896,6 +896,12 @@ static void test_sntp_clock_that_is_lost(void **state)
 	assert_string_equal(b->chip.told,
 			    "AT+SYSTIMESTAMP?|AT+CIPSNTPCFG=1,0,\"ntp.a\",\"10.0.2.2\"|"
 			    "AT+SYSTIMESTAMP?|");
+	/* The servers cannot help. */
+	b->chip.clock = 5;
+	device_sync_clock(b->dev);
+	bench_run(b);
+	chip_say(b, "+TIME_UPDATED\r\n");
+	assert_failed(b, "the time servers say a time that is long past");
 }
 
 /* Within the time, though only just; and twice, as over a bad network. */
