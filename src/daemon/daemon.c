@@ -19,6 +19,7 @@
 #include "daemon/chips.h"
 #include "daemon/clockwatch.h"
 #include "daemon/report.h"
+#include "daemon/state.h"
 #include "device/device.h"
 #include "port/port.h"
 #include "tunnel/pool.h"
@@ -38,6 +39,8 @@ struct unit {
 	struct port *port;
 	struct device_watch watch; /* with provision_only */
 	bool done;
+	unsigned int failures;
+	char why[256]; /* the port is not there; "": it is */
 };
 
 struct daemon {
@@ -154,6 +157,7 @@ static void unit_up(void *userdata)
 {
 	struct unit *unit = userdata;
 
+	unit->why[0] = '\0';
 	log_info("%s: opened %s at %u baud", unit->config->name, unit->config->port,
 		 unit->config->baud);
 	device_port_up(unit->dev, unit->config->baud);
@@ -177,6 +181,7 @@ static void unit_waiting(void *userdata, const char *why)
 {
 	struct unit *unit = userdata;
 
+	snprintf(unit->why, sizeof(unit->why), "%s", why);
 	log_warning("%s: %s; waiting for it", unit->config->name, why);
 }
 
@@ -216,6 +221,9 @@ static int unit_start(struct daemon *daemon, struct unit *unit, const struct con
 
 /* ---- provisioning only ---- */
 
+/* A chip that has failed so often is not tried again: somebody waits. */
+#define BENCH_TRIES 2
+
 static void bench_result(struct unit *unit, const char *error)
 {
 	struct daemon *daemon = unit->daemon;
@@ -239,6 +247,8 @@ static void bench_on_state(struct device_watch *watch, struct device *dev, enum 
 						   : NULL);
 	else if (dev->state == DEVICE_UNKNOWN_CHIP)
 		bench_result(unit, dev->error);
+	else if (dev->state == DEVICE_FAILED && ++unit->failures >= BENCH_TRIES)
+		bench_result(unit, dev->error);
 }
 
 static void bench_time_is_up(struct timer *timer)
@@ -249,8 +259,9 @@ static void bench_time_is_up(struct timer *timer)
 		struct unit *unit = &daemon->units[i];
 
 		if (unit->dev)
-			bench_result(unit,
-				     unit->dev->error[0] ? unit->dev->error : "not done in time");
+			bench_result(unit, unit->why[0]          ? unit->why
+					   : unit->dev->error[0] ? unit->dev->error
+								 : "not done in time");
 	}
 }
 
@@ -315,14 +326,20 @@ static void daemon_reload(struct daemon *daemon)
 {
 	struct problems problems = PROBLEMS_NULL;
 	struct material *fresh = NULL;
+	_cleanup_close_ int lock_fd = -1;
 	int r;
 
-	r = material_load(&fresh, daemon->config, daemon->store, time(NULL), &problems);
+	/* Never waited for: whoever has it may take his time. */
+	r = state_lock(daemon->config->state_dir, false, &lock_fd);
+	if (r == 0)
+		r = material_load(&fresh, daemon->config, daemon->store, time(NULL), &problems);
 	log_problems(&problems);
 	problems_clear(&problems);
 	if (r < 0) {
 		log_error("not reloaded%s%s, all stays as it was", r == -EINVAL ? "" : ": ",
-			  r == -EINVAL ? "" : strerror(-r));
+			  r == -EINVAL        ? ""
+			  : r == -EWOULDBLOCK ? "another espatd is busy with the state folder"
+					      : strerror(-r));
 		return;
 	}
 	material_replace(daemon->material, fresh);

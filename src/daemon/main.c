@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* espatd: options, complaints about the configuration, and running. */
 #include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <time.h>
@@ -16,9 +14,9 @@
 #include "daemon/chips.h"
 #include "daemon/daemon.h"
 #include "daemon/report.h"
+#include "daemon/state.h"
 #include "daemon/version.h"
 #include "util/cleanup.h"
-#include "util/file.h"
 #include "util/log.h"
 
 /* sysexits.h; systemd does not restart a service that ends with it, by RestartPreventExitStatus=. */
@@ -240,20 +238,13 @@ static int load_config(struct daemon_parts *parts, const struct options *options
 	return r;
 }
 
-/* The store has one writer at a time; @lock_fd is closed by the caller when he is done. */
+/* @lock_fd is closed by the caller when he is done with the store. */
 static int open_store(struct daemon_parts *parts, int *lock_fd)
 {
 	const char *dir = parts->config->state_dir;
-	_cleanup_free_ char *path = NULL;
 	int r;
 
-	r = file_make_dir(dir, 0755);
-	if (r == 0 && asprintf(&path, "%s/lock", dir) < 0)
-		return -ENOMEM;
-	if (r == 0) {
-		*lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-		r = *lock_fd < 0 || flock(*lock_fd, LOCK_EX) < 0 ? -errno : 0;
-	}
+	r = state_lock(dir, true, lock_fd);
 	if (r == 0)
 		r = store_new(&parts->store, dir);
 	if (r < 0 && r != -ENOMEM)

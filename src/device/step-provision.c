@@ -62,7 +62,7 @@ struct provision {
 	bool again;      /* the material has changed meanwhile */
 	bool listed[3];  /* namespaces, by enum cert_kind */
 	bool names_read; /* which namespaces there are */
-	unsigned int writes_before;
+	uint64_t writes_before;
 	/* the value that is read or written */
 	struct want *want;
 	size_t index;
@@ -998,6 +998,10 @@ static void provision_finish(struct device *dev)
 	bool up = p->up, again = p->again;
 	bool wrote = dev->flash_writes != p->writes_before;
 
+	if (wrote)
+		log_info("%s: %" PRIu64 " flash writes, %" PRIu64 " by espatd in this chip's life",
+			 dev->settings->name, dev->flash_writes - p->writes_before,
+			 dev->record.writes + (uint64_t)dev->uncounted);
 	note_orphans(dev);
 	for (size_t i = 0; i < p->n_wants && up; i++)
 		if (p->wants[i].state == WANT_FAILED)
@@ -1110,7 +1114,7 @@ static void provision_begin_all(struct device *dev, bool up)
 	}
 	p = dev->provision;
 	p->up = up;
-	p->writes_before = (unsigned int)dev->flash_writes;
+	p->writes_before = dev->flash_writes;
 	for (int kind = 0; kind < 3; kind++) {
 		for (int slot = 0; slot < SLOTS_COUNT; slot++)
 			dev->slots.of[kind][slot].taken = false;
