@@ -11,7 +11,8 @@
 
 static char logged[16384]; /* all log lines, each with LF */
 
-void __wrap_log_msg(enum log_level level, const char *format, ...);
+__attribute__((format(printf, 2, 3))) void __wrap_log_msg(enum log_level level, const char *format,
+							  ...);
 void __wrap_log_msg(enum log_level level, const char *format, ...)
 {
 	size_t len = strlen(logged);
