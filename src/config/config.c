@@ -67,6 +67,12 @@ bool config_needs_identity(const struct config *config, const struct config_devi
 	return false;
 }
 
+bool config_wants_ipv6(enum config_family family, const char *host)
+{
+	/* No host name has a colon. */
+	return family == CONFIG_FAMILY_IPV6 || (family == CONFIG_FAMILY_AUTO && strchr(host, ':'));
+}
+
 bool config_needs_nvs(const struct config_device *device, const struct config_nvs *nvs)
 {
 	return !nvs->device || nvs->device == device;

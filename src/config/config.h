@@ -221,6 +221,8 @@ bool config_needs_authority(const struct config *config, const struct config_dev
 			    const struct config_authority *authority);
 bool config_needs_identity(const struct config *config, const struct config_device *device,
 			   const struct config_identity *identity);
+/* Whether a tunnel of @family connects to @host by IPv6. */
+bool config_wants_ipv6(enum config_family family, const char *host);
 bool config_needs_nvs(const struct config_device *device, const struct config_nvs *nvs);
 /* NULL is allowed; returns NULL. */
 struct config *config_free(struct config *config);

@@ -310,8 +310,7 @@ static bool link_host_is_long(const struct link *link)
 
 static bool link_wants_ipv6(const struct link *link)
 {
-	return link->target.family == CONFIG_FAMILY_IPV6 ||
-	       (link->target.family == CONFIG_FAMILY_AUTO && strchr(link->target.host, ':'));
+	return config_wants_ipv6(link->target.family, link->target.host);
 }
 
 static void link_address_line(struct chan_cmd *cmd, const char *text, size_t len)

@@ -86,19 +86,15 @@ static void hostname_put(const struct device *dev, struct at_line *line)
 
 /* ---- IPv6: its addresses are made when joining (documentation of AT+CWJAP) ---- */
 
-static bool tunnel_wants_ipv6(const struct config_tunnel *tunnel)
-{
-	/* No host name has a colon. */
-	return tunnel->family == CONFIG_FAMILY_IPV6 ||
-	       (tunnel->family == CONFIG_FAMILY_AUTO && tunnel->host && strchr(tunnel->host, ':'));
-}
-
 bool device_wants_ipv6(const struct device *dev)
 {
-	for (size_t i = 0; i < dev->config->n_tunnels; i++)
-		if (dev->config->tunnels[i].device == dev->settings &&
-		    tunnel_wants_ipv6(&dev->config->tunnels[i]))
+	for (size_t i = 0; i < dev->config->n_tunnels; i++) {
+		const struct config_tunnel *tunnel = &dev->config->tunnels[i];
+
+		if (tunnel->device == dev->settings && tunnel->host &&
+		    config_wants_ipv6(tunnel->family, tunnel->host))
 			return true;
+	}
 	return false;
 }
 
