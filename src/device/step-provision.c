@@ -72,6 +72,7 @@ struct provision {
 	struct cert_digest *digest;
 	bool complete; /* it was read to its end */
 	/* the record */
+	bool record_is_stuck; /* it cannot be written */
 	char text[CERT_BLOB_MAX];
 	size_t text_len;
 	bool text_is_right;
@@ -443,6 +444,17 @@ static void value_data(struct chan_cmd *cmd, const struct at_block *block, const
 
 static void value_write_now(struct device *dev);
 
+/*
+ * Not tried again before the next bring-up, as each try wears the flash out. The other values, and
+ * the tunnels that need no more than those, go on.
+ */
+static void value_give_up(struct device *dev, const char *why)
+{
+	dev->provision->writes = 0;
+	want_fail(dev, dev->provision->want, why);
+	provision_next(dev);
+}
+
 /* What was written must be what is there. */
 static void value_compare(struct device *dev)
 {
@@ -456,7 +468,10 @@ static void value_compare(struct device *dev)
 		return;
 	}
 	if (p->writes >= PROVISION_WRITES_MAX) {
-		device_fail(dev, "%s does not read back as it was written", key);
+		/* In place: what was there before is gone too. */
+		if (!want->named && dev->holdings[want->item].slot == want->slot)
+			dev->holdings[want->item].slot = -1;
+		value_give_up(dev, "it does not read back as it was written");
 		return;
 	}
 	log_warning("%s: %s does not read back as it was written, writing it again",
@@ -506,8 +521,8 @@ static void value_written(struct device *dev, enum chan_result result)
 	dev->mfg_cmd.payload = NULL;
 	p->blob = cert_blob_free(p->blob);
 	provision_count_write(dev, result);
-	if (result != CHAN_OK && p->writes >= PROVISION_WRITES_MAX) {
-		device_fail(dev, "writing %s failed: %s", key, chan_result_text(result));
+	if (result == CHAN_E_ERROR) {
+		value_give_up(dev, "the chip refuses to write it (is its NVS full?)");
 		return;
 	}
 	if (result == CHAN_OK)
@@ -565,8 +580,6 @@ static void value_write(struct device *dev, struct want *want, size_t i)
 
 /* ---- our record ---- */
 
-#define RECORD_NAME CONFIG_NVS_OWN ", " RECORD_KEY
-
 static void record_line(struct device *dev, int op)
 {
 	provision_begin_op(dev, op);
@@ -619,6 +632,21 @@ static void record_read_done(struct device *dev, enum chan_result result)
 
 static void record_write(struct device *dev);
 
+/* Without it nothing is written either: it would not be known to be ours. */
+static void record_give_up(struct device *dev)
+{
+	struct provision *p = dev->provision;
+
+	p->writes = 0;
+	p->record_is_stuck = true;
+	dev->record = dev->record_stored;
+	for (size_t i = 0; i < p->n_wants; i++)
+		if (p->wants[i].state == WANT_WRITE)
+			want_fail(dev, &p->wants[i],
+				  "the record of what is ours cannot be written");
+	provision_next(dev);
+}
+
 static void record_compared(struct device *dev, enum chan_result result)
 {
 	struct provision *p = dev->provision;
@@ -632,7 +660,7 @@ static void record_compared(struct device *dev, enum chan_result result)
 		return;
 	}
 	if (p->writes >= PROVISION_WRITES_MAX) {
-		device_fail(dev, RECORD_NAME " does not read back as it was written");
+		record_give_up(dev);
 		return;
 	}
 	record_write(dev);
@@ -642,11 +670,10 @@ static void record_written(struct device *dev, enum chan_result result)
 {
 	dev->mfg_cmd.payload = NULL;
 	provision_count_write(dev, result);
-	if (result != CHAN_OK && dev->provision->writes >= PROVISION_WRITES_MAX) {
-		device_fail(dev, "writing " RECORD_NAME " failed: %s", chan_result_text(result));
-		return;
-	}
-	record_read(dev, record_compared);
+	if (result == CHAN_E_ERROR)
+		record_give_up(dev);
+	else
+		record_read(dev, record_compared);
 }
 
 /* How many values are still to be written. */
@@ -763,6 +790,8 @@ static bool retire_next(struct device *dev)
 	struct provision *p = dev->provision;
 
 	dev->retire_later = false;
+	if (p->record_is_stuck)
+		return false;
 	for (size_t i = 0; i < dev->record.n; i++) {
 		const struct record_entry *e = &dev->record.entries[i];
 
@@ -1035,6 +1064,8 @@ static bool record_next(struct device *dev)
 {
 	struct provision *p = dev->provision;
 
+	if (p->record_is_stuck)
+		return false;
 	for (size_t i = 0; i < p->n_wants; i++) {
 		struct want *want = &p->wants[i];
 

@@ -145,8 +145,45 @@ static void test_write_that_never_holds(void **state)
 	b->chip.corrupt = 1000;
 	b->chip.corrupted = "client_ca.0";
 	bench_up(b);
-	assert_failed(b, "client_ca.0 does not read back");
+	/* The flash is not worn out by it, and what does not need it works. */
+	assert_ready(b);
+	assert_int_equal(device_authority_slot(b->dev, &b->authority), -1);
+	assert_int_equal(device_identity_slot(b->dev, &b->identity), 0);
+	assert_true(b->dev->incomplete);
 	assert_int_equal(count_of(b->chip.told, "SYSMFG=2,\"client_ca\""), 3);
+}
+
+/* Nor is anything written that would not be known to be ours. */
+static void test_record_that_never_holds(void **state)
+{
+	struct bench *b = *state;
+
+	b->chip.corrupt = 1000;
+	b->chip.corrupted = "slots";
+	bench_up(b);
+	assert_ready(b);
+	assert_int_equal(device_authority_slot(b->dev, &b->authority), -1);
+	assert_int_equal(device_identity_slot(b->dev, &b->identity), -1);
+	assert_int_equal(count_of(b->chip.told, "SYSMFG=2,\"espatd\""), 3);
+	assert_int_equal(count_of(b->chip.told, "SYSMFG=2,\"client"), 0);
+}
+
+static void test_writes_that_are_refused(void **state)
+{
+	struct bench *b = *state;
+
+	chip_answer(b, "AT+SYSMFG=2,\"client_ca\"", "\r\nERROR\r\n", -1);
+	bench_up(b);
+	assert_ready(b);
+	assert_int_equal(device_authority_slot(b->dev, &b->authority), -1);
+	assert_int_equal(device_identity_slot(b->dev, &b->identity), 0);
+	assert_int_equal(count_of(b->chip.told, "SYSMFG=2,\"client_ca\""), 1);
+	chip_answer(b, "AT+SYSMFG=2,\"espatd\"", "\r\nERROR\r\n", -1);
+	chip_nvs(b, "slots")->type = 0;
+	chip_forget(b);
+	bench_up(b);
+	assert_ready(b);
+	assert_int_equal(count_of(b->chip.told, "SYSMFG=2,"), 1);
 }
 
 static void test_no_slot_is_free(void **state)
@@ -488,6 +525,8 @@ int main(void)
 		T(test_key_of_wrong_type_is_erased_first),
 		T(test_write_is_read_back),
 		T(test_write_that_never_holds),
+		T(test_record_that_never_holds),
+		T(test_writes_that_are_refused),
 		T(test_no_slot_is_free),
 		T(test_pinned_slot_is_kept_free),
 		T(test_lost_step_again_and_again),
