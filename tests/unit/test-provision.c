@@ -1,0 +1,861 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * device/step-provision: what is written to a chip, and above all what is not, whatever it holds, and
+ * wherever the writing is cut off.
+ */
+#include "test.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cert/digest.h"
+#include "fake-chip.h"
+#include "util/log.h"
+
+/* ---- what is said ---- */
+
+static unsigned int errors;
+static char last_error[256];
+
+void __wrap_log_msg(enum log_level level, const char *format, ...);
+
+void __wrap_log_msg(enum log_level level, const char *format, ...)
+{
+	va_list ap;
+
+	if (level != LOG_LEVEL_ERROR)
+		return;
+	errors++;
+	va_start(ap, format);
+	vsnprintf(last_error, sizeof(last_error), format, ap);
+	va_end(ap);
+}
+
+/* ---- a configuration, and a chip ---- */
+
+struct thing {
+	struct cert_blob blobs[MATERIAL_BLOBS];
+	unsigned int generation;
+};
+
+static struct {
+	struct bench b;
+	struct config_authority authorities[4];
+	struct config_identity identities[3];
+	struct config_nvs nvs[4];
+	struct thing things[3][4]; /* by enum material_type */
+	struct config_tunnel tunnels[4];
+	struct material_item items[12];
+	/* the chip as it was at first: what is not ours */
+	struct chip_key foreign[80];
+	size_t n_foreign;
+	struct record record; /* that is on it at first */
+} w;
+
+static struct bench *const b = &w.b;
+
+static char corp[] = "corp", other[] = "other", third[] = "third", gateway[] = "gateway",
+	    second[] = "second", mqtt_ca[] = "mqtt_ca", https_ca[] = "https_ca",
+	    client_ca[] = "client_ca", client_cert[] = "client_cert", outer[] = "outer";
+
+static void set_blob(struct cert_blob *blob, enum cert_kind kind, const char *text,
+		     const char *more)
+{
+	char buf[256];
+
+	snprintf(buf, sizeof(buf), "%s%s", text, more);
+	free(blob->data);
+	blob_init(blob, kind, buf);
+}
+
+static void set_thing(enum material_type type, size_t i, enum cert_kind kind, const char *text,
+		      unsigned int generation)
+{
+	struct thing *t = &w.things[type][i];
+
+	t->generation = generation;
+	set_blob(&t->blobs[0], kind, text, type == MATERIAL_IDENTITY ? ".cert" : "");
+	if (type == MATERIAL_IDENTITY)
+		set_blob(&t->blobs[1], CERT_KIND_KEY, text, ".key");
+}
+
+static void add_authority(char *name, int slot, const char *text, unsigned int generation)
+{
+	size_t i = b->config.n_authorities++;
+
+	assert_true(i < ARRAY_SIZE(w.authorities));
+	w.authorities[i] = (struct config_authority){ .name = name, .slot = slot };
+	set_thing(MATERIAL_AUTHORITY, i, CERT_KIND_CA, text, generation);
+}
+
+static void add_identity(char *name, int slot, const char *text, unsigned int generation)
+{
+	size_t i = b->config.n_identities++;
+
+	assert_true(i < ARRAY_SIZE(w.identities));
+	w.identities[i] = (struct config_identity){ .name = name, .slot = slot };
+	set_thing(MATERIAL_IDENTITY, i, CERT_KIND_CERT, text, generation);
+}
+
+static void add_nvs(char *namespace, int slot, enum cert_kind kind, const char *text)
+{
+	size_t i = b->config.n_nvs++;
+
+	assert_true(i < ARRAY_SIZE(w.nvs));
+	w.nvs[i] = (struct config_nvs){ .namespace = namespace, .slot = slot };
+	set_thing(MATERIAL_NVS, i, kind, text, 0);
+}
+
+static void add_item(enum material_type type, size_t i, const char *name, const void *config)
+{
+	struct material_item *item = &w.items[b->material.n_items++];
+	struct thing *t = &w.things[type][i];
+
+	*item = (struct material_item){
+		.type = type,
+		.name = name,
+		.config = config,
+		.blobs = { &t->blobs[0], &t->blobs[1] },
+		.n_blobs = type == MATERIAL_IDENTITY ? 2 : 1,
+		.generation = t->generation,
+	};
+}
+
+/* The material as it is now, for the device that there is. */
+static void take_material(void)
+{
+	b->material.n_items = 0;
+	b->material.items = w.items;
+	for (size_t i = 0; i < b->config.n_authorities; i++)
+		add_item(MATERIAL_AUTHORITY, i, w.authorities[i].name, &w.authorities[i]);
+	for (size_t i = 0; i < b->config.n_identities; i++)
+		add_item(MATERIAL_IDENTITY, i, w.identities[i].name, &w.identities[i]);
+	for (size_t i = 0; i < b->config.n_nvs; i++)
+		add_item(MATERIAL_NVS, i, w.nvs[i].namespace, &w.nvs[i]);
+}
+
+/* A device for the configuration as it is now: a start of the daemon. */
+static void remake(void)
+{
+	take_material();
+	b->config.authorities = w.authorities;
+	b->config.identities = w.identities;
+	b->config.nvs = w.nvs;
+	b->config.tunnels = w.tunnels;
+	b->config.n_tunnels = 0;
+	for (size_t i = 0; i < b->config.n_authorities || i < b->config.n_identities; i++)
+		w.tunnels[b->config.n_tunnels++] = (struct config_tunnel){
+			.name = outer,
+			.device = &b->settings,
+			.authority = i < b->config.n_authorities ? &w.authorities[i] : NULL,
+			.identity = i < b->config.n_identities ? &w.identities[i] : NULL,
+		};
+	bench_remake(b);
+}
+
+/* Nothing is wanted yet. */
+static int setup(void **state)
+{
+	bench_init(b);
+	b->dev = device_free(b->dev);
+	b->config.n_authorities = b->config.n_identities = b->config.n_nvs = 0;
+	b->chip.joined = true;
+	w.n_foreign = 0;
+	memset(&w.record, 0, sizeof(w.record));
+	errors = 0;
+	last_error[0] = '\0';
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	bench_free(b);
+	for (size_t type = 0; type < 3; type++)
+		for (size_t i = 0; i < 4; i++)
+			for (size_t k = 0; k < MATERIAL_BLOBS; k++) {
+				free(w.things[type][i].blobs[k].data);
+				w.things[type][i].blobs[k].data = NULL;
+			}
+	return 0;
+}
+
+static void put_key(const char *name, int type, const char *text)
+{
+	struct chip_key *key = chip_nvs(b, name);
+
+	key->type = type;
+	key->ours = false;
+	key->len = strlen(text);
+	memcpy(key->data, text, key->len);
+}
+
+/* A key with an entry in our record, which is put there by put_record(). NULL: it is missing. */
+static void put_ours(const char *name, const char *kind, const char *owner, unsigned int generation,
+		     const char *text, const char *there)
+{
+	struct record_entry e = { .name = record_name(kind, owner), .generation = generation };
+
+	snprintf(e.key, sizeof(e.key), "%s", name);
+	assert_int_equal(cert_digest_of(text, strlen(text), e.digest), 0);
+	assert_int_equal(record_put(&w.record, &e), 0);
+	if (!there)
+		return;
+	put_key(name, 8, there);
+	chip_nvs(b, name)->ours = true;
+}
+
+static void put_record(uint64_t writes)
+{
+	struct chip_key *key = chip_nvs(b, RECORD_KEY);
+
+	w.record.writes = writes;
+	key->type = 8;
+	key->len = record_format(&w.record, (char *)key->data);
+}
+
+static bool is_record(const struct chip_key *key)
+{
+	return strcmp(key->name, RECORD_KEY) == 0;
+}
+
+/* From here on it is known what is not ours. */
+static void note_foreign(void)
+{
+	w.n_foreign = 0;
+	for (size_t i = 0; i < b->chip.n_nvs; i++)
+		if (b->chip.nvs[i].type && !is_record(&b->chip.nvs[i]) &&
+		    !record_find(&w.record, b->chip.nvs[i].name))
+			w.foreign[w.n_foreign++] = b->chip.nvs[i];
+}
+
+/* ---- what there is ---- */
+
+static void assert_ready(void)
+{
+	if (b->dev->state != DEVICE_READY)
+		fail_msg("%s: %s; told: %s", device_state_name(b->dev->state), b->dev->error,
+			 b->chip.told);
+}
+
+/* What the chip was told of its keys: 'w'rite, 'e'rase, 'r'ead, 'l'ist, 'n'ames; only those of @which. */
+static const char *ops(const char *which)
+{
+	static char text[4096];
+	const char *p = b->chip.told;
+	size_t len = 0;
+
+	for (text[0] = '\0'; *p; p = strchr(p, '|') + 1) {
+		char namespace[16], key[16], letter;
+		int op, n;
+
+		n = sscanf(p, "AT+SYSMFG=%d,\"%15[^\"]\",\"%15[^\"]\"", &op, namespace, key);
+		if (n < 2 && strncmp(p, "AT+SYSMFG?|", 11) != 0)
+			continue;
+		letter = n == 3 ? "erw"[op] : n == 2 ? 'l' : 'n';
+		if (!strchr(which, letter))
+			continue;
+		len += (size_t)snprintf(text + len, sizeof(text) - len, "%c %s|", letter,
+					n == 3 ? key : n == 2 ? namespace : "");
+		assert_true(len < sizeof(text));
+	}
+	return text;
+}
+
+static const char *name_of(uint64_t hash)
+{
+	static const char *const names[][2] = {
+		{ "authority", "corp" },    { "authority", "other" },      { "authority", "third" },
+		{ "authority", "gone" },    { "identity", "gateway" },     { "identity", "second" },
+		{ "identity", "gone" },     { "nvs", "mqtt_ca" },          { "nvs", "https_ca.1" },
+		{ "nvs", "client_ca.0" },   { "nvs", "client_ca.5" },      { "nvs", "client_cert.0" },
+		{ "nvs", "client_cert.5" }, { "nvs", "mqtt_key" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (record_name(names[i][0], names[i][1]) == hash)
+			return names[i][1];
+	return "?";
+}
+
+/* The record that is on the chip; false if there is none, or one that is damaged. */
+static bool read_record(struct record *record)
+{
+	const struct chip_key *key = chip_nvs(b, RECORD_KEY);
+
+	memset(record, 0, sizeof(*record));
+	return key->type == 8 && record_parse(record, key->data, key->len) == 0;
+}
+
+static const char *record_text(void)
+{
+	static char text[4096];
+	struct record record;
+	size_t len = 0;
+
+	if (!read_record(&record))
+		return chip_nvs(b, RECORD_KEY)->type ? "damaged" : "none";
+	text[0] = '\0';
+	for (size_t i = 0; i < record.n; i++)
+		len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%s=%s/%u",
+					i ? " " : "", record.entries[i].key,
+					name_of(record.entries[i].name),
+					record.entries[i].generation);
+	return text;
+}
+
+static const char *slots_text(void)
+{
+	static char text[256];
+	size_t len = 0;
+
+	text[0] = '\0';
+	for (size_t i = 0; i < b->config.n_authorities; i++)
+		len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%s:%d", len ? " " : "",
+					w.authorities[i].name,
+					device_authority_slot(b->dev, &w.authorities[i]));
+	for (size_t i = 0; i < b->config.n_identities; i++)
+		len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%s:%d", len ? " " : "",
+					w.identities[i].name,
+					device_identity_slot(b->dev, &w.identities[i]));
+	return text;
+}
+
+/* ---- what must always be so ---- */
+
+/* Whether the configuration names this key: by its own name, or by a slot. */
+static bool is_named(const char *name)
+{
+	char key[AT_NVS_NAME_MAX + 1];
+
+	for (size_t i = 0; i < b->config.n_nvs; i++) {
+		if (w.nvs[i].slot == CONFIG_SLOT_NONE)
+			snprintf(key, sizeof(key), "%s", w.nvs[i].namespace);
+		else
+			snprintf(key, sizeof(key), "%.13s.%u", w.nvs[i].namespace,
+				 (unsigned int)w.nvs[i].slot % SLOTS_COUNT);
+		if (strcmp(key, name) == 0)
+			return true;
+	}
+	for (size_t i = 0; i < b->config.n_authorities; i++)
+		if (w.authorities[i].slot != CONFIG_SLOT_AUTO &&
+		    slots_of_key(CERT_KIND_CA, name) == w.authorities[i].slot)
+			return true;
+	for (size_t i = 0; i < b->config.n_identities; i++)
+		if (w.identities[i].slot != CONFIG_SLOT_AUTO &&
+		    (slots_of_key(CERT_KIND_CERT, name) == w.identities[i].slot ||
+		     slots_of_key(CERT_KIND_KEY, name) == w.identities[i].slot))
+			return true;
+	return b->settings.wifi.has_enterprise && strncmp(name, "wpa", 3) == 0;
+}
+
+static void assert_foreign_untouched(void)
+{
+	for (size_t i = 0; i < w.n_foreign; i++) {
+		const struct chip_key *was = &w.foreign[i], *is = chip_nvs(b, was->name);
+
+		if (is_named(was->name))
+			continue;
+		if (is->type != was->type || is->len != was->len ||
+		    memcmp(is->data, was->data, was->len) != 0)
+			fail_msg("%s was touched; told: %s", was->name, ops("welr"));
+	}
+}
+
+/* Nothing of ours stands on the chip without being known to be ours. */
+static void assert_ours_is_known(void)
+{
+	struct record record;
+
+	read_record(&record);
+	for (size_t i = 0; i < b->chip.n_nvs; i++) {
+		const struct chip_key *key = &b->chip.nvs[i];
+
+		if (key->type && key->ours && !is_record(key) && !record_find(&record, key->name))
+			fail_msg("nobody knows that %s is ours: %s", key->name, record_text());
+	}
+}
+
+/* What new connections and others use is what it should be. */
+static void assert_content(void)
+{
+	char key[AT_NVS_NAME_MAX + 1];
+
+	for (size_t i = 0; i < b->material.n_items; i++) {
+		const struct material_item *item = &b->material.items[i];
+		const struct config_nvs *nvs = item->config;
+		int slot = item->type == MATERIAL_AUTHORITY
+				   ? device_authority_slot(b->dev, item->config)
+			   : item->type == MATERIAL_IDENTITY
+				   ? device_identity_slot(b->dev, item->config)
+				   : nvs->slot;
+
+		for (size_t k = 0; k < item->n_blobs; k++) {
+			if (item->type == MATERIAL_NVS && slot >= 0)
+				snprintf(key, sizeof(key), "%.12s.%u", nvs->namespace,
+					 (unsigned int)slot % SLOTS_COUNT);
+			else if (item->type == MATERIAL_NVS)
+				snprintf(key, sizeof(key), "%s", nvs->namespace);
+			else
+				slots_key(item->blobs[k]->kind, slot, key, sizeof(key));
+			if ((item->type == MATERIAL_NVS || slot >= 0) &&
+			    !chip_holds(b, key, item->blobs[k]))
+				fail_msg("%s is not what %s should be; told: %s", key, item->name,
+					 ops("welr"));
+		}
+	}
+}
+
+/* How many keys are in use. */
+static size_t count_keys(void)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < b->dev->n_keys; i++) {
+		bool again = false;
+
+		for (size_t k = 0; k < i && !again; k++)
+			again = strcmp(b->dev->keys[k].key, b->dev->keys[i].key) == 0;
+		n += !again;
+	}
+	return n;
+}
+
+/* A second start writes and erases nothing, and reads each value in use once, and the record. */
+static void assert_second_is_quiet(bool found_by_content)
+{
+	const char *reads;
+	char slots[256];
+
+	snprintf(slots, sizeof(slots), "%s", slots_text());
+	bench_remake(b);
+	chip_forget(b);
+	bench_up(b);
+	assert_int_not_equal(b->dev->state, DEVICE_FAILED);
+	if (ops("we")[0])
+		fail_msg("a second start: %s", ops("we"));
+	assert_int_equal(b->dev->flash_writes, 0);
+	assert_string_equal(slots_text(), slots);
+	reads = ops("r");
+	if (!found_by_content && (size_t)count_of(reads, "|") > count_keys() + 1)
+		fail_msg("a second start reads %s", reads);
+	for (const char *p = reads; *p; p = strchr(p, '|') + 1) {
+		char one[32];
+
+		snprintf(one, sizeof(one), "%.*s", (int)(strchr(p, '|') - p + 1), p);
+		assert_int_equal(count_of(reads, one), 1);
+	}
+}
+
+static void assert_sane(void)
+{
+	assert_foreign_untouched();
+	assert_ours_is_known();
+	assert_content();
+}
+
+/* ---- bring-up: what is on the chip at first, and what becomes of it ---- */
+
+static void want_both(void)
+{
+	add_authority(corp, CONFIG_SLOT_AUTO, "C", 1);
+	add_identity(gateway, CONFIG_SLOT_AUTO, "G", 1);
+}
+
+static void fill_factory(void)
+{
+	static const char *const keys[] = {
+		"client_ca.0", "client_ca.1",   "client_cert.0", "client_cert.1", "client_key.0",
+		"client_key.1", "server_ca",    "server_cert",   "server_key",    "mqtt_ca",
+		"mqtt_cert",    "mqtt_key",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+		put_key(keys[i], 8, keys[i]);
+}
+
+static void start_empty(void)
+{
+	want_both();
+}
+
+static void start_factory(void)
+{
+	want_both();
+	fill_factory();
+}
+
+static void put_both(void)
+{
+	put_ours("client_ca.3", "authority", "corp", 1, "C", "C");
+	put_ours("client_cert.4", "identity", "gateway", 1, "G.cert", "G.cert");
+	put_ours("client_key.4", "identity", "gateway", 1, "G.key", "G.key");
+}
+
+static void start_provisioned(void)
+{
+	want_both();
+	fill_factory();
+	for (int slot = 5; slot < 10; slot++) {
+		char key[16];
+
+		snprintf(key, sizeof(key), "client_ca.%d", slot);
+		put_key(key, 8, "somebody's");
+	}
+	put_both();
+	put_record(4);
+}
+
+static void start_without_record(void)
+{
+	start_provisioned();
+	memset(&w.record, 0, sizeof(w.record));
+	chip_nvs(b, RECORD_KEY)->type = 0;
+	for (size_t i = 0; i < b->chip.n_nvs; i++)
+		b->chip.nvs[i].ours = false;
+}
+
+static void start_damaged_record(void)
+{
+	start_provisioned();
+	memset(&w.record, 0, sizeof(w.record));
+	chip_nvs(b, RECORD_KEY)->data[20] ^= 1;
+	for (size_t i = 0; i < b->chip.n_nvs; i++)
+		b->chip.nvs[i].ours = false;
+}
+
+static void start_damaged_record_and_new_material(void)
+{
+	start_damaged_record();
+	set_thing(MATERIAL_AUTHORITY, 0, CERT_KIND_CA, "C2", 2);
+}
+
+static void start_missing(void)
+{
+	start_provisioned();
+	chip_nvs(b, "client_ca.3")->type = 0;
+}
+
+static void start_missing_half(void)
+{
+	start_provisioned();
+	chip_nvs(b, "client_key.4")->type = 0;
+}
+
+static void start_damaged(void)
+{
+	start_provisioned();
+	chip_nvs(b, "client_cert.4")->data[0] ^= 1;
+}
+
+static void start_of_another_type(void)
+{
+	start_provisioned();
+	chip_nvs(b, "client_ca.3")->type = 7;
+}
+
+/* Half of it stands there, and is not ours: completed, and it stays so. */
+static void start_half_foreign(void)
+{
+	want_both();
+	put_key("client_ca.8", 8, "C");
+	put_key("client_cert.5", 8, "G.cert");
+}
+
+/* And its own half goes when the material changes. */
+static void start_half_foreign_and_new_material(void)
+{
+	start_half_foreign();
+	put_ours("client_key.5", "identity", "gateway", 1, "G.key", "G.key");
+	put_record(2);
+	set_thing(MATERIAL_IDENTITY, 0, CERT_KIND_CERT, "G2", 2);
+}
+
+static void start_of_another_host(void)
+{
+	start_provisioned();
+	for (size_t i = 0; i < w.record.n; i++)
+		w.record.entries[i].generation = 7 + (unsigned int)i;
+	put_record(1000);
+}
+
+static void start_superseded(void)
+{
+	want_both();
+	set_thing(MATERIAL_AUTHORITY, 0, CERT_KIND_CA, "C2", 2);
+	set_thing(MATERIAL_IDENTITY, 0, CERT_KIND_CERT, "G2", 2);
+	put_both();
+	put_ours("client_ca.0", "authority", "corp", 2, "C2", "C2");
+	put_ours("client_cert.0", "identity", "gateway", 2, "G2.cert", "G2.cert");
+	put_ours("client_key.0", "identity", "gateway", 2, "G2.key", "G2.key");
+	put_record(8);
+}
+
+static void start_superseded_and_erased(void)
+{
+	start_superseded();
+	chip_nvs(b, "client_ca.3")->type = 0;
+	chip_nvs(b, "client_key.4")->type = 0;
+}
+
+/* The record was written, and no more. */
+static void start_announced(void)
+{
+	want_both();
+	set_thing(MATERIAL_AUTHORITY, 0, CERT_KIND_CA, "C2", 2);
+	put_both();
+	put_ours("client_ca.0", "authority", "corp", 2, "C2", NULL);
+	put_record(8);
+}
+
+static void start_new_material(void)
+{
+	want_both();
+	set_thing(MATERIAL_AUTHORITY, 0, CERT_KIND_CA, "C2", 2);
+	set_thing(MATERIAL_IDENTITY, 0, CERT_KIND_CERT, "G2", 2);
+	put_both();
+	put_record(8);
+}
+
+static void put_orphans(void)
+{
+	put_ours("client_ca.5", "authority", "gone", 3, "X", "X");
+	put_ours("client_cert.6", "identity", "gone", 4, "Y", "Y");
+	put_ours("client_key.6", "identity", "gone", 4, "Z", NULL);
+	put_ours("mqtt_key", "nvs", "mqtt_key", 0, "M", "M");
+}
+
+static void start_orphans(void)
+{
+	want_both();
+	put_both();
+	put_orphans();
+	put_record(9);
+}
+
+/* An orphan with the very content that is wanted. */
+static void start_orphan_of_use(void)
+{
+	add_authority(corp, CONFIG_SLOT_AUTO, "X", 1);
+	put_orphans();
+	put_record(9);
+}
+
+static void start_full(void)
+{
+	want_both();
+	for (int slot = 0; slot < SLOTS_COUNT; slot++) {
+		char key[16];
+
+		snprintf(key, sizeof(key), "client_ca.%d", slot);
+		put_key(key, slot == 4 ? 7 : 8, slot == 4 ? "C" : "somebody's");
+	}
+}
+
+/* Its old slot is all that there is. */
+static void start_full_and_new_material(void)
+{
+	start_full();
+	set_thing(MATERIAL_AUTHORITY, 0, CERT_KIND_CA, "C2", 2);
+	put_ours("client_ca.6", "authority", "corp", 1, "C", "C");
+	put_record(3);
+}
+
+static void start_pinned_on_foreign(void)
+{
+	add_authority(corp, 1, "C", 1);
+	add_identity(gateway, 0, "G", 1);
+	fill_factory();
+}
+
+static void start_pinned_on_foreign_of_the_same(void)
+{
+	add_authority(corp, 1, "C", 1);
+	add_identity(gateway, 0, "G", 1);
+	put_key("client_ca.1", 8, "C");
+	put_key("client_cert.0", 8, "G.cert");
+	put_key("client_key.0", 8, "G.key");
+}
+
+static void start_pin_moved(void)
+{
+	add_authority(corp, 6, "C", 1);
+	put_ours("client_ca.3", "authority", "corp", 1, "C", "C");
+	put_record(2);
+}
+
+static void start_twins_apart(void)
+{
+	add_authority(corp, CONFIG_SLOT_AUTO, "C", 1);
+	add_authority(other, CONFIG_SLOT_AUTO, "C", 5);
+	put_ours("client_ca.1", "authority", "corp", 1, "C", "C");
+	put_ours("client_ca.2", "authority", "other", 5, "C", "C");
+	put_record(3);
+}
+
+/* One of two has new material: the other one keeps the place that is in its name no longer. */
+static void start_twins_part(void)
+{
+	add_authority(corp, CONFIG_SLOT_AUTO, "C2", 2);
+	add_authority(other, CONFIG_SLOT_AUTO, "C", 5);
+	put_ours("client_ca.1", "authority", "corp", 1, "C", "C");
+	put_record(3);
+}
+
+static void start_nvs(void)
+{
+	add_nvs(mqtt_ca, CONFIG_SLOT_NONE, CERT_KIND_CA, "M");
+	add_nvs(https_ca, 1, CERT_KIND_RAW, "H");
+	put_key("https_ca.0", 8, "H");
+}
+
+static void start_nvs_on_foreign(void)
+{
+	start_nvs();
+	fill_factory();
+	put_key("https_ca.1", 8, "somebody's");
+}
+
+static void start_nvs_held(void)
+{
+	start_nvs();
+	put_key("mqtt_ca", 8, "M");
+	put_ours("https_ca.1", "nvs", "https_ca.1", 0, "H", "H");
+	put_record(2);
+}
+
+static void start_nvs_beside_identity(void)
+{
+	add_nvs(client_cert, 0, CERT_KIND_CERT, "N");
+	add_identity(gateway, CONFIG_SLOT_AUTO, "G", 1);
+}
+
+/* It is not ours, so it is looked for in all slots at each start. */
+#define BY_CONTENT (1u << 0)
+/* One of the names has no place. */
+#define FAILS (1u << 1)
+
+static const struct row {
+	const char *name;
+	void (*fill)(void);
+	const char *changes; /* writes and erases */
+	const char *record;
+	const char *slots;
+	unsigned int flags;
+} rows[] = {
+	{ "empty", start_empty, "w slots|w client_ca.0|w client_cert.0|w client_key.0|",
+	  "client_ca.0=corp/1 client_cert.0=gateway/1 client_key.0=gateway/1", "corp:0 gateway:0", 0 },
+	{ "factory", start_factory, "w slots|w client_ca.2|w client_cert.2|w client_key.2|",
+	  "client_ca.2=corp/1 client_cert.2=gateway/1 client_key.2=gateway/1", "corp:2 gateway:2", 0 },
+	{ "provisioned", start_provisioned, "",
+	  "client_ca.3=corp/1 client_cert.4=gateway/1 client_key.4=gateway/1", "corp:3 gateway:4", 0 },
+	{ "no record", start_without_record, "", "none", "corp:3 gateway:4", BY_CONTENT },
+	{ "record damaged", start_damaged_record, "", "damaged", "corp:3 gateway:4", BY_CONTENT },
+	{ "record damaged, new material", start_damaged_record_and_new_material,
+	  "w slots|w client_ca.2|", "client_ca.2=corp/2", "corp:2 gateway:4", BY_CONTENT },
+	{ "missing", start_missing, "w client_ca.3|",
+	  "client_ca.3=corp/1 client_cert.4=gateway/1 client_key.4=gateway/1", "corp:3 gateway:4", 0 },
+	{ "half missing", start_missing_half, "w client_key.4|",
+	  "client_ca.3=corp/1 client_cert.4=gateway/1 client_key.4=gateway/1", "corp:3 gateway:4", 0 },
+	{ "damaged", start_damaged, "w client_cert.4|",
+	  "client_ca.3=corp/1 client_cert.4=gateway/1 client_key.4=gateway/1", "corp:3 gateway:4", 0 },
+	{ "of another type", start_of_another_type, "e client_ca.3|w client_ca.3|",
+	  "client_ca.3=corp/1 client_cert.4=gateway/1 client_key.4=gateway/1", "corp:3 gateway:4", 0 },
+	{ "half foreign, new material", start_half_foreign_and_new_material,
+	  "w slots|w client_cert.0|w client_key.0|e client_key.5|w slots|",
+	  "client_cert.0=gateway/2 client_key.0=gateway/2", "corp:8 gateway:0", BY_CONTENT },
+	{ "of another host", start_of_another_host, "",
+	  "client_ca.3=corp/7 client_cert.4=gateway/8 client_key.4=gateway/9", "corp:3 gateway:4", 0 },
+	{ "superseded", start_superseded,
+	  "e client_ca.3|e client_cert.4|e client_key.4|w slots|",
+	  "client_ca.0=corp/2 client_cert.0=gateway/2 client_key.0=gateway/2", "corp:0 gateway:0", 0 },
+	{ "superseded and erased", start_superseded_and_erased,
+	  "e client_ca.3|e client_cert.4|e client_key.4|w slots|",
+	  "client_ca.0=corp/2 client_cert.0=gateway/2 client_key.0=gateway/2", "corp:0 gateway:0", 0 },
+	{ "announced", start_announced, "w client_ca.0|e client_ca.3|w slots|",
+	  "client_cert.4=gateway/1 client_key.4=gateway/1 client_ca.0=corp/2", "corp:0 gateway:4", 0 },
+	{ "new material", start_new_material,
+	  "w slots|w client_ca.0|w client_cert.0|w client_key.0|"
+	  "e client_ca.3|e client_cert.4|e client_key.4|w slots|",
+	  "client_ca.0=corp/2 client_cert.0=gateway/2 client_key.0=gateway/2", "corp:0 gateway:0", 0 },
+	{ "orphans", start_orphans, "",
+	  "client_ca.3=corp/1 client_cert.4=gateway/1 client_key.4=gateway/1 client_ca.5=gone/3 "
+	  "client_cert.6=gone/4 client_key.6=gone/4 mqtt_key=mqtt_key/0",
+	  "corp:3 gateway:4", 0 },
+	{ "orphan of use", start_orphan_of_use, "",
+	  "client_ca.5=gone/3 client_cert.6=gone/4 client_key.6=gone/4 mqtt_key=mqtt_key/0",
+	  "corp:5", 0 },
+	{ "full", start_full, "w slots|w client_cert.0|w client_key.0|",
+	  "client_cert.0=gateway/1 client_key.0=gateway/1", "corp:-1 gateway:0", BY_CONTENT | FAILS },
+	{ "full, new material", start_full_and_new_material,
+	  "w slots|w client_ca.6|w client_cert.0|w client_key.0|",
+	  "client_ca.6=corp/2 client_cert.0=gateway/1 client_key.0=gateway/1",
+	  "corp:6 gateway:0", 0 },
+	{ "pinned on foreign", start_pinned_on_foreign,
+	  "w slots|w client_ca.1|w client_cert.0|w client_key.0|",
+	  "client_ca.1=corp/1 client_cert.0=gateway/1 client_key.0=gateway/1", "corp:1 gateway:0", 0 },
+	{ "pinned on foreign of the same", start_pinned_on_foreign_of_the_same, "", "none",
+	  "corp:1 gateway:0", 0 },
+	{ "pin moved", start_pin_moved, "w slots|w client_ca.6|e client_ca.3|w slots|",
+	  "client_ca.6=corp/1", "corp:6", 0 },
+	{ "twins apart", start_twins_apart, "e client_ca.2|w slots|", "client_ca.1=corp/1",
+	  "corp:1 other:1", 0 },
+	{ "twins part", start_twins_part, "w slots|w client_ca.0|",
+	  "client_ca.1=corp/1 client_ca.0=corp/2", "corp:0 other:1", 0 },
+	{ "nvs", start_nvs, "w slots|w mqtt_ca|w https_ca.1|",
+	  "mqtt_ca=mqtt_ca/0 https_ca.1=https_ca.1/0", "", 0 },
+	{ "nvs on foreign", start_nvs_on_foreign, "w slots|w mqtt_ca|w https_ca.1|",
+	  "mqtt_ca=mqtt_ca/0 https_ca.1=https_ca.1/0", "", 0 },
+	{ "nvs held", start_nvs_held, "", "https_ca.1=https_ca.1/0", "", 0 },
+	{ "nvs beside identity", start_nvs_beside_identity,
+	  "w slots|w client_cert.0|w client_cert.1|w client_key.1|",
+	  "client_cert.0=client_cert.0/0 client_cert.1=gateway/1 client_key.1=gateway/1",
+	  "gateway:1", 0 },
+};
+
+static void test_row(void **state)
+{
+	const struct row *row = *state;
+	struct record record;
+	uint64_t before = 0;
+
+	row->fill();
+	remake();
+	note_foreign();
+	if (read_record(&record))
+		before = record.writes;
+	bench_up(b);
+	assert_ready();
+	if (strcmp(ops("we"), row->changes) != 0)
+		fail_msg("%s: changes %s", row->name, ops("welr"));
+	if (strcmp(record_text(), row->record) != 0)
+		fail_msg("%s: record %s", row->name, record_text());
+	if (strcmp(slots_text(), row->slots) != 0)
+		fail_msg("%s: slots %s", row->name, slots_text());
+	assert_int_equal(b->dev->incomplete, !!(row->flags & FAILS));
+	assert_int_equal(errors, !!(row->flags & FAILS));
+	assert_sane();
+	/* What the flash has gone through is counted; on the chip, when the record is written. */
+	assert_int_equal(b->dev->flash_writes, b->chip.writes);
+	assert_true(b->dev->record.writes + (uint64_t)b->dev->uncounted == before + b->chip.writes);
+	if (strstr(row->changes, "w slots|")) {
+		assert_true(read_record(&record));
+		assert_int_equal(record.writes, before + b->chip.writes);
+	}
+	assert_second_is_quiet(row->flags & BY_CONTENT);
+	assert_sane();
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	struct CMUnitTest starts[ARRAY_SIZE(rows)];
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		starts[i] = (struct CMUnitTest){ rows[i].name, test_row, setup, teardown,
+						 (void *)(uintptr_t)&rows[i] };
+	return cmocka_run_group_tests_name("provision: starts", starts, NULL, NULL);
+}
