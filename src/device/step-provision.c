@@ -331,7 +331,10 @@ static bool record_says(const struct device *dev, const char *key, uint64_t hash
 	return e && e->name == hash && memcmp(e->digest, blob->digest, CERT_DIGEST_SIZE) == 0;
 }
 
-/* The slot that is ours for this very content, whatever stands there now; or -1. */
+/*
+ * The slot that is ours for this very content, whatever stands there now; or -1. One that was promised
+ * to somebody else is not: it is pinned or named, or it was free when he came.
+ */
 static int want_recorded_slot(const struct device *dev, const struct want *want)
 {
 	char key[AT_NVS_NAME_MAX + 1];
@@ -343,7 +346,8 @@ static int want_recorded_slot(const struct device *dev, const struct want *want)
 			continue;
 		for (; n < want->n_blobs; n++) {
 			slots_key(want->blobs[n].kind, slot, key, sizeof(key));
-			if (!record_says(dev, key, want->hash, &want->blobs[n]))
+			if (dev->slots.of[want->blobs[n].kind][slot].taken ||
+			    !record_says(dev, key, want->hash, &want->blobs[n]))
 				break;
 		}
 		if (n == want->n_blobs)

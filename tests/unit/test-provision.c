@@ -686,6 +686,33 @@ static void start_pin_moved(void)
 	put_record(2);
 }
 
+/* It was anywhere, and now another one is pinned to its place. */
+static void start_pinned_on_ours(void)
+{
+	add_authority(corp, CONFIG_SLOT_AUTO, "C", 1);
+	add_authority(other, 3, "O", 1);
+	put_ours("client_ca.3", "authority", "corp", 1, "C", "C");
+	put_record(2);
+}
+
+static void start_pinned_identity_on_ours(void)
+{
+	add_identity(gateway, CONFIG_SLOT_AUTO, "G", 1);
+	add_identity(second, 4, "S", 1);
+	put_ours("client_cert.4", "identity", "gateway", 1, "G.cert", "G.cert");
+	put_ours("client_key.4", "identity", "gateway", 1, "G.key", "G.key");
+	put_record(3);
+}
+
+/* The record promises a place that another one has taken meanwhile, as nothing stood there. */
+static void start_promised_twice(void)
+{
+	add_authority(third, CONFIG_SLOT_AUTO, "T", 1);
+	add_authority(corp, CONFIG_SLOT_AUTO, "C", 1);
+	put_ours("client_ca.0", "authority", "corp", 1, "C", NULL);
+	put_record(2);
+}
+
 static void start_twins_apart(void)
 {
 	add_authority(corp, CONFIG_SLOT_AUTO, "C", 1);
@@ -723,6 +750,15 @@ static void start_nvs_held(void)
 	start_nvs();
 	put_key("mqtt_ca", 8, "M");
 	put_ours("https_ca.1", "nvs", "https_ca.1", 0, "H", "H");
+	put_record(2);
+}
+
+/* An entry names a key that was in use for something else. */
+static void start_nvs_on_ours(void)
+{
+	add_nvs(client_ca, 0, CERT_KIND_CA, "N");
+	add_authority(corp, CONFIG_SLOT_AUTO, "C", 1);
+	put_ours("client_ca.0", "authority", "corp", 1, "C", "C");
 	put_record(2);
 }
 
@@ -800,6 +836,15 @@ static const struct row {
 	  "corp:1 gateway:0", 0 },
 	{ "pin moved", start_pin_moved, "w slots|w client_ca.6|e client_ca.3|w slots|",
 	  "client_ca.6=corp/1", "corp:6", 0 },
+	{ "pinned on ours", start_pinned_on_ours, "w slots|w client_ca.3|w client_ca.0|",
+	  "client_ca.3=other/1 client_ca.0=corp/1", "corp:0 other:3", 0 },
+	{ "pinned identity on ours", start_pinned_identity_on_ours,
+	  "w slots|w client_cert.4|w client_key.4|w client_cert.0|w client_key.0|",
+	  "client_cert.4=second/1 client_key.4=second/1 client_cert.0=gateway/1 "
+	  "client_key.0=gateway/1",
+	  "gateway:0 second:4", 0 },
+	{ "promised twice", start_promised_twice, "w slots|w client_ca.0|w client_ca.1|",
+	  "client_ca.0=third/1 client_ca.1=corp/1", "third:0 corp:1", 0 },
 	{ "twins apart", start_twins_apart, "e client_ca.2|w slots|", "client_ca.1=corp/1",
 	  "corp:1 other:1", 0 },
 	{ "twins part", start_twins_part, "w slots|w client_ca.0|",
@@ -809,6 +854,8 @@ static const struct row {
 	{ "nvs on foreign", start_nvs_on_foreign, "w slots|w mqtt_ca|w https_ca.1|",
 	  "mqtt_ca=mqtt_ca/0 https_ca.1=https_ca.1/0", "", 0 },
 	{ "nvs held", start_nvs_held, "", "https_ca.1=https_ca.1/0", "", 0 },
+	{ "nvs on ours", start_nvs_on_ours, "w slots|w client_ca.0|w client_ca.1|",
+	  "client_ca.0=client_ca.0/0 client_ca.1=corp/1", "corp:1", 0 },
 	{ "nvs beside identity", start_nvs_beside_identity,
 	  "w slots|w client_cert.0|w client_cert.1|w client_key.1|",
 	  "client_cert.0=client_cert.0/0 client_cert.1=gateway/1 client_key.1=gateway/1",
