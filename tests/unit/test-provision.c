@@ -799,6 +799,8 @@ static const struct row {
 	  "client_ca.3=corp/1 client_cert.4=gateway/1 client_key.4=gateway/1", "corp:3 gateway:4", 0 },
 	{ "of another type", start_of_another_type, "e client_ca.3|w client_ca.3|",
 	  "client_ca.3=corp/1 client_cert.4=gateway/1 client_key.4=gateway/1", "corp:3 gateway:4", 0 },
+	{ "half foreign", start_half_foreign, "w slots|w client_key.5|", "client_key.5=gateway/1",
+	  "corp:8 gateway:5", BY_CONTENT },
 	{ "half foreign, new material", start_half_foreign_and_new_material,
 	  "w slots|w client_cert.0|w client_key.0|e client_key.5|w slots|",
 	  "client_cert.0=gateway/2 client_key.0=gateway/2", "corp:8 gateway:0", BY_CONTENT },
