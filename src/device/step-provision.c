@@ -74,7 +74,7 @@ struct provision {
 	/* the record */
 	char text[CERT_BLOB_MAX];
 	size_t text_len;
-	bool text_is_right;
+	bool record_unusable; /* it stands there as another type than binary */
 	char erasing[AT_NVS_NAME_MAX + 1];
 };
 
@@ -611,6 +611,7 @@ static void record_read_done(struct device *dev, enum chan_result result)
 	dev->record_known = true;
 	memset(&dev->record, 0, sizeof(dev->record));
 	dev->uncounted = 0;
+	p->record_unusable = result == CHAN_OK && !p->complete;
 	/* ERROR: this chip has none yet. */
 	if (result == CHAN_OK &&
 	    (!p->complete || record_parse(&dev->record, p->text, p->text_len) < 0))
@@ -639,6 +640,7 @@ static void record_compared(struct device *dev, enum chan_result result)
 		device_fail(dev, RECORD_NAME " does not read back as it was written");
 		return;
 	}
+	p->record_unusable = result == CHAN_OK && !p->complete;
 	record_write(dev);
 }
 
@@ -665,12 +667,25 @@ static int64_t provision_planned(struct device *dev)
 	return n;
 }
 
+static void record_erased(struct device *dev, enum chan_result result)
+{
+	provision_count_write(dev, result);
+	dev->provision->record_unusable = false;
+	record_write(dev);
+}
+
 static void record_write(struct device *dev)
 {
 	struct provision *p = dev->provision;
 	/* Itself, and those that it speaks of: none of them needs a record of its own. */
 	int64_t ahead = provision_planned(dev) + 1;
 
+	/* As value_write() */
+	if (p->record_unusable) {
+		record_line(dev, MFG_ERASE);
+		provision_run(dev, record_erased);
+		return;
+	}
 	p->writes++;
 	dev->record.writes += (uint64_t)(dev->uncounted + ahead);
 	dev->uncounted = -ahead;

@@ -532,6 +532,12 @@ static void start_damaged_record_and_new_material(void)
 	set_thing(MATERIAL_AUTHORITY, 0, CERT_KIND_CA, "C2", 2);
 }
 
+static void start_record_of_another_type(void)
+{
+	want_both();
+	put_key(RECORD_KEY, 7, "slots");
+}
+
 static void start_missing(void)
 {
 	start_provisioned();
@@ -791,6 +797,9 @@ static const struct row {
 	{ "record damaged", start_damaged_record, "", "damaged", "corp:3 gateway:4", BY_CONTENT },
 	{ "record damaged, new material", start_damaged_record_and_new_material,
 	  "w slots|w client_ca.2|", "client_ca.2=corp/2", "corp:2 gateway:4", BY_CONTENT },
+	{ "record of another type", start_record_of_another_type,
+	  "e slots|w slots|w client_ca.0|w client_cert.0|w client_key.0|",
+	  "client_ca.0=corp/1 client_cert.0=gateway/1 client_key.0=gateway/1", "corp:0 gateway:0", 0 },
 	{ "missing", start_missing, "w client_ca.3|",
 	  "client_ca.3=corp/1 client_cert.4=gateway/1 client_key.4=gateway/1", "corp:3 gateway:4", 0 },
 	{ "half missing", start_missing_half, "w client_key.4|",
