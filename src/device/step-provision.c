@@ -50,6 +50,7 @@ struct want {
 	int pinned; /* CONFIG_SLOT_AUTO: the slot is chosen */
 	bool named; /* its keys are given, there is no slot */
 	enum want_state state;
+	bool is_twin; /* an earlier one of the same content is written to the same place */
 	int slot;
 	char keys[MATERIAL_BLOBS][AT_NVS_NAME_MAX + 1]; /* once it has its place */
 	struct slot values[MATERIAL_BLOBS];             /* what is under them, if they are named */
@@ -655,15 +656,29 @@ static void record_written(struct device *dev, enum chan_result result)
 	record_read(dev, record_compared);
 }
 
-/* How many values are still to be written. */
+/* What is still to be written of @want, and erased before. */
+static int64_t want_planned(struct device *dev, struct want *want)
+{
+	int64_t n = 0;
+
+	for (size_t i = 0; i < want->n_blobs; i++) {
+		const struct slot *value = want_value(dev, want, i);
+
+		if (!slot_holds(value, &want->blobs[i]))
+			n += value->content == SLOT_UNUSABLE ? 2 : 1;
+	}
+	return n;
+}
+
 static int64_t provision_planned(struct device *dev)
 {
 	struct provision *p = dev->provision;
 	int64_t n = 0;
 
+	/* Of two with the same content the second one has found its twin. */
 	for (size_t i = 0; i < p->n_wants; i++)
-		for (size_t k = 0; p->wants[i].state == WANT_WRITE && k < p->wants[i].n_blobs; k++)
-			n += !slot_holds(want_value(dev, &p->wants[i], k), &p->wants[i].blobs[k]);
+		if (p->wants[i].state == WANT_WRITE && !p->wants[i].is_twin)
+			n += want_planned(dev, &p->wants[i]);
 	return n;
 }
 
@@ -947,6 +962,7 @@ static bool place_next(struct device *dev, struct want *want)
 	if (twin) {
 		want_take_slot(dev, want, twin->slot);
 		want->state = twin->state;
+		want->is_twin = true;
 		return false;
 	}
 	slot = want_recorded_slot(dev, want);

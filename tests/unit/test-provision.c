@@ -719,6 +719,14 @@ static void start_promised_twice(void)
 	put_record(2);
 }
 
+static void start_twins(void)
+{
+	add_authority(corp, CONFIG_SLOT_AUTO, "C", 1);
+	add_authority(other, CONFIG_SLOT_AUTO, "C", 5);
+	add_identity(gateway, CONFIG_SLOT_AUTO, "G", 1);
+	add_identity(second, CONFIG_SLOT_AUTO, "G", 2);
+}
+
 static void start_twins_apart(void)
 {
 	add_authority(corp, CONFIG_SLOT_AUTO, "C", 1);
@@ -726,6 +734,12 @@ static void start_twins_apart(void)
 	put_ours("client_ca.1", "authority", "corp", 1, "C", "C");
 	put_ours("client_ca.2", "authority", "other", 5, "C", "C");
 	put_record(3);
+}
+
+static void start_twin_of_pinned(void)
+{
+	add_authority(corp, CONFIG_SLOT_AUTO, "C", 1);
+	add_authority(other, 7, "C", 5);
 }
 
 /* One of two has new material: the other one keeps the place that is in its name no longer. */
@@ -749,6 +763,13 @@ static void start_nvs_on_foreign(void)
 	start_nvs();
 	fill_factory();
 	put_key("https_ca.1", 8, "somebody's");
+}
+
+static void start_nvs_of_another_type(void)
+{
+	start_nvs();
+	put_key("mqtt_ca", 7, "M");
+	put_key("https_ca.1", 3, "17");
 }
 
 static void start_nvs_held(void)
@@ -856,13 +877,21 @@ static const struct row {
 	  "gateway:0 second:4", 0 },
 	{ "promised twice", start_promised_twice, "w slots|w client_ca.0|w client_ca.1|",
 	  "client_ca.0=third/1 client_ca.1=corp/1", "third:0 corp:1", 0 },
+	{ "twins", start_twins, "w slots|w client_ca.0|w client_cert.0|w client_key.0|",
+	  "client_ca.0=corp/1 client_cert.0=gateway/1 client_key.0=gateway/1",
+	  "corp:0 other:0 gateway:0 second:0", 0 },
 	{ "twins apart", start_twins_apart, "e client_ca.2|w slots|", "client_ca.1=corp/1",
 	  "corp:1 other:1", 0 },
+	{ "twin of pinned", start_twin_of_pinned, "w slots|w client_ca.7|", "client_ca.7=other/5",
+	  "corp:7 other:7", 0 },
 	{ "twins part", start_twins_part, "w slots|w client_ca.0|",
 	  "client_ca.1=corp/1 client_ca.0=corp/2", "corp:0 other:1", 0 },
 	{ "nvs", start_nvs, "w slots|w mqtt_ca|w https_ca.1|",
 	  "mqtt_ca=mqtt_ca/0 https_ca.1=https_ca.1/0", "", 0 },
 	{ "nvs on foreign", start_nvs_on_foreign, "w slots|w mqtt_ca|w https_ca.1|",
+	  "mqtt_ca=mqtt_ca/0 https_ca.1=https_ca.1/0", "", 0 },
+	{ "nvs of another type", start_nvs_of_another_type,
+	  "w slots|e mqtt_ca|w mqtt_ca|e https_ca.1|w https_ca.1|",
 	  "mqtt_ca=mqtt_ca/0 https_ca.1=https_ca.1/0", "", 0 },
 	{ "nvs held", start_nvs_held, "", "https_ca.1=https_ca.1/0", "", 0 },
 	{ "nvs on ours", start_nvs_on_ours, "w slots|w client_ca.0|w client_ca.1|",
