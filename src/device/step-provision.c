@@ -717,6 +717,8 @@ static void record_write(struct device *dev)
 /* @want's keys are ours from now on, or still; what others have written of the same content is not. */
 static bool record_claim(struct device *dev, struct want *want)
 {
+	size_t n = dev->record.n;
+
 	for (size_t i = 0; i < want->n_blobs; i++) {
 		const struct record_entry *old = record_find(&dev->record, want->keys[i]);
 		struct record_entry e = { .name = want->hash, .generation = want->generation };
@@ -734,8 +736,10 @@ static bool record_claim(struct device *dev, struct want *want)
 			continue;
 		memcpy(e.key, want->keys[i], sizeof(e.key));
 		memcpy(e.digest, want->blobs[i].digest, CERT_DIGEST_SIZE);
-		if (record_put(&dev->record, &e) < 0)
+		if (record_put(&dev->record, &e) < 0) {
+			dev->record.n = n; /* what is not written is not announced */
 			return false;
+		}
 	}
 	return true;
 }

@@ -935,14 +935,265 @@ static void test_row(void **state)
 	assert_sane();
 }
 
+/* ---- bring-up: more of it ---- */
+
+static void up(void)
+{
+	remake();
+	chip_forget(b);
+	bench_up(b);
+}
+
+static void test_orphans(void **state)
+{
+	start_orphans();
+	put_key("mqtt_cert", 8, "somebody's");
+	note_foreign();
+	up();
+	assert_ready();
+	assert_int_equal(b->dev->orphans.n, 4);
+	assert_non_null(record_find(&b->dev->orphans, "client_ca.5"));
+	assert_int_equal(record_find(&b->dev->orphans, "mqtt_key")->generation, 0);
+	assert_string_equal(ops("we"), "");
+	/* Only when that is asked for. */
+	remake();
+	b->dev->erase_orphans = true;
+	chip_forget(b);
+	bench_up(b);
+	assert_ready();
+	assert_string_equal(ops("we"), "e client_ca.5|e client_cert.6|e client_key.6|e mqtt_key|"
+				       "w slots|");
+	assert_string_equal(record_text(), "client_ca.3=corp/1 client_cert.4=gateway/1 "
+					   "client_key.4=gateway/1");
+	assert_int_equal(b->dev->orphans.n, 0);
+	assert_sane();
+	assert_second_is_quiet(false);
+}
+
+/* What is of use is none that is erased, whoever has written it. */
+static void test_orphan_of_use(void **state)
+{
+	start_orphan_of_use();
+	remake();
+	b->dev->erase_orphans = true;
+	bench_up(b);
+	assert_ready();
+	assert_string_equal(ops("we"), "e client_cert.6|e client_key.6|e mqtt_key|w slots|");
+	assert_string_equal(record_text(), "client_ca.5=gone/3");
+	assert_string_equal(slots_text(), "corp:5");
+	assert_sane();
+}
+
+/* A name whose material cannot be had has no orphans. */
+static void test_no_orphan_of_a_failed_name(void **state)
+{
+	start_new_material();
+	remake();
+	b->dev->erase_orphans = true;
+	b->load_error = -EACCES;
+	bench_up(b);
+	assert_ready();
+	assert_string_equal(ops("e"), "");
+	assert_int_equal(b->dev->orphans.n, 0);
+	assert_true(b->dev->incomplete);
+	assert_string_equal(slots_text(), "corp:-1 gateway:-1");
+	assert_sane();
+	/* And comes when it can. */
+	b->load_error = 0;
+	up();
+	assert_ready();
+	assert_string_equal(ops("we"), "w client_ca.0|w client_cert.0|w client_key.0|"
+				       "e client_ca.3|e client_cert.4|e client_key.4|w slots|");
+	assert_false(b->dev->incomplete);
+	assert_sane();
+	assert_second_is_quiet(false);
+}
+
+static void test_load_fails(void **state)
+{
+	want_both();
+	b->load_error = -EACCES;
+	b->load_error_name = corp;
+	up();
+	assert_ready();
+	assert_string_equal(ops("we"), "w slots|w client_cert.0|w client_key.0|");
+	assert_string_equal(slots_text(), "corp:-1 gateway:0");
+	assert_true(b->dev->incomplete);
+	assert_int_equal(errors, 1);
+	assert_string_equal(last_error, "esp0: authority corp is not on the chip: Permission denied");
+	assert_sane();
+	b->load_error = -ESTALE;
+	up();
+	assert_int_equal(errors, 2);
+	assert_string_equal(last_error,
+			    "esp0: authority corp is not on the chip: its files have changed");
+	assert_string_equal(ops("we"), "");
+	b->load_error = 0;
+	up();
+	assert_string_equal(ops("we"), "w client_ca.0|");
+	assert_int_equal(errors, 2);
+	assert_sane();
+	assert_second_is_quiet(false);
+}
+
+static void test_provision_only(void **state)
+{
+	want_both();
+	b->chip.joined = false;
+	remake();
+	b->dev->provision_only = true;
+	bench_up(b);
+	assert_string_equal(device_state_name(b->dev->state), "provisioned");
+	assert_string_equal(ops("we"), "w slots|w client_ca.0|w client_cert.0|w client_key.0|");
+	assert_null(strstr(b->chip.told, "CWJAP"));
+	assert_null(device_free_link(b->dev));
+	bench_pass(b, 600 * TIMERS_S);
+	assert_string_equal(device_state_name(b->dev->state), "provisioned");
+	assert_int_equal(b->dev->n_keys, 3);
+	assert_string_equal(b->dev->keys[1].key, "client_cert.0");
+	assert_string_equal(b->dev->keys[1].name, gateway);
+	assert_int_equal(b->dev->keys[1].generation, 1);
+	assert_int_equal(b->dev->keys[1].len, strlen("G.cert"));
+	assert_sane();
+}
+
+/* A record has room for so many; what does not fit into it is not written. */
+static void test_record_is_full(void **state)
+{
+	for (size_t room = 0; room < 3; room++) {
+		char key[16];
+
+		teardown(NULL);
+		setup(NULL);
+		add_identity(gateway, CONFIG_SLOT_AUTO, "G", 1);
+		for (size_t i = 0; i < RECORD_MAX - room; i++) {
+			snprintf(key, sizeof(key), "x%02zu", i);
+			put_ours(key, "nvs", key, 0, "x", NULL);
+		}
+		put_record(1);
+		up();
+		assert_ready();
+		assert_string_equal(slots_text(), room < 2 ? "gateway:-1" : "gateway:0");
+		assert_string_equal(ops("we"),
+				    room < 2 ? "" : "w slots|w client_cert.0|w client_key.0|");
+		assert_int_equal(errors, room < 2);
+		assert_sane();
+		assert_second_is_quiet(false);
+	}
+}
+
+/* ---- bring-up: Enterprise Wi-Fi ---- */
+
+static void want_enterprise(void)
+{
+	want_both();
+	b->settings.wifi.has_enterprise = true;
+	b->settings.wifi.password_file = NULL;
+	b->settings.wifi.enterprise = (struct config_eap){
+		.identity = outer,
+		.credential = &w.identities[0],
+		.authority = &w.authorities[0],
+	};
+}
+
+static void test_enterprise(void **state)
+{
+	want_enterprise();
+	put_key("wpa2_ca", 8, "the factory's");
+	note_foreign();
+	up();
+	assert_ready();
+	/* It stands there twice: Wi-Fi and TLS look for it in places of their own. */
+	assert_string_equal(ops("we"), "w slots|w wpa2_ca|w wpa2_cert|w wpa2_key|w client_ca.0|"
+				       "w client_cert.0|w client_key.0|");
+	assert_true(chip_holds(b, "wpa2_ca", w.items[0].blobs[0]));
+	assert_true(chip_holds(b, "wpa2_key", w.items[1].blobs[1]));
+	assert_sane();
+	assert_second_is_quiet(false);
+	/* Newer firmware looks for it under other names: the old ones are ours, and go. */
+	b->chip.namespaces = "+SYSMFG:\"wpa_ent_cert\"\r\n";
+	up();
+	assert_ready();
+	assert_string_equal(ops("we"), "w slots|w wpa_ent_ca|w wpa_ent_cert|w wpa_ent_key|"
+				       "e wpa2_ca|e wpa2_cert|e wpa2_key|w slots|");
+	assert_true(chip_holds(b, "wpa_ent_cert", w.items[1].blobs[0]));
+	assert_sane();
+	assert_second_is_quiet(false);
+}
+
+/* ---- bring-up: a chip that does not do as it is told ---- */
+
+static void test_writes_that_fail(void **state)
+{
+	static const struct {
+		const char *command, *error;
+		int times;
+	} cases[] = {
+		{ "AT+SYSMFG=2,\"espatd\"", NULL, 2 },
+		{ "AT+SYSMFG=2,\"client_key\"", NULL, 2 },
+		{ "AT+SYSMFG=2,\"espatd\"", "writing espatd, slots failed: ERROR", 3 },
+		{ "AT+SYSMFG=2,\"client_key\"", "writing client_key.0 failed: ERROR", 3 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		teardown(NULL);
+		setup(NULL);
+		want_both();
+		chip_answer(b, cases[i].command, "\r\nERROR\r\n", cases[i].times);
+		up();
+		if (cases[i].error) {
+			assert_int_equal(b->dev->state, DEVICE_FAILED);
+			assert_string_equal(b->dev->error, cases[i].error);
+			bench_pass(b, 20 * TIMERS_S);
+		}
+		assert_ready();
+		assert_int_equal(b->dev->flash_writes, b->chip.writes);
+		assert_sane();
+		assert_second_is_quiet(false);
+	}
+}
+
+static void test_record_that_never_holds(void **state)
+{
+	want_both();
+	b->chip.corrupted = RECORD_KEY;
+	b->chip.corrupt = 2;
+	up();
+	assert_ready();
+	assert_int_equal(count_of(ops("w"), "slots"), 3);
+	assert_sane();
+	teardown(NULL);
+	setup(NULL);
+	want_both();
+	b->chip.corrupted = RECORD_KEY;
+	b->chip.corrupt = 1000;
+	up();
+	assert_int_equal(b->dev->state, DEVICE_FAILED);
+	assert_string_equal(b->dev->error, "espatd, slots does not read back as it was written");
+	/* Nothing of ours without it. */
+	assert_string_equal(ops("we"), "w slots|w slots|w slots|");
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
 {
+	static const struct CMUnitTest tests[] = {
+		T(test_orphans),
+		T(test_orphan_of_use),
+		T(test_no_orphan_of_a_failed_name),
+		T(test_load_fails),
+		T(test_provision_only),
+		T(test_record_is_full),
+		T(test_enterprise),
+		T(test_writes_that_fail),
+		T(test_record_that_never_holds),
+	};
 	struct CMUnitTest starts[ARRAY_SIZE(rows)];
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
 		starts[i] = (struct CMUnitTest){ rows[i].name, test_row, setup, teardown,
 						 (void *)(uintptr_t)&rows[i] };
-	return cmocka_run_group_tests_name("provision: starts", starts, NULL, NULL);
+	return cmocka_run_group_tests_name("provision: starts", starts, NULL, NULL) +
+	       cmocka_run_group_tests_name("provision", tests, NULL, NULL);
 }
