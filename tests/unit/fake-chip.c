@@ -578,21 +578,23 @@ void bench_free(struct bench *b)
 	free(b->key.data);
 }
 
-void bench_run(struct bench *b)
+bool bench_step(struct bench *b)
 {
 	static char text[sizeof(b->chip.out)];
+	size_t n = b->chip.out_len;
 
-	for (;;) {
-		size_t n = b->chip.out_len;
+	if (n == 0)
+		return chip_work(&b->chip);
+	memcpy(text, b->chip.out, n);
+	b->chip.out_len = 0;
+	device_feed(b->dev, (const uint8_t *)text, n);
+	return true;
+}
 
-		if (n > 0) {
-			memcpy(text, b->chip.out, n);
-			b->chip.out_len = 0;
-			device_feed(b->dev, (const uint8_t *)text, n);
-		} else if (!chip_work(&b->chip)) {
-			return;
-		}
-	}
+void bench_run(struct bench *b)
+{
+	while (bench_step(b))
+		;
 }
 
 void bench_pass(struct bench *b, uint64_t delay)

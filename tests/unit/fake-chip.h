@@ -103,6 +103,8 @@ bool chip_holds(struct bench *b, const char *name, const struct cert_blob *blob)
 void bench_up(struct bench *b);
 /* Until nobody has anything to say at the present time. */
 void bench_run(struct bench *b);
+/* One thing that the chip does, or one that it has said; false: there is none. */
+bool bench_step(struct bench *b);
 /* Lets time pass. */
 void bench_pass(struct bench *b, uint64_t delay);
 /* The chip says something by itself. */

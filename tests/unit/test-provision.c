@@ -1303,6 +1303,400 @@ static void test_cut_off(void **state)
 			}
 }
 
+/* ---- in service ---- */
+
+struct user {
+	struct link *link;
+	int opened, ends;
+	enum link_end end;
+};
+
+static struct user users[4];
+
+static void on_opened(void *user)
+{
+	((struct user *)user)->opened++;
+}
+
+static enum link_probe on_may_probe(void *user)
+{
+	return LINK_PROBE_YES;
+}
+
+static void on_closed(void *user, enum link_end end)
+{
+	struct user *u = user;
+
+	u->ends++;
+	u->end = end;
+}
+
+static const struct link_ops user_ops = {
+	.opened = on_opened,
+	.may_probe = on_may_probe,
+	.closed = on_closed,
+};
+
+static struct user *start_link(size_t i)
+{
+	struct link_target target = {
+		.host = "192.0.2.1",
+		.port = 8883,
+		.server_name = "broker.example",
+		.auth = b->config.n_identities ? LINK_AUTH_MUTUAL : LINK_AUTH_SERVER,
+		.ca = device_authority_slot(b->dev, &w.authorities[0]),
+	};
+	struct user *u = &users[i];
+
+	if (b->config.n_identities)
+		target.pki = device_identity_slot(b->dev, &w.identities[0]);
+	memset(u, 0, sizeof(*u));
+	u->link = device_free_link(b->dev);
+	assert_non_null(u->link);
+	assert_int_equal(link_open(u->link, &target, &user_ops, u), 0);
+	return u;
+}
+
+static struct user *open_link(size_t i)
+{
+	struct user *u = start_link(i);
+
+	bench_run(b);
+	assert_int_equal(u->opened, 1);
+	return u;
+}
+
+static void close_link(size_t i)
+{
+	link_close(users[i].link);
+	bench_run(b);
+	assert_int_equal(users[i].link->state, LINK_FREE);
+}
+
+static void in_service(void)
+{
+	remake();
+	note_foreign();
+	bench_up(b);
+	assert_ready();
+	assert_sane();
+	chip_forget(b);
+	b->rooms = 0;
+	errors = 0;
+}
+
+/* Authority and identity, the other ones' generations as before. */
+static void change_both(const char *authority, const char *identity, unsigned int generation)
+{
+	set_thing(MATERIAL_AUTHORITY, 0, CERT_KIND_CA, authority, generation);
+	set_thing(MATERIAL_IDENTITY, 0, CERT_KIND_CERT, identity, generation);
+	take_material();
+	device_provision(b->dev);
+}
+
+/* At any moment: what new connections are told to use holds what it is said to hold. */
+static void assert_usable(const char *const *authorities, const char *const *identities)
+{
+	unsigned int a = device_authority_generation(b->dev, &w.authorities[0]);
+	unsigned int i = device_identity_generation(b->dev, &w.identities[0]);
+	struct cert_blob blob = { .data = NULL };
+	char key[16];
+
+	assert_in_range(a, 1, 3);
+	assert_in_range(i, 1, 3);
+	set_blob(&blob, CERT_KIND_CA, authorities[a - 1], "");
+	slots_key(CERT_KIND_CA, device_authority_slot(b->dev, &w.authorities[0]), key, sizeof(key));
+	assert_true(chip_holds(b, key, &blob));
+	set_blob(&blob, CERT_KIND_CERT, identities[i - 1], ".cert");
+	slots_key(CERT_KIND_CERT, device_identity_slot(b->dev, &w.identities[0]), key, sizeof(key));
+	assert_true(chip_holds(b, key, &blob));
+	set_blob(&blob, CERT_KIND_KEY, identities[i - 1], ".key");
+	slots_key(CERT_KIND_KEY, device_identity_slot(b->dev, &w.identities[0]), key, sizeof(key));
+	assert_true(chip_holds(b, key, &blob));
+	free(blob.data);
+	assert_foreign_untouched();
+	assert_ours_is_known();
+}
+
+static const char *const authority_texts[] = { "C", "C2", "C3" };
+static const char *const identity_texts[] = { "G", "G2", "G3" };
+
+static void test_rotation(void **state)
+{
+	start_factory();
+	in_service();
+	open_link(0);
+	chip_forget(b);
+	change_both("C2", "G2", 2);
+	while (bench_step(b)) {
+		assert_usable(authority_texts, identity_texts);
+		assert_non_null(device_free_link(b->dev));
+	}
+	assert_string_equal(ops("we"), "w slots|w client_ca.3|w client_cert.3|w client_key.3|");
+	assert_string_equal(slots_text(), "corp:3 gateway:3");
+	assert_int_equal(device_authority_generation(b->dev, &w.authorities[0]), 2);
+	assert_sane();
+	/* Links that are open keep theirs. */
+	assert_int_equal(users[0].link->state, LINK_OPEN);
+	open_link(1);
+	assert_non_null(strstr(b->chip.told, "AT+CIPSSLCCONF=1,3,3,3|"));
+	chip_forget(b);
+	close_link(0);
+	assert_string_equal(ops("we"), "e client_ca.2|e client_cert.2|e client_key.2|w slots|");
+	assert_string_equal(record_text(), "client_ca.3=corp/2 client_cert.3=gateway/2 "
+					   "client_key.3=gateway/2");
+	assert_int_equal(users[1].link->state, LINK_OPEN);
+	chip_forget(b);
+	close_link(1);
+	assert_string_equal(ops("welrn"), "");
+	assert_int_equal(errors, 0);
+	assert_sane();
+	assert_second_is_quiet(false);
+}
+
+/* Nothing has changed: nothing is said. */
+static void test_nothing_new(void **state)
+{
+	start_factory();
+	in_service();
+	open_link(0);
+	chip_forget(b);
+	change_both("C", "G", 2);
+	bench_run(b);
+	assert_string_equal(b->chip.told, "");
+	assert_int_equal(device_authority_generation(b->dev, &w.authorities[0]), 2);
+	assert_int_equal(users[0].ends, 0);
+}
+
+/* Each of the parts by itself; the other ones are not looked at. */
+static void test_rotation_of_one(void **state)
+{
+	start_factory();
+	in_service();
+	change_both("C2", "G", 2);
+	bench_run(b);
+	assert_string_equal(ops("we"), "w slots|w client_ca.3|e client_ca.2|w slots|");
+	assert_string_equal(slots_text(), "corp:3 gateway:2");
+	assert_null(strstr(ops("rl"), "client_cert"));
+	chip_forget(b);
+	change_both("C2", "G2", 3);
+	bench_run(b);
+	assert_string_equal(ops("we"), "w slots|w client_cert.3|w client_key.3|e client_cert.2|"
+				       "e client_key.2|w slots|");
+	assert_sane();
+	assert_second_is_quiet(false);
+}
+
+/* A link that is being opened when the new material is complete has been told the old slots. */
+static void test_rotation_while_connecting(void **state)
+{
+	start_factory();
+	in_service();
+	chip_answer(b, "AT+CIPSTART", NULL, 1);
+	start_link(0);
+	change_both("C2", "G2", 2);
+	bench_run(b);
+	/* The channel is its own until then. */
+	assert_string_equal(ops("we"), "");
+	chip_say(b, "0,CONNECT\r\n\r\nOK\r\n");
+	b->chip.open[0] = true;
+	bench_run(b);
+	assert_int_equal(users[0].opened, 1);
+	assert_string_equal(ops("we"), "w slots|w client_ca.3|w client_cert.3|w client_key.3|");
+	chip_forget(b);
+	/* The server closes it. */
+	b->chip.open[0] = false;
+	chip_say(b, "0,CLOSED\r\n");
+	assert_int_equal(users[0].end, LINK_END_PEER);
+	assert_string_equal(ops("we"), "e client_ca.2|e client_cert.2|e client_key.2|w slots|");
+	assert_sane();
+}
+
+static void pin_both(void)
+{
+	add_authority(corp, 4, "C", 1);
+	add_identity(gateway, 6, "G", 1);
+	put_key("client_cert.6", 8, "somebody's");
+}
+
+/* In place, as there is no other; nobody connects meanwhile. */
+static void test_pinned_rotation(void **state)
+{
+	unsigned int held = 0;
+
+	pin_both();
+	in_service();
+	open_link(0);
+	chip_forget(b);
+	b->rooms = 0;
+	change_both("C2", "G2", 2);
+	while (b->dev->provision) {
+		bool whole = (chip_holds(b, "client_cert.6", w.items[1].blobs[0]) ==
+			      chip_holds(b, "client_key.6", w.items[1].blobs[1]));
+
+		if (device_free_link(b->dev))
+			assert_true(whole && b->rooms == 0);
+		else
+			held++;
+		assert_true(bench_step(b));
+	}
+	assert_in_range(held, 10, 40);
+	assert_true(b->rooms > 0);
+	assert_non_null(device_free_link(b->dev));
+	assert_string_equal(ops("we"), "w slots|w client_ca.4|w client_cert.6|w client_key.6|");
+	assert_string_equal(slots_text(), "corp:4 gateway:6");
+	assert_int_equal(users[0].link->state, LINK_OPEN);
+	assert_int_equal(device_identity_generation(b->dev, &w.identities[0]), 2);
+	close_link(0);
+	assert_sane();
+	assert_second_is_quiet(false);
+}
+
+static void test_nvs_in_service(void **state)
+{
+	want_both();
+	start_nvs_on_foreign();
+	in_service();
+	set_thing(MATERIAL_NVS, 0, CERT_KIND_CA, "M2", 0);
+	take_material();
+	device_provision(b->dev);
+	bench_run(b);
+	assert_string_equal(ops("we"), "w slots|w mqtt_ca|");
+	assert_non_null(device_free_link(b->dev));
+	assert_sane();
+	assert_second_is_quiet(false);
+}
+
+/* Back to what was before, while a link still uses it: it is there. */
+static void test_roll_back(void **state)
+{
+	start_factory();
+	in_service();
+	open_link(0);
+	change_both("C2", "G2", 2);
+	bench_run(b);
+	open_link(1);
+	chip_forget(b);
+	change_both("C", "G", 3);
+	bench_run(b);
+	assert_string_equal(ops("welrn"), "");
+	assert_string_equal(slots_text(), "corp:2 gateway:2");
+	assert_int_equal(device_authority_generation(b->dev, &w.authorities[0]), 3);
+	assert_int_equal(users[0].ends + users[1].ends, 0);
+	close_link(0);
+	assert_string_equal(ops("we"), "");
+	close_link(1);
+	assert_string_equal(ops("we"), "e client_ca.3|e client_cert.3|e client_key.3|w slots|");
+	assert_sane();
+	assert_second_is_quiet(false);
+}
+
+/* ---- in service: something happens during it, at any moment ---- */
+
+/* Takes @n steps into a rotation with two links open; false if it is over by then. */
+static bool into_rotation(bool pinned, unsigned int n)
+{
+	teardown(NULL);
+	setup(NULL);
+	if (pinned)
+		pin_both();
+	else
+		start_factory();
+	in_service();
+	open_link(0);
+	chip_forget(b);
+	change_both("C2", "G2", 2);
+	while (n-- > 0)
+		if (!bench_step(b))
+			return false;
+	return b->dev->provision != NULL;
+}
+
+static void assert_rotated(unsigned int generation)
+{
+	assert_ready();
+	assert_null(b->dev->provision);
+	assert_int_equal(device_authority_generation(b->dev, &w.authorities[0]), generation);
+	assert_int_equal(device_identity_generation(b->dev, &w.identities[0]), generation);
+	assert_sane();
+}
+
+static void test_wifi_drops(void **state)
+{
+	for (int pinned = 0; pinned < 2; pinned++)
+		for (unsigned int n = 0; into_rotation(pinned, n); n++) {
+			b->chip.joined = false;
+			b->chip.open[0] = false;
+			chip_say(b, "WIFI DISCONNECT\r\n0,CLOSED\r\n");
+			assert_int_equal(users[0].end, LINK_END_WIFI);
+			bench_pass(b, 30 * TIMERS_S);
+			assert_rotated(2);
+			assert_int_equal(chip_nvs(b, "client_ca.2")->type, 0);
+			assert_second_is_quiet(false);
+		}
+}
+
+static void test_chip_resets(void **state)
+{
+	for (int pinned = 0; pinned < 2; pinned++)
+		for (unsigned int n = 0; into_rotation(pinned, n); n++) {
+			chip_revive(b, true);
+			chip_say(b, "\r\nready\r\n");
+			assert_int_equal(users[0].end, LINK_END_RESET);
+			bench_pass(b, 30 * TIMERS_S);
+			assert_rotated(2);
+			assert_second_is_quiet(false);
+		}
+}
+
+static void test_port_goes(void **state)
+{
+	for (int pinned = 0; pinned < 2; pinned++)
+		for (unsigned int n = 0; into_rotation(pinned, n); n++) {
+			device_port_down(b->dev, "unplugged");
+			chip_revive(b, true);
+			/* Nobody can be told to write now. */
+			device_provision(b->dev);
+			assert_null(b->dev->provision);
+			bench_up(b);
+			assert_rotated(2);
+			assert_second_is_quiet(false);
+		}
+}
+
+static void test_last_link_closes(void **state)
+{
+	for (int by_server = 0; by_server < 2; by_server++)
+		for (unsigned int n = 0; into_rotation(false, n); n++) {
+			if (by_server) {
+				b->chip.open[0] = false;
+				chip_say(b, "0,CLOSED\r\n");
+			} else {
+				link_close(users[0].link);
+			}
+			bench_run(b);
+			assert_rotated(2);
+			assert_int_equal(chip_nvs(b, "client_ca.2")->type, 0);
+			assert_int_equal(chip_nvs(b, "client_key.2")->type, 0);
+			assert_string_equal(record_text(),
+					    "client_ca.3=corp/2 client_cert.3=gateway/2 "
+					    "client_key.3=gateway/2");
+			assert_second_is_quiet(false);
+		}
+}
+
+/* The clock is set meanwhile, as once a day. */
+static void test_clock_is_set(void **state)
+{
+	for (unsigned int n = 0; into_rotation(false, n); n++) {
+		device_sync_clock(b->dev);
+		bench_run(b);
+		bench_pass(b, 5 * TIMERS_S);
+		assert_rotated(2);
+		assert_int_equal(users[0].ends, 0);
+	}
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -1318,6 +1712,18 @@ int main(void)
 		T(test_writes_that_fail),
 		T(test_record_that_never_holds),
 		T(test_cut_off),
+		T(test_rotation),
+		T(test_nothing_new),
+		T(test_rotation_of_one),
+		T(test_rotation_while_connecting),
+		T(test_pinned_rotation),
+		T(test_nvs_in_service),
+		T(test_roll_back),
+		T(test_wifi_drops),
+		T(test_chip_resets),
+		T(test_port_goes),
+		T(test_last_link_closes),
+		T(test_clock_is_set),
 	};
 	struct CMUnitTest starts[ARRAY_SIZE(rows)];
 
