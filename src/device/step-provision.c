@@ -298,9 +298,23 @@ static bool want_is_held(struct device *dev, struct want *want)
 	return true;
 }
 
+/* Whether what new connections use of it still stands where it did. */
+static bool holding_is_whole(const struct device *dev, const struct want *want)
+{
+	const struct holding *h = &dev->holdings[want->item];
+
+	for (size_t i = 0; i < want->n_blobs; i++)
+		if (!slots_holds(&dev->slots, h->slot, &h->blobs[i]))
+			return false;
+	return true;
+}
+
 static void want_fail(struct device *dev, struct want *want, const char *why)
 {
 	want->state = WANT_FAILED;
+	/* What comes next knows better. */
+	if (dev->provision->again)
+		return;
 	log_error("%s: %s %s is not on the chip: %s", dev->settings->name, want->what, want->name,
 		  why);
 }
@@ -528,8 +542,12 @@ static void value_write_now(struct device *dev)
 	int r;
 
 	r = dev->ops->load_blob(dev->userdata, item, p->index, &p->blob);
+	/* The material may be another one since the place was chosen. */
+	if (r == 0 && !cert_blob_equal(p->blob, &want->blobs[p->index]))
+		r = -ESTALE;
 	if (r < 0) {
 		p->writes = 0;
+		p->blob = cert_blob_free(p->blob);
 		want_fail(dev, want, r == -ESTALE ? "its files have changed" : strerror(-r));
 		provision_next(dev);
 		return;
@@ -1212,9 +1230,14 @@ bool provision_is_in_place(const struct device *dev)
 {
 	const struct provision *p = dev->provision;
 
-	for (size_t i = 0; p && i < p->n_wants; i++)
-		if (!p->wants[i].named && p->wants[i].state == WANT_WRITE &&
-		    p->wants[i].slot == dev->holdings[p->wants[i].item].slot)
+	for (size_t i = 0; p && i < p->n_wants; i++) {
+		const struct want *want = &p->wants[i];
+
+		if (want->named || want->slot < 0 || want->slot != dev->holdings[want->item].slot)
+			continue;
+		if (want->state == WANT_WRITE ||
+		    (want->state == WANT_FAILED && !holding_is_whole(dev, want)))
 			return true;
+	}
 	return false;
 }

@@ -1612,6 +1612,17 @@ static bool into_rotation(bool pinned, unsigned int n)
 	return b->dev->provision != NULL;
 }
 
+/* Whoever connects meanwhile finds what he is told to use. */
+static void run_usable(const char *authority, const char *identity)
+{
+	const char *const authorities[] = { "C", "C2", authority };
+	const char *const identities[] = { "G", "G2", identity };
+
+	while (bench_step(b))
+		if (device_free_link(b->dev))
+			assert_usable(authorities, identities);
+}
+
 static void assert_rotated(unsigned int generation)
 {
 	assert_ready();
@@ -1619,6 +1630,37 @@ static void assert_rotated(unsigned int generation)
 	assert_int_equal(device_authority_generation(b->dev, &w.authorities[0]), generation);
 	assert_int_equal(device_identity_generation(b->dev, &w.identities[0]), generation);
 	assert_sane();
+}
+
+static void test_changed_again(void **state)
+{
+	for (int pinned = 0; pinned < 2; pinned++)
+		for (unsigned int n = 0; into_rotation(pinned, n); n++) {
+			change_both("C3", "G3", 3);
+			run_usable("C3", "G3");
+			assert_rotated(3);
+			assert_int_equal(users[0].ends, 0);
+			assert_int_equal(errors, 0);
+			close_link(0);
+			assert_rotated(3);
+			assert_second_is_quiet(false);
+		}
+}
+
+/* Back to what it was, before it is complete. */
+static void test_changed_back(void **state)
+{
+	for (int pinned = 0; pinned < 2; pinned++)
+		for (unsigned int n = 0; into_rotation(pinned, n); n++) {
+			change_both("C", "G", 3);
+			run_usable("C", "G");
+			assert_rotated(3);
+			assert_int_equal(users[0].ends, 0);
+			assert_int_equal(errors, 0);
+			close_link(0);
+			assert_rotated(3);
+			assert_second_is_quiet(false);
+		}
 }
 
 static void test_wifi_drops(void **state)
@@ -1719,6 +1761,8 @@ int main(void)
 		T(test_pinned_rotation),
 		T(test_nvs_in_service),
 		T(test_roll_back),
+		T(test_changed_again),
+		T(test_changed_back),
 		T(test_wifi_drops),
 		T(test_chip_resets),
 		T(test_port_goes),
