@@ -50,7 +50,8 @@ struct want {
 	int pinned; /* CONFIG_SLOT_AUTO: the slot is chosen */
 	bool named; /* its keys are given, there is no slot */
 	enum want_state state;
-	bool is_twin; /* an earlier one of the same content is written to the same place */
+	bool readable; /* its bytes can be had */
+	bool is_twin;  /* an earlier one of the same content is written to the same place */
 	int slot;
 	char keys[MATERIAL_BLOBS][AT_NVS_NAME_MAX + 1]; /* once it has its place */
 	struct slot values[MATERIAL_BLOBS];             /* what is under them, if they are named */
@@ -534,21 +535,31 @@ static void value_written(struct device *dev, enum chan_result result)
 	value_read(dev, p->value, key, blob->kind);
 }
 
+/* The bytes of one of @want's blobs, into p->blob; what is already told makes it fail. */
+static bool value_load(struct device *dev, struct want *want, size_t i)
+{
+	struct provision *p = dev->provision;
+	const struct material_item *item = &dev->material->items[want->item];
+	int r;
+
+	r = dev->ops->load_blob(dev->userdata, item, i, &p->blob);
+	/* The material may be another one since the place was chosen. */
+	if (r == 0 && !cert_blob_equal(p->blob, &want->blobs[i]))
+		r = -ESTALE;
+	if (r == 0)
+		return true;
+	p->blob = cert_blob_free(p->blob);
+	want_fail(dev, want, r == -ESTALE ? "its files have changed" : strerror(-r));
+	return false;
+}
+
 static void value_write_now(struct device *dev)
 {
 	struct provision *p = dev->provision;
 	struct want *want = p->want;
-	const struct material_item *item = &dev->material->items[want->item];
-	int r;
 
-	r = dev->ops->load_blob(dev->userdata, item, p->index, &p->blob);
-	/* The material may be another one since the place was chosen. */
-	if (r == 0 && !cert_blob_equal(p->blob, &want->blobs[p->index]))
-		r = -ESTALE;
-	if (r < 0) {
+	if (!value_load(dev, want, p->index)) {
 		p->writes = 0;
-		p->blob = cert_blob_free(p->blob);
-		want_fail(dev, want, r == -ESTALE ? "its files have changed" : strerror(-r));
 		provision_next(dev);
 		return;
 	}
@@ -997,6 +1008,24 @@ static bool place_next(struct device *dev, struct want *want)
 	return false;
 }
 
+/*
+ * All that is to be written of @want is looked at before the first of it goes: in its place there may
+ * be an old pair that is of more use than half of a new one.
+ */
+static void want_try(struct device *dev, struct want *want)
+{
+	struct provision *p = dev->provision;
+
+	for (size_t i = 0; i < want->n_blobs && !want->readable; i++) {
+		if (slot_holds(want_value(dev, want, i), &want->blobs[i]))
+			continue;
+		if (!value_load(dev, want, i))
+			return;
+		p->blob = cert_blob_free(p->blob);
+	}
+	want->readable = true;
+}
+
 /* Returns true if a value is being written. */
 static bool write_next(struct device *dev, struct want *want)
 {
@@ -1052,12 +1081,33 @@ static void provision_switch(struct device *dev)
 	}
 }
 
+/* What is broken and could not be repaired is not there. Returns true if there is such. */
+static bool provision_drop_broken(struct device *dev)
+{
+	struct provision *p = dev->provision;
+	bool any = false;
+
+	for (size_t i = 0; i < p->n_wants; i++) {
+		const struct want *want = &p->wants[i];
+		struct holding *h = &dev->holdings[want->item];
+
+		if (want->named || want->state != WANT_FAILED || h->slot < 0 ||
+		    holding_is_whole(dev, want))
+			continue;
+		*h = (struct holding){ .slot = -1 };
+		any = true;
+	}
+	return any;
+}
+
 static void provision_finish(struct device *dev)
 {
 	struct provision *p = dev->provision;
 	bool up = p->up, again = p->again;
 	bool wrote = dev->flash_writes != p->writes_before;
 
+	if (!again && provision_drop_broken(dev))
+		wrote = true;
 	note_orphans(dev);
 	for (size_t i = 0; i < p->n_wants && up; i++)
 		if (p->wants[i].state == WANT_FAILED)
@@ -1122,6 +1172,9 @@ static void provision_next(struct device *dev)
 		while (p->wants[i].state == WANT_OPEN)
 			if (place_next(dev, &p->wants[i]))
 				return;
+	for (size_t i = 0; i < p->n_wants; i++)
+		if (p->wants[i].state == WANT_WRITE)
+			want_try(dev, &p->wants[i]);
 	p->writes = 0;
 	/* Before what it speaks of. */
 	if (provision_has_writes(p) && record_next(dev))

@@ -993,7 +993,7 @@ static void test_no_orphan_of_a_failed_name(void **state)
 	b->load_error = -EACCES;
 	bench_up(b);
 	assert_ready();
-	assert_string_equal(ops("e"), "");
+	assert_string_equal(ops("we"), "");
 	assert_int_equal(b->dev->orphans.n, 0);
 	assert_true(b->dev->incomplete);
 	assert_string_equal(slots_text(), "corp:-1 gateway:-1");
@@ -1002,7 +1002,7 @@ static void test_no_orphan_of_a_failed_name(void **state)
 	b->load_error = 0;
 	up();
 	assert_ready();
-	assert_string_equal(ops("we"), "w client_ca.0|w client_cert.0|w client_key.0|"
+	assert_string_equal(ops("we"), "w slots|w client_ca.0|w client_cert.0|w client_key.0|"
 				       "e client_ca.3|e client_cert.4|e client_key.4|w slots|");
 	assert_false(b->dev->incomplete);
 	assert_sane();
@@ -1030,7 +1030,7 @@ static void test_load_fails(void **state)
 	assert_string_equal(ops("we"), "");
 	b->load_error = 0;
 	up();
-	assert_string_equal(ops("we"), "w client_ca.0|");
+	assert_string_equal(ops("we"), "w slots|w client_ca.0|");
 	assert_int_equal(errors, 2);
 	assert_sane();
 	assert_second_is_quiet(false);
@@ -1421,6 +1421,17 @@ static void assert_usable(const char *const *authorities, const char *const *ide
 static const char *const authority_texts[] = { "C", "C2", "C3" };
 static const char *const identity_texts[] = { "G", "G2", "G3" };
 
+/* Whoever connects meanwhile finds what he is told to use. */
+static void run_usable(const char *authority, const char *identity)
+{
+	const char *const authorities[] = { "C", "C2", authority };
+	const char *const identities[] = { "G", "G2", identity };
+
+	while (bench_step(b))
+		if (device_free_link(b->dev))
+			assert_usable(authorities, identities);
+}
+
 static void test_rotation(void **state)
 {
 	start_factory();
@@ -1567,6 +1578,53 @@ static void test_nvs_in_service(void **state)
 	assert_second_is_quiet(false);
 }
 
+/* Half of a pair in its pinned place would be worse than the old one. */
+static void test_load_fails_in_place(void **state)
+{
+	pin_both();
+	in_service();
+	b->load_error = -EACCES;
+	b->load_error_kinds = 1u << CERT_KIND_KEY;
+	change_both("C2", "G2", 2);
+	bench_run(b);
+	assert_ready();
+	assert_string_equal(ops("we"), "w slots|w client_ca.4|");
+	assert_int_equal(errors, 1);
+	assert_usable(authority_texts, identity_texts);
+	assert_int_equal(device_identity_generation(b->dev, &w.identities[0]), 1);
+	assert_non_null(device_free_link(b->dev));
+	b->load_error = 0;
+	device_provision(b->dev);
+	bench_run(b);
+	assert_sane();
+	assert_int_equal(device_identity_generation(b->dev, &w.identities[0]), 2);
+}
+
+/* It can be read when it is looked at, and not when it is its turn: nobody is told to use half of it. */
+static void test_load_fails_half_way(void **state)
+{
+	pin_both();
+	in_service();
+	change_both("C2", "G2", 2);
+	while (!strstr(ops("w"), "w client_cert.6|"))
+		assert_true(bench_step(b));
+	b->load_error = -EACCES;
+	while (bench_step(b))
+		if (device_free_link(b->dev))
+			assert_int_equal(device_identity_slot(b->dev, &w.identities[0]), -1);
+	assert_ready();
+	assert_int_equal(errors, 1);
+	assert_string_equal(slots_text(), "corp:4 gateway:-1");
+	assert_int_equal(device_identity_generation(b->dev, &w.identities[0]), 0);
+	assert_non_null(device_free_link(b->dev));
+	b->load_error = 0;
+	device_provision(b->dev);
+	bench_run(b);
+	assert_string_equal(slots_text(), "corp:4 gateway:6");
+	assert_sane();
+	assert_second_is_quiet(false);
+}
+
 /* Back to what was before, while a link still uses it: it is there. */
 static void test_roll_back(void **state)
 {
@@ -1610,17 +1668,6 @@ static bool into_rotation(bool pinned, unsigned int n)
 		if (!bench_step(b))
 			return false;
 	return b->dev->provision != NULL;
-}
-
-/* Whoever connects meanwhile finds what he is told to use. */
-static void run_usable(const char *authority, const char *identity)
-{
-	const char *const authorities[] = { "C", "C2", authority };
-	const char *const identities[] = { "G", "G2", identity };
-
-	while (bench_step(b))
-		if (device_free_link(b->dev))
-			assert_usable(authorities, identities);
 }
 
 static void assert_rotated(unsigned int generation)
@@ -1760,6 +1807,8 @@ int main(void)
 		T(test_rotation_while_connecting),
 		T(test_pinned_rotation),
 		T(test_nvs_in_service),
+		T(test_load_fails_in_place),
+		T(test_load_fails_half_way),
 		T(test_roll_back),
 		T(test_changed_again),
 		T(test_changed_back),
