@@ -312,10 +312,13 @@ static bool holding_is_whole(const struct device *dev, const struct want *want)
 
 static void want_fail(struct device *dev, struct want *want, const char *why)
 {
+	struct holding *h = &dev->holdings[want->item];
+
 	want->state = WANT_FAILED;
-	/* What comes next knows better. */
-	if (dev->provision->again)
+	/* Once, though it is tried again whenever a link goes; and what comes next knows better. */
+	if (h->told || dev->provision->again)
 		return;
+	h->told = true;
 	log_error("%s: %s %s is not on the chip: %s", dev->settings->name, want->what, want->name,
 		  why);
 }
@@ -1094,7 +1097,7 @@ static bool provision_drop_broken(struct device *dev)
 		if (want->named || want->state != WANT_FAILED || h->slot < 0 ||
 		    holding_is_whole(dev, want))
 			continue;
-		*h = (struct holding){ .slot = -1 };
+		*h = (struct holding){ .slot = -1, .told = h->told };
 		any = true;
 	}
 	return any;
@@ -1248,7 +1251,7 @@ void provision_start(struct device *dev)
 	provision_begin_all(dev, true);
 }
 
-void device_provision(struct device *dev)
+void provision_again(struct device *dev)
 {
 	if (dev->provision) {
 		dev->provision->again = true;
@@ -1257,6 +1260,13 @@ void device_provision(struct device *dev)
 	if (dev->state == DEVICE_READY || dev->state == DEVICE_JOINING ||
 	    dev->state == DEVICE_CLOCK)
 		provision_begin_all(dev, false);
+}
+
+void device_provision(struct device *dev)
+{
+	for (size_t i = 0; i < dev->material->n_items; i++)
+		dev->holdings[i].told = false;
+	provision_again(dev);
 }
 
 bool provision_recheck(struct device *dev, int ca, int pki)
@@ -1275,7 +1285,7 @@ bool provision_recheck(struct device *dev, int ca, int pki)
 		any = true;
 	}
 	if (any)
-		device_provision(dev);
+		provision_again(dev);
 	return any && dev->provision;
 }
 

@@ -1578,6 +1578,58 @@ static void test_nvs_in_service(void **state)
 	assert_second_is_quiet(false);
 }
 
+/* What cannot be read changes nothing. */
+static void test_load_fails_in_service(void **state)
+{
+	static const struct {
+		int error;
+		const char *text;
+	} cases[] = {
+		{ -EACCES, "esp0: identity gateway is not on the chip: Permission denied" },
+		{ -ESTALE, "esp0: identity gateway is not on the chip: its files have changed" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		teardown(NULL);
+		setup(NULL);
+		start_factory();
+		in_service();
+		open_link(0);
+		chip_forget(b);
+		b->load_error = cases[i].error;
+		b->load_error_name = gateway;
+		change_both("C2", "G2", 2);
+		bench_run(b);
+		assert_ready();
+		assert_string_equal(ops("we"), "w slots|w client_ca.3|");
+		assert_string_equal(slots_text(), "corp:3 gateway:2");
+		assert_usable(authority_texts, identity_texts);
+		assert_int_equal(device_identity_generation(b->dev, &w.identities[0]), 1);
+		assert_int_equal(errors, 1);
+		assert_string_equal(last_error, cases[i].text);
+		/* Told once, however often it is looked at what can be erased. */
+		open_link(1);
+		open_link(2);
+		close_link(1);
+		close_link(2);
+		assert_int_equal(errors, 1);
+		close_link(0);
+		assert_int_equal(errors, 1);
+		assert_null(chip_nvs(b, "client_ca.2")->type ? "it is still there" : NULL);
+		open_link(0);
+		close_link(0);
+		chip_forget(b);
+		/* It can be read again. */
+		b->load_error = 0;
+		device_provision(b->dev);
+		bench_run(b);
+		assert_string_equal(ops("we"), "w slots|w client_cert.3|w client_key.3|"
+					       "e client_cert.2|e client_key.2|w slots|");
+		assert_sane();
+		assert_second_is_quiet(false);
+	}
+}
+
 /* Half of a pair in its pinned place would be worse than the old one. */
 static void test_load_fails_in_place(void **state)
 {
@@ -1807,6 +1859,7 @@ int main(void)
 		T(test_rotation_while_connecting),
 		T(test_pinned_rotation),
 		T(test_nvs_in_service),
+		T(test_load_fails_in_service),
 		T(test_load_fails_in_place),
 		T(test_load_fails_half_way),
 		T(test_roll_back),
