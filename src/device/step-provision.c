@@ -426,6 +426,31 @@ static bool key_is_in_use(const struct device *dev, const char *key)
 	return false;
 }
 
+/* Whether new connections of others than @except (NULL: of anybody) are told to use it. */
+static bool slot_is_held(const struct device *dev, enum cert_kind kind, int slot,
+			 const struct want *except)
+{
+	for (size_t i = 0; i < dev->material->n_items; i++) {
+		const struct holding *h = &dev->holdings[i];
+
+		for (size_t k = 0; h->slot == slot && k < dev->material->items[i].n_blobs; k++)
+			if (h->blobs[k].kind == kind && !(except && except->item == i))
+				return true;
+	}
+	return false;
+}
+
+static bool key_is_held(const struct device *dev, const char *key)
+{
+	for (int kind = 0; kind < 3; kind++) {
+		int slot = slots_of_key((enum cert_kind)kind, key);
+
+		if (slot >= 0)
+			return slot_is_held(dev, (enum cert_kind)kind, slot, NULL);
+	}
+	return false;
+}
+
 /* Without a free slot: one that holds nothing but an older generation of the same name. */
 static int want_superseded_slot(const struct device *dev, const struct want *want)
 {
@@ -840,6 +865,9 @@ static bool retire_next(struct device *dev)
 		const struct record_entry *e = &dev->record.entries[i];
 
 		if (!entry_is_superseded(p, e) && !(dev->erase_orphans && entry_is_orphan(p, e)))
+			continue;
+		/* By one with the same content until now, whose newer one cannot be had. */
+		if (key_is_held(dev, e->key))
 			continue;
 		if (key_is_in_use(dev, e->key)) {
 			dev->retire_later = true; /* device_link_freed() comes back to it */

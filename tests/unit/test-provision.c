@@ -1677,6 +1677,36 @@ static void test_load_fails_half_way(void **state)
 	assert_second_is_quiet(false);
 }
 
+/* Two share a slot. One goes on, the other one cannot: its slot is not erased, whosever it is. */
+static void test_twin_fails(void **state)
+{
+	for (int first = 0; first < 2; first++) {
+		teardown(NULL);
+		setup(NULL);
+		add_authority(corp, CONFIG_SLOT_AUTO, "C", 1);
+		add_authority(other, CONFIG_SLOT_AUTO, "C", 1);
+		in_service();
+		assert_string_equal(slots_text(), "corp:0 other:0");
+		b->load_error = -EACCES;
+		b->load_error_name = first ? corp : other;
+		set_thing(MATERIAL_AUTHORITY, 0, CERT_KIND_CA, "C2", 2);
+		set_thing(MATERIAL_AUTHORITY, 1, CERT_KIND_CA, "O2", 2);
+		take_material();
+		device_provision(b->dev);
+		bench_run(b);
+		assert_string_equal(slots_text(), first ? "corp:0 other:2" : "corp:1 other:0");
+		assert_int_equal(chip_nvs(b, "client_ca.0")->type, 8);
+		assert_string_equal(ops("e"), "");
+		b->load_error = 0;
+		device_provision(b->dev);
+		bench_run(b);
+		assert_string_equal(slots_text(), "corp:1 other:2");
+		assert_string_equal(ops("e"), "e client_ca.0|");
+		assert_sane();
+		assert_second_is_quiet(false);
+	}
+}
+
 /* Back to what was before, while a link still uses it: it is there. */
 static void test_roll_back(void **state)
 {
@@ -1862,6 +1892,7 @@ int main(void)
 		T(test_load_fails_in_service),
 		T(test_load_fails_in_place),
 		T(test_load_fails_half_way),
+		T(test_twin_fails),
 		T(test_roll_back),
 		T(test_changed_again),
 		T(test_changed_back),
