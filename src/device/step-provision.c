@@ -465,6 +465,7 @@ static int want_superseded_slot(const struct device *dev, const struct want *wan
 			slots_key(want->blobs[i].kind, slot, key, sizeof(key));
 			e = record_find(&dev->record, key);
 			fits = !value->taken && !slot_is_in_use(dev, want->blobs[i].kind, slot) &&
+			       !slot_is_held(dev, want->blobs[i].kind, slot, want) &&
 			       (value->content == SLOT_FREE || (e && e->name == want->hash));
 		}
 		if (fits)

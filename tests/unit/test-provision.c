@@ -1707,6 +1707,30 @@ static void test_twin_fails(void **state)
 	}
 }
 
+/* All slots are somebody's but one, which two share: it holds what one of them still uses. */
+static void test_twins_without_room(void **state)
+{
+	start_full();
+	b->config.n_identities = 0;
+	add_authority(other, CONFIG_SLOT_AUTO, "C", 1);
+	put_ours("client_ca.6", "authority", "corp", 1, "C", "C");
+	put_record(3);
+	in_service();
+	assert_string_equal(slots_text(), "corp:6 other:6");
+	set_thing(MATERIAL_AUTHORITY, 0, CERT_KIND_CA, "C2", 2);
+	set_thing(MATERIAL_AUTHORITY, 1, CERT_KIND_CA, "O2", 2);
+	take_material();
+	device_provision(b->dev);
+	bench_run(b);
+	assert_string_equal(slots_text(), "corp:6 other:6");
+	assert_int_equal(device_authority_generation(b->dev, &w.authorities[0]), 1);
+	assert_int_equal(device_authority_generation(b->dev, &w.authorities[1]), 1);
+	assert_memory_equal(chip_nvs(b, "client_ca.6")->data, "C", 1);
+	assert_int_equal(chip_nvs(b, "client_ca.6")->len, 1);
+	assert_int_equal(errors, 2);
+	assert_foreign_untouched();
+}
+
 /* Back to what was before, while a link still uses it: it is there. */
 static void test_roll_back(void **state)
 {
@@ -1893,6 +1917,7 @@ int main(void)
 		T(test_load_fails_in_place),
 		T(test_load_fails_half_way),
 		T(test_twin_fails),
+		T(test_twins_without_room),
 		T(test_roll_back),
 		T(test_changed_again),
 		T(test_changed_back),
