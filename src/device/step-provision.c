@@ -62,6 +62,7 @@ struct provision {
 	size_t n_wants;
 	bool up;         /* the chip is being brought up; else it is in service */
 	bool again;      /* the material has changed meanwhile */
+	bool waits;      /* there will be room when a link has gone */
 	bool listed[3];  /* namespaces, by enum cert_kind */
 	bool names_read; /* which namespaces there are */
 	unsigned int writes_before;
@@ -451,11 +452,14 @@ static bool key_is_held(const struct device *dev, const char *key)
 	return false;
 }
 
-/* Without a free slot: one that holds nothing but an older generation of the same name. */
-static int want_superseded_slot(const struct device *dev, const struct want *want)
+/*
+ * Without a free slot: one that holds nothing but an older generation of the same name. @waits: there
+ * is such a one, but a link uses it.
+ */
+static int want_superseded_slot(const struct device *dev, const struct want *want, bool *waits)
 {
 	for (int slot = 0; slot < SLOTS_COUNT; slot++) {
-		bool fits = true;
+		bool fits = true, in_use = false;
 
 		for (size_t i = 0; i < want->n_blobs && fits; i++) {
 			const struct slot *value = &dev->slots.of[want->blobs[i].kind][slot];
@@ -464,12 +468,14 @@ static int want_superseded_slot(const struct device *dev, const struct want *wan
 
 			slots_key(want->blobs[i].kind, slot, key, sizeof(key));
 			e = record_find(&dev->record, key);
-			fits = !value->taken && !slot_is_in_use(dev, want->blobs[i].kind, slot) &&
+			in_use = in_use || slot_is_in_use(dev, want->blobs[i].kind, slot);
+			fits = !value->taken &&
 			       !slot_is_held(dev, want->blobs[i].kind, slot, want) &&
 			       (value->content == SLOT_FREE || (e && e->name == want->hash));
 		}
-		if (fits)
+		if (fits && !in_use)
 			return slot;
+		*waits = *waits || fits;
 	}
 	return -1;
 }
@@ -861,7 +867,8 @@ static bool retire_next(struct device *dev)
 {
 	struct provision *p = dev->provision;
 
-	dev->retire_later = false;
+	/* Then device_link_freed() comes back to it. */
+	dev->retire_later = p->waits;
 	for (size_t i = 0; i < dev->record.n; i++) {
 		const struct record_entry *e = &dev->record.entries[i];
 
@@ -871,7 +878,7 @@ static bool retire_next(struct device *dev)
 		if (key_is_held(dev, e->key))
 			continue;
 		if (key_is_in_use(dev, e->key)) {
-			dev->retire_later = true; /* device_link_freed() comes back to it */
+			dev->retire_later = true;
 			continue;
 		}
 		memcpy(p->erasing, e->key, sizeof(p->erasing));
@@ -986,6 +993,7 @@ static bool place_by_content(struct device *dev, struct want *want)
 {
 	char key[AT_NVS_NAME_MAX + 1];
 	struct slots_choice choice;
+	bool waits = false;
 
 	if (want->pinned == CONFIG_SLOT_AUTO && list_next(dev, want))
 		return true;
@@ -999,9 +1007,13 @@ static bool place_by_content(struct device *dev, struct want *want)
 	case SLOTS_WRITE:
 		break;
 	case SLOTS_FULL:
-		choice.slot = want_superseded_slot(dev, want);
+		choice.slot = want_superseded_slot(dev, want, &waits);
 		if (choice.slot < 0) {
-			want_fail(dev, want, "no slot is free: erase one, or pin it with `slot`");
+			dev->provision->waits = dev->provision->waits || waits;
+			want_fail(dev, want,
+				  waits ? "no slot is free until the links that use its old one "
+					  "have closed"
+					: "no slot is free: erase one, or pin it with `slot`");
 			return false;
 		}
 		break;

@@ -1731,6 +1731,46 @@ static void test_twins_without_room(void **state)
 	assert_foreign_untouched();
 }
 
+/* Its own old slot is all that there is: in place, but not under a link that is open. */
+static void test_rotation_without_room(void **state)
+{
+	start_full();
+	put_ours("client_ca.6", "authority", "corp", 1, "C", "C");
+	put_record(3);
+	in_service();
+	open_link(0);
+	chip_forget(b);
+	change_both("C2", "G", 2);
+	bench_run(b);
+	assert_ready();
+	assert_string_equal(ops("we"), "");
+	assert_string_equal(slots_text(), "corp:6 gateway:0");
+	assert_int_equal(device_authority_generation(b->dev, &w.authorities[0]), 1);
+	assert_int_equal(errors, 1);
+	assert_string_equal(last_error, "esp0: authority corp is not on the chip: no slot is free "
+					"until the links that use its old one have closed");
+	/* Other links do not matter, though they make it look again. */
+	open_link(1);
+	link_close(users[1].link);
+	bench_run(b);
+	assert_string_equal(ops("we"), "");
+	assert_int_equal(errors, 1);
+	/* It goes on when that has gone. */
+	b->rooms = 0;
+	link_close(users[0].link);
+	while (bench_step(b))
+		if (!chip_holds(b, "client_ca.6", w.items[0].blobs[0]) && b->dev->provision &&
+		    strstr(ops("w"), "client_ca"))
+			assert_null(device_free_link(b->dev));
+	assert_string_equal(ops("we"), "w slots|w client_ca.6|");
+	assert_int_equal(device_authority_generation(b->dev, &w.authorities[0]), 2);
+	assert_true(b->rooms > 0);
+	assert_non_null(device_free_link(b->dev));
+	assert_int_equal(errors, 1);
+	assert_sane();
+	assert_second_is_quiet(false);
+}
+
 /* Back to what was before, while a link still uses it: it is there. */
 static void test_roll_back(void **state)
 {
@@ -1918,6 +1958,7 @@ int main(void)
 		T(test_load_fails_half_way),
 		T(test_twin_fails),
 		T(test_twins_without_room),
+		T(test_rotation_without_room),
 		T(test_roll_back),
 		T(test_changed_again),
 		T(test_changed_back),
