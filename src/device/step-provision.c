@@ -923,7 +923,8 @@ static void list_line(struct chan_cmd *cmd, const char *text, size_t len)
 	if (slot < 0)
 		return;
 	value = &dev->slots.of[kind][slot];
-	if (value->content == SLOT_UNKNOWN)
+	/* Free until now: somebody else has been there since the chip was brought up. */
+	if (value->content == SLOT_UNKNOWN || value->content == SLOT_FREE)
 		value->content = type == MFG_BINARY ? SLOT_UNREAD : SLOT_UNUSABLE;
 }
 

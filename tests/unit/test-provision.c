@@ -226,7 +226,7 @@ static void note_foreign(void)
 {
 	w.n_foreign = 0;
 	for (size_t i = 0; i < b->chip.n_nvs; i++)
-		if (b->chip.nvs[i].type && !is_record(&b->chip.nvs[i]) &&
+		if (b->chip.nvs[i].type && !b->chip.nvs[i].ours && !is_record(&b->chip.nvs[i]) &&
 		    !record_find(&w.record, b->chip.nvs[i].name))
 			w.foreign[w.n_foreign++] = b->chip.nvs[i];
 }
@@ -1771,6 +1771,22 @@ static void test_rotation_without_room(void **state)
 	assert_second_is_quiet(false);
 }
 
+/* A key that somebody has made in a slot that was free. */
+static void test_foreign_key_in_service(void **state)
+{
+	start_empty();
+	in_service();
+	put_key("client_ca.1", 8, "somebody's");
+	put_key("client_key.1", 7, "somebody's");
+	note_foreign();
+	change_both("C2", "G2", 2);
+	bench_run(b);
+	assert_string_equal(ops("w"), "w slots|w client_ca.2|w client_cert.2|w client_key.2|"
+				      "w slots|");
+	assert_sane();
+	assert_second_is_quiet(false);
+}
+
 /* Back to what was before, while a link still uses it: it is there. */
 static void test_roll_back(void **state)
 {
@@ -1959,6 +1975,7 @@ int main(void)
 		T(test_twin_fails),
 		T(test_twins_without_room),
 		T(test_rotation_without_room),
+		T(test_foreign_key_in_service),
 		T(test_roll_back),
 		T(test_changed_again),
 		T(test_changed_back),
