@@ -1252,7 +1252,7 @@ static void provision_keep(struct device *dev)
 			continue;
 		want_take_slot(dev, want, h->slot);
 		for (size_t k = 0; k < want->n_blobs && h->suspected; k++)
-			want_value(dev, want, k)->content = SLOT_UNREAD;
+			want_value(dev, want, k)->content = SLOT_UNKNOWN;
 		if (!h->suspected)
 			want_settle(dev, want);
 	}

@@ -1948,6 +1948,149 @@ static void test_clock_is_set(void **state)
 	}
 }
 
+/* ---- in service: a connect has failed, and what is on the chip is looked at again ---- */
+
+/* The handshake fails, and a plain TCP connection does not. */
+static struct user *fail_connect(void)
+{
+	struct user *u;
+
+	b->chip.clock = b->wallclock;
+	chip_answer(b, "AT+CIPSTART=0,\"SSL\"", "\r\nERROR\r\n", 1);
+	chip_forget(b);
+	u = start_link(0);
+	assert_int_equal(u->link->id, 0);
+	return u;
+}
+
+static void assert_connect_fails(enum link_end end)
+{
+	struct user *u = fail_connect();
+
+	bench_run(b);
+	if (u->ends != 1 || u->end != end)
+		fail_msg("%d ends, %s; told: %s", u->ends, link_end_text(u->end), b->chip.told);
+	assert_int_equal(u->link->state, LINK_FREE);
+	assert_ready();
+	assert_non_null(device_free_link(b->dev));
+}
+
+static void test_recheck_of_what_is_well(void **state)
+{
+	start_provisioned();
+	in_service();
+	assert_connect_fails(LINK_END_TLS);
+	/* What the link was to use, and nothing else. */
+	assert_string_equal(ops("welrn"), "r client_ca.3|r client_cert.4|r client_key.4|");
+	assert_connect_fails(LINK_END_TLS);
+	open_link(0);
+}
+
+static void test_recheck_of_one_kind(void **state)
+{
+	start_provisioned();
+	b->config.n_identities = 0;
+	in_service();
+	assert_connect_fails(LINK_END_TLS);
+	assert_string_equal(ops("welrn"), "r client_ca.3|");
+}
+
+static void test_recheck_repairs(void **state)
+{
+	static const char *const keys[] = { "client_ca.3", "client_cert.4", "client_key.4" };
+	char expected[64];
+
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+		for (int what = 0; what < 3; what++) {
+			struct chip_key *key;
+
+			teardown(NULL);
+			setup(NULL);
+			start_provisioned();
+			in_service();
+			key = chip_nvs(b, keys[i]);
+			if (what == 0)
+				key->type = 0;
+			else if (what == 1)
+				key->data[0] ^= 1;
+			else
+				key->type = 7;
+			assert_connect_fails(LINK_END_NO_MATERIAL);
+			snprintf(expected, sizeof(expected), what == 2 ? "e %s|w %s|" : "w %s|",
+				 keys[i], keys[i]);
+			assert_string_equal(ops("we"), expected);
+			assert_string_equal(slots_text(), "corp:3 gateway:4");
+			assert_true(b->rooms > 0);
+			assert_sane();
+			assert_connect_fails(LINK_END_TLS);
+			assert_string_equal(ops("we"), "");
+			open_link(0);
+			assert_second_is_quiet(false);
+		}
+}
+
+/* Nobody connects with what is known to be broken. */
+static void test_recheck_holds_others(void **state)
+{
+	start_provisioned();
+	in_service();
+	chip_nvs(b, "client_cert.4")->type = 0;
+	fail_connect();
+	while (bench_step(b))
+		if (strstr(ops("w"), "w client_cert.4|") && b->dev->provision &&
+		    !chip_holds(b, "client_cert.4", w.items[1].blobs[0]))
+			assert_null(device_free_link(b->dev));
+	assert_int_equal(users[0].end, LINK_END_NO_MATERIAL);
+}
+
+/* What was never ours is not repaired: ours comes beside it. */
+static void test_recheck_of_foreign(void **state)
+{
+	start_without_record();
+	in_service();
+	chip_nvs(b, "client_ca.3")->data[0] ^= 1;
+	chip_nvs(b, "client_key.4")->type = 0;
+	note_foreign();
+	assert_connect_fails(LINK_END_NO_MATERIAL);
+	assert_string_equal(ops("we"), "w slots|w client_ca.2|w client_key.4|");
+	assert_string_equal(slots_text(), "corp:2 gateway:4");
+	assert_sane();
+	assert_connect_fails(LINK_END_TLS);
+	assert_second_is_quiet(true);
+}
+
+/* It is gone, and cannot be had. */
+static void test_recheck_cannot_repair(void **state)
+{
+	start_provisioned();
+	in_service();
+	chip_nvs(b, "client_key.4")->type = 0;
+	b->load_error = -EACCES;
+	assert_connect_fails(LINK_END_NO_MATERIAL);
+	assert_string_equal(ops("we"), "");
+	assert_string_equal(slots_text(), "corp:3 gateway:-1");
+	assert_int_equal(errors, 1);
+	b->load_error = 0;
+	device_provision(b->dev);
+	bench_run(b);
+	assert_string_equal(slots_text(), "corp:3 gateway:4");
+	assert_string_equal(ops("we"), "w client_key.4|");
+	assert_sane();
+}
+
+static void test_recheck_of_twins(void **state)
+{
+	start_twins();
+	in_service();
+	chip_nvs(b, "client_ca.0")->type = 0;
+	assert_connect_fails(LINK_END_NO_MATERIAL);
+	assert_string_equal(ops("wer"), "r client_ca.0|r client_cert.0|r client_key.0|"
+					"w client_ca.0|r client_ca.0|");
+	assert_string_equal(slots_text(), "corp:0 other:0 gateway:0 second:0");
+	assert_sane();
+	assert_connect_fails(LINK_END_TLS);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -1984,6 +2127,13 @@ int main(void)
 		T(test_port_goes),
 		T(test_last_link_closes),
 		T(test_clock_is_set),
+		T(test_recheck_of_what_is_well),
+		T(test_recheck_of_one_kind),
+		T(test_recheck_repairs),
+		T(test_recheck_holds_others),
+		T(test_recheck_of_foreign),
+		T(test_recheck_cannot_repair),
+		T(test_recheck_of_twins),
 	};
 	struct CMUnitTest starts[ARRAY_SIZE(rows)];
 
