@@ -60,12 +60,12 @@ struct want {
 struct provision {
 	struct want *wants;
 	size_t n_wants;
-	bool up;         /* the chip is being brought up; else it is in service */
-	bool again;      /* the material has changed meanwhile */
-	bool waits;      /* there will be room when a link has gone */
-	bool listed[3];  /* namespaces, by enum cert_kind */
-	bool names_read; /* which namespaces there are */
-	unsigned int writes_before;
+	bool up;                /* the chip is being brought up; else it is in service */
+	bool again;             /* the material has changed meanwhile */
+	bool waits;             /* there will be room when a link has gone */
+	bool listed[3];         /* namespaces, by enum cert_kind */
+	bool names_read;        /* which namespaces there are */
+	uint64_t writes_before; /* dev->flash_writes, when it began */
 	/* the value that is read or written */
 	struct want *want;
 	size_t index;
@@ -82,7 +82,7 @@ struct provision {
 };
 
 static void provision_next(struct device *dev);
-static void provision_begin_all(struct device *dev, bool up);
+static void provision_begin_all(struct device *dev, bool up, uint64_t writes_before);
 
 /* ---- commands ---- */
 
@@ -1149,7 +1149,8 @@ static void provision_finish(struct device *dev)
 {
 	struct provision *p = dev->provision;
 	bool up = p->up, again = p->again;
-	bool wrote = dev->flash_writes != p->writes_before;
+	uint64_t before = p->writes_before;
+	bool wrote = dev->flash_writes != before;
 
 	if (!again && provision_drop_broken(dev))
 		wrote = true;
@@ -1162,7 +1163,7 @@ static void provision_finish(struct device *dev)
 		if (up)
 			provision_start(dev);
 		else
-			provision_begin_all(dev, false);
+			provision_begin_all(dev, false, before);
 		return;
 	}
 	if (!up) {
@@ -1258,7 +1259,7 @@ static void provision_keep(struct device *dev)
 	}
 }
 
-static void provision_begin_all(struct device *dev, bool up)
+static void provision_begin_all(struct device *dev, bool up, uint64_t writes_before)
 {
 	struct provision *p;
 
@@ -1268,7 +1269,7 @@ static void provision_begin_all(struct device *dev, bool up)
 	}
 	p = dev->provision;
 	p->up = up;
-	p->writes_before = (unsigned int)dev->flash_writes;
+	p->writes_before = writes_before;
 	for (int kind = 0; kind < 3; kind++) {
 		for (int slot = 0; slot < SLOTS_COUNT; slot++)
 			dev->slots.of[kind][slot].taken = false;
@@ -1290,7 +1291,7 @@ void provision_start(struct device *dev)
 	dev->record_known = false;
 	dev->incomplete = false;
 	dev->eap_is_new = false;
-	provision_begin_all(dev, true);
+	provision_begin_all(dev, true, dev->flash_writes);
 }
 
 void provision_again(struct device *dev)
@@ -1301,7 +1302,7 @@ void provision_again(struct device *dev)
 	}
 	if (dev->state == DEVICE_READY || dev->state == DEVICE_JOINING ||
 	    dev->state == DEVICE_CLOCK)
-		provision_begin_all(dev, false);
+		provision_begin_all(dev, false, dev->flash_writes);
 }
 
 void device_provision(struct device *dev)

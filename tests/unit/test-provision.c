@@ -2091,6 +2091,64 @@ static void test_recheck_of_twins(void **state)
 	assert_connect_fails(LINK_END_TLS);
 }
 
+/* Whatever comes in between, the link ends, and with the right reason where that is known. */
+static void test_recheck_and_something_else(void **state)
+{
+	enum { CHANGE, NO_CHANGE, WIFI, RESET, CLOSE, N_EVENTS };
+
+	for (int event = CHANGE; event < N_EVENTS; event++)
+		for (unsigned int n = 0;; n++) {
+			struct user *u;
+			bool over;
+
+			teardown(NULL);
+			setup(NULL);
+			start_provisioned();
+			in_service();
+			chip_nvs(b, "client_cert.4")->type = 0;
+			u = fail_connect();
+			while (!b->dev->provision)
+				assert_true(bench_step(b));
+			for (unsigned int i = 0; i < n; i++)
+				bench_step(b);
+			over = !b->dev->provision;
+			switch (event) {
+			case CHANGE:
+				change_both("C2", "G2", 2);
+				break;
+			case NO_CHANGE:
+				change_both("C", "G", 2);
+				break;
+			case WIFI:
+				b->chip.joined = false;
+				chip_say(b, "WIFI DISCONNECT\r\n");
+				break;
+			case RESET:
+				chip_revive(b, true);
+				chip_say(b, "\r\nready\r\n");
+				break;
+			case CLOSE:
+				link_close(u->link);
+				break;
+			}
+			bench_run(b);
+			bench_pass(b, 30 * TIMERS_S);
+			assert_ready();
+			assert_sane();
+			assert_int_equal(u->link->state, LINK_FREE);
+			assert_int_equal(u->ends, over || event != CLOSE);
+			if (u->ends)
+				assert_int_equal(u->end, event == RESET && !over
+								 ? LINK_END_RESET
+								 : LINK_END_NO_MATERIAL);
+			assert_second_is_quiet(false);
+			if (over) {
+				assert_in_range(n, 8, 40);
+				break;
+			}
+		}
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -2134,6 +2192,7 @@ int main(void)
 		T(test_recheck_of_foreign),
 		T(test_recheck_cannot_repair),
 		T(test_recheck_of_twins),
+		T(test_recheck_and_something_else),
 	};
 	struct CMUnitTest starts[ARRAY_SIZE(rows)];
 
