@@ -35,7 +35,7 @@ enum want_state {
 	WANT_OPEN,  /* it is not known where it goes */
 	WANT_WRITE, /* it has its place, and is not there yet */
 	WANT_THERE,
-	WANT_FAILED, /* it cannot be had; told already */
+	WANT_FAILED, /* it cannot be had */
 };
 
 /* Something that this chip must hold. */
@@ -50,8 +50,9 @@ struct want {
 	int pinned; /* CONFIG_SLOT_AUTO: the slot is chosen */
 	bool named; /* its keys are given, there is no slot */
 	enum want_state state;
-	bool readable; /* its bytes can be had */
-	bool is_twin;  /* an earlier one of the same content is written to the same place */
+	const char *why; /* it has failed */
+	bool readable;   /* its bytes can be had */
+	bool is_twin;    /* an earlier one of the same content is written to the same place */
 	int slot;
 	char keys[MATERIAL_BLOBS][AT_NVS_NAME_MAX + 1]; /* once it has its place */
 	struct slot values[MATERIAL_BLOBS];             /* what is under them, if they are named */
@@ -63,6 +64,7 @@ struct provision {
 	bool up;                /* the chip is being brought up; else it is in service */
 	bool again;             /* the material has changed meanwhile */
 	bool waits;             /* there will be room when a link has gone */
+	bool full;              /* there was none for one of the wants */
 	bool listed[3];         /* namespaces, by enum cert_kind */
 	bool names_read;        /* which namespaces there are */
 	uint64_t writes_before; /* dev->flash_writes, when it began */
@@ -311,17 +313,10 @@ static bool holding_is_whole(const struct device *dev, const struct want *want)
 	return true;
 }
 
-static void want_fail(struct device *dev, struct want *want, const char *why)
+static void want_fail(struct want *want, const char *why)
 {
-	struct holding *h = &dev->holdings[want->item];
-
 	want->state = WANT_FAILED;
-	/* Once, though it is tried again whenever a link goes; and what comes next knows better. */
-	if (h->told || dev->provision->again)
-		return;
-	h->told = true;
-	log_error("%s: %s %s is not on the chip: %s", dev->settings->name, want->what, want->name,
-		  why);
+	want->why = why;
 }
 
 /* Everything of the want is known: it is there, or is to be written. */
@@ -584,7 +579,7 @@ static bool value_load(struct device *dev, struct want *want, size_t i)
 	if (r == 0)
 		return true;
 	p->blob = cert_blob_free(p->blob);
-	want_fail(dev, want, r == -ESTALE ? "its files have changed" : strerror(-r));
+	want_fail(want, r == -ESTALE ? "its files have changed" : strerror(-r));
 	return false;
 }
 
@@ -853,6 +848,9 @@ static void retire_done(struct device *dev, enum chan_result result)
 			   p->erasing);
 	/* ERROR: it was not there. */
 	record_remove(&dev->record, p->erasing);
+	/* There is room now. */
+	if (p->full)
+		p->again = true;
 	for (int kind = 0; kind < 3; kind++) {
 		int slot = slots_of_key((enum cert_kind)kind, p->erasing);
 
@@ -1011,7 +1009,8 @@ static bool place_by_content(struct device *dev, struct want *want)
 		choice.slot = want_superseded_slot(dev, want, &waits);
 		if (choice.slot < 0) {
 			dev->provision->waits = dev->provision->waits || waits;
-			want_fail(dev, want,
+			dev->provision->full = true;
+			want_fail(want,
 				  waits ? "no slot is free until the links that use its old one "
 					  "have closed"
 					: "no slot is free: erase one, or pin it with `slot`");
@@ -1145,6 +1144,23 @@ static bool provision_drop_broken(struct device *dev)
 	return any;
 }
 
+/* Once, though it may be tried again whenever a link goes. */
+static void tell_failed(struct device *dev)
+{
+	struct provision *p = dev->provision;
+
+	for (size_t i = 0; i < p->n_wants; i++) {
+		const struct want *want = &p->wants[i];
+		struct holding *h = &dev->holdings[want->item];
+
+		if (want->state != WANT_FAILED || h->told)
+			continue;
+		h->told = true;
+		log_error("%s: %s %s is not on the chip: %s", dev->settings->name, want->what,
+			  want->name, want->why);
+	}
+}
+
 static void provision_finish(struct device *dev)
 {
 	struct provision *p = dev->provision;
@@ -1152,8 +1168,10 @@ static void provision_finish(struct device *dev)
 	uint64_t before = p->writes_before;
 	bool wrote = dev->flash_writes != before;
 
-	if (!again && provision_drop_broken(dev))
-		wrote = true;
+	if (!again) {
+		tell_failed(dev);
+		wrote = provision_drop_broken(dev) || wrote;
+	}
 	note_orphans(dev);
 	for (size_t i = 0; i < p->n_wants && up; i++)
 		if (p->wants[i].state == WANT_FAILED)
@@ -1192,7 +1210,7 @@ static bool record_next(struct device *dev)
 
 		if (want->state == WANT_FAILED || record_claim(dev, want))
 			continue;
-		want_fail(dev, want, "the record of what is ours is full");
+		want_fail(want, "the record of what is ours is full");
 	}
 	if (record_equal(&dev->record, &dev->record_stored))
 		return false;

@@ -669,6 +669,16 @@ static void start_full_and_new_material(void)
 	put_record(3);
 }
 
+/* There is room when the old one of another name has gone. */
+static void start_full_until_erased(void)
+{
+	start_full();
+	add_authority(other, CONFIG_SLOT_AUTO, "O2", 2);
+	put_ours("client_ca.6", "authority", "other", 1, "O", "O");
+	put_ours("client_ca.7", "authority", "other", 2, "O2", "O2");
+	put_record(3);
+}
+
 static void start_pinned_on_foreign(void)
 {
 	add_authority(corp, 1, "C", 1);
@@ -861,6 +871,10 @@ static const struct row {
 	  "w slots|w client_ca.6|w client_cert.0|w client_key.0|",
 	  "client_ca.6=corp/2 client_cert.0=gateway/1 client_key.0=gateway/1",
 	  "corp:6 gateway:0", 0 },
+	{ "full until erased", start_full_until_erased,
+	  "w slots|w client_cert.0|w client_key.0|e client_ca.6|w slots|w slots|w client_ca.6|",
+	  "client_ca.7=other/2 client_cert.0=gateway/1 client_key.0=gateway/1 client_ca.6=corp/1",
+	  "corp:6 other:7 gateway:0", 0 },
 	{ "pinned on foreign", start_pinned_on_foreign,
 	  "w slots|w client_ca.1|w client_cert.0|w client_key.0|",
 	  "client_ca.1=corp/1 client_cert.0=gateway/1 client_key.0=gateway/1", "corp:1 gateway:0", 0 },
@@ -2149,6 +2163,312 @@ static void test_recheck_and_something_else(void **state)
 		}
 }
 
+/* The chip is being brought up when the material changes. */
+static void test_changed_during_bring_up(void **state)
+{
+	for (unsigned int n = 0;; n++) {
+		teardown(NULL);
+		setup(NULL);
+		start_rotation();
+		remake();
+		note_foreign();
+		device_port_up(b->dev, 115200);
+		while (b->dev->state != DEVICE_PROVISIONING)
+			if (!bench_step(b)) {
+				timers_set_now(&b->timers, timers_next(&b->timers));
+				timers_run(&b->timers);
+			}
+		for (unsigned int i = 0; i < n; i++)
+			bench_step(b);
+		if (b->dev->state != DEVICE_PROVISIONING)
+			break;
+		change_all("3", 3);
+		take_material();
+		device_provision(b->dev);
+		bench_pass(b, 10 * TIMERS_S);
+		assert_ready();
+		assert_int_equal(errors, 0);
+		assert_int_equal(device_authority_generation(b->dev, &w.authorities[0]), 3);
+		assert_false(b->dev->incomplete);
+		assert_sane();
+		assert_second_is_quiet(false);
+	}
+}
+
+/* ---- anything at all ---- */
+
+static uint64_t seed;
+
+static size_t below(size_t limit)
+{
+	return test_random_below(&seed, limit);
+}
+
+static bool chance(size_t percent)
+{
+	return below(100) < percent;
+}
+
+/* Of few texts, so that contents are the same again and again. */
+static const char *random_text(const char *suffix)
+{
+	static char text[16];
+
+	snprintf(text, sizeof(text), "%c%s", (int)('A' + below(4)), suffix);
+	return text;
+}
+
+static const char *suffix_of(const char *key)
+{
+	return strncmp(key, "client_cert", 11) == 0  ? ".cert"
+	       : strncmp(key, "client_key", 10) == 0 ? ".key"
+						     : "";
+}
+
+static void random_key(const char *name)
+{
+	static const char *const owners[][3] = {
+		{ "corp", "other", "gone" },
+		{ "gateway", "second", "gone" },
+	};
+	bool is_pair = suffix_of(name)[0];
+	const char *kind = strchr(name, '.') ? (is_pair ? "identity" : "authority") : "nvs";
+	const char *owner = strchr(name, '.') ? owners[is_pair][below(3)] : name;
+	char text[16], there[16];
+
+	snprintf(text, sizeof(text), "%s", random_text(suffix_of(name)));
+	snprintf(there, sizeof(there), "%s", random_text(suffix_of(name)));
+	if (chance(30))
+		put_ours(name, kind, owner, (unsigned int)below(5), text,
+			 chance(70)   ? text
+			 : chance(50) ? there
+				      : NULL);
+	else
+		put_key(name, chance(85) ? 8 : chance(50) ? 7 : 3, there);
+}
+
+static void random_chip(void)
+{
+	static const char *const named[] = { "mqtt_ca", "mqtt_key", "server_ca" };
+	size_t percent = (size_t[]){ 5, 30, 60, 100 }[below(4)];
+	char key[AT_NVS_NAME_MAX + 1];
+
+	for (int kind = 0; kind < 3; kind++)
+		for (int slot = 0; slot < SLOTS_COUNT; slot++) {
+			slots_key((enum cert_kind)kind, slot, key, sizeof(key));
+			if (chance(percent))
+				random_key(key);
+		}
+	for (size_t i = 0; i < ARRAY_SIZE(named); i++)
+		if (chance(percent))
+			random_key(named[i]);
+	put_record(below(1000));
+	if (!chance(15))
+		return;
+	/* None, or one that is damaged: nobody knows any more what was ours. */
+	memset(&w.record, 0, sizeof(w.record));
+	chip_nvs(b, RECORD_KEY)->type = chance(50) ? 0 : 7 + (int)below(2);
+	chip_nvs(b, RECORD_KEY)->data[9] ^= 2;
+	for (size_t i = 0; i < b->chip.n_nvs; i++)
+		b->chip.nvs[i].ours = false;
+}
+
+static int random_slot(unsigned int *pinned)
+{
+	int slot = (int)below(SLOTS_COUNT);
+
+	if (chance(70) || (*pinned & 1u << slot))
+		return CONFIG_SLOT_AUTO;
+	*pinned |= 1u << slot;
+	return slot;
+}
+
+static void random_texts(void)
+{
+	unsigned int generation = 1 + (unsigned int)below(9);
+
+	for (size_t i = 0; i < b->config.n_authorities; i++)
+		if (chance(60))
+			set_thing(MATERIAL_AUTHORITY, i, CERT_KIND_CA, random_text(""), generation);
+	for (size_t i = 0; i < b->config.n_identities; i++)
+		if (chance(60))
+			set_thing(MATERIAL_IDENTITY, i, CERT_KIND_CERT, random_text(""),
+				  generation);
+	for (size_t i = 0; i < b->config.n_nvs; i++)
+		if (chance(60))
+			set_thing(MATERIAL_NVS, i, CERT_KIND_CA, random_text(""), 0);
+}
+
+/* What the configuration names may be overwritten, and then it is ours. */
+static void drop_named(void)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < w.n_foreign; i++)
+		if (!is_named(w.foreign[i].name))
+			w.foreign[n++] = w.foreign[i];
+	w.n_foreign = n;
+}
+
+static void random_config(void)
+{
+	static char *const authorities[] = { corp, other, third };
+	static char *const identities[] = { gateway, second };
+	unsigned int pinned_ca = 0, pinned_pair = 0;
+	size_t n;
+
+	b->config.n_authorities = b->config.n_identities = b->config.n_nvs = 0;
+	if (chance(30))
+		add_nvs(mqtt_ca, CONFIG_SLOT_NONE, CERT_KIND_CA, random_text(""));
+	if (chance(20)) {
+		add_nvs(client_ca, 5, CERT_KIND_CA, random_text(""));
+		pinned_ca |= 1u << 5;
+	}
+	if (chance(20)) {
+		add_nvs(client_cert, 0, CERT_KIND_CERT, random_text(".cert"));
+		pinned_pair |= 1u << 0;
+	}
+	n = 1 + below(3);
+	for (size_t i = 0; i < n; i++)
+		add_authority(authorities[i], random_slot(&pinned_ca), random_text(""), 1);
+	n = below(3);
+	for (size_t i = 0; i < n; i++)
+		add_identity(identities[i], random_slot(&pinned_pair), random_text(""), 1);
+}
+
+/* It says `ready`, or another daemon looks for it. */
+static void random_end(void)
+{
+	enum cut cut = chance(50) ? CUT_POWER : CUT_HOST;
+
+	if (!b->chip.dead && chance(50)) {
+		chip_revive(b, true);
+		chip_say(b, "\r\nready\r\n");
+		bench_pass(b, 30 * TIMERS_S);
+		return;
+	}
+	if (cut == CUT_HOST && b->chip.wanted > 0 &&
+	    strstr(b->chip.wanted_for, "\"" CONFIG_NVS_OWN "\""))
+		for (size_t i = 0; i < b->chip.n_nvs; i++)
+			b->chip.nvs[i].ours = false;
+	chip_revive(b, cut == CUT_POWER);
+}
+
+static void random_start(void)
+{
+	b->load_error = chance(10) ? -EACCES : 0;
+	b->load_error_kinds = chance(50) ? 0 : 1u << below(3);
+	remake();
+	b->dev->erase_orphans = chance(20);
+	chip_forget(b);
+	chip_die_at(b, chance(50) ? 20 + (unsigned int)below(150) : 0);
+	bench_up(b);
+	random_end();
+	b->load_error = 0;
+}
+
+static void random_service(void)
+{
+	remake();
+	chip_forget(b);
+	bench_up(b);
+	if (b->dev->state != DEVICE_READY)
+		return;
+	for (size_t i = 0; i < 3 && chance(70); i++)
+		if (device_authority_slot(b->dev, &w.authorities[0]) >= 0 &&
+		    (b->config.n_identities == 0 ||
+		     device_identity_slot(b->dev, &w.identities[0]) >= 0))
+			open_link(i);
+	for (size_t i = 1 + below(4); i > 0; i--) {
+		chip_forget(b);
+		b->load_error = chance(10) ? -EACCES : 0;
+		if (chance(80)) {
+			random_texts();
+			take_material();
+		}
+		device_provision(b->dev);
+		for (size_t n = below(60); n > 0; n--)
+			bench_step(b);
+		if (chance(30))
+			link_close(&b->dev->links[below(3)]);
+		if (chance(10)) {
+			b->chip.joined = false;
+			chip_say(b, "WIFI DISCONNECT\r\n");
+		}
+		if (chance(10))
+			break;
+		bench_run(b);
+	}
+	b->load_error = 0;
+	if (chance(50))
+		random_end();
+	else
+		bench_pass(b, 30 * TIMERS_S);
+	assert_ours_is_known();
+	assert_foreign_untouched();
+}
+
+/* Nothing is missing for want of a slot while one is free, and what is the same stands there once. */
+static void assert_well_placed(void)
+{
+	char ca[16], cert[16], key[16];
+	bool ca_free = false, pair_free = false;
+
+	for (int slot = 0; slot < SLOTS_COUNT; slot++) {
+		slots_key(CERT_KIND_CA, slot, ca, sizeof(ca));
+		slots_key(CERT_KIND_CERT, slot, cert, sizeof(cert));
+		slots_key(CERT_KIND_KEY, slot, key, sizeof(key));
+		ca_free = ca_free || !chip_nvs(b, ca)->type;
+		pair_free = pair_free || (!chip_nvs(b, cert)->type && !chip_nvs(b, key)->type);
+	}
+	for (size_t i = 0; i < b->config.n_authorities; i++) {
+		int slot = device_authority_slot(b->dev, &w.authorities[i]);
+
+		assert_true(slot >= 0 || !ca_free);
+		for (size_t k = 0; k < i; k++)
+			if (w.authorities[i].slot == CONFIG_SLOT_AUTO &&
+			    w.authorities[k].slot == CONFIG_SLOT_AUTO &&
+			    cert_blob_equal(w.items[i].blobs[0], w.items[k].blobs[0]))
+				assert_int_equal(slot,
+						 device_authority_slot(b->dev, &w.authorities[k]));
+	}
+	for (size_t i = 0; i < b->config.n_identities; i++)
+		assert_true(device_identity_slot(b->dev, &w.identities[i]) >= 0 || !pair_free);
+}
+
+static void test_anything(void **state)
+{
+	for (unsigned int round = 0; round < 2000; round++) {
+		/* Of its own, so that one that fails can be looked at alone. */
+		seed = 0x5eed0a11 + round * 0x9e3779b97f4a7c15ull;
+		teardown(NULL);
+		setup(NULL);
+		random_config();
+		random_chip();
+		note_foreign();
+		for (size_t n = below(4); n > 0; n--) {
+			if (chance(20))
+				random_config();
+			random_texts();
+			drop_named();
+			if (chance(60))
+				random_start();
+			else
+				random_service();
+			assert_foreign_untouched();
+		}
+		drop_named();
+		remake();
+		chip_forget(b);
+		bench_up(b);
+		assert_ready();
+		assert_sane();
+		assert_well_placed();
+		assert_second_is_quiet(true);
+		assert_sane();
+	}
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -2193,6 +2513,8 @@ int main(void)
 		T(test_recheck_cannot_repair),
 		T(test_recheck_of_twins),
 		T(test_recheck_and_something_else),
+		T(test_changed_during_bring_up),
+		T(test_anything),
 	};
 	struct CMUnitTest starts[ARRAY_SIZE(rows)];
 
