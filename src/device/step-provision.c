@@ -382,10 +382,10 @@ static bool want_is_equal(const struct want *a, const struct want *b)
 }
 
 /* Another one with the same content that has its place already: it is stored once. */
-static struct want *want_find_twin(struct provision *p, const struct want *want)
+static const struct want *want_find_twin(const struct provision *p, const struct want *want)
 {
 	for (size_t i = 0; i < p->n_wants; i++) {
-		struct want *other = &p->wants[i];
+		const struct want *other = &p->wants[i];
 
 		if (other != want && (other->state == WANT_WRITE || other->state == WANT_THERE) &&
 		    want_is_equal(other, want))
@@ -1023,10 +1023,21 @@ static bool place_by_content(struct device *dev, struct want *want)
 	return false;
 }
 
+static bool place_with_twin(struct device *dev, struct want *want)
+{
+	const struct want *twin = want_find_twin(dev->provision, want);
+
+	if (want->pinned != CONFIG_SLOT_AUTO || !twin)
+		return false;
+	want_take_slot(dev, want, twin->slot);
+	want->state = twin->state;
+	want->is_twin = true;
+	return true;
+}
+
 /* Finds the place of @want. Returns true if a command runs, after which it is asked again. */
 static bool place_next(struct device *dev, struct want *want)
 {
-	struct want *twin;
 	int slot;
 
 	if (want->named) {
@@ -1035,13 +1046,8 @@ static bool place_next(struct device *dev, struct want *want)
 		want_settle(dev, want);
 		return false;
 	}
-	twin = want->pinned == CONFIG_SLOT_AUTO ? want_find_twin(dev->provision, want) : NULL;
-	if (twin) {
-		want_take_slot(dev, want, twin->slot);
-		want->state = twin->state;
-		want->is_twin = true;
+	if (place_with_twin(dev, want))
 		return false;
-	}
 	slot = want_recorded_slot(dev, want);
 	if (slot < 0)
 		return place_by_content(dev, want);
@@ -1236,6 +1242,10 @@ static void provision_next(struct device *dev)
 		while (p->wants[i].state == WANT_OPEN)
 			if (place_next(dev, &p->wants[i]))
 				return;
+	/* Where there was no room, somebody else may have taken his old slot with the same since. */
+	for (size_t i = 0; i < p->n_wants; i++)
+		if (p->wants[i].state == WANT_FAILED)
+			place_with_twin(dev, &p->wants[i]);
 	for (size_t i = 0; i < p->n_wants; i++)
 		if (p->wants[i].state == WANT_WRITE)
 			want_try(dev, &p->wants[i]);

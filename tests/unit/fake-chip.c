@@ -654,9 +654,10 @@ void chip_revive(struct bench *b, bool power)
 	c->dead = false;
 	c->dies_at = 0;
 	c->out_len = 0;
+	if (c->wanted == 0 || power)
+		c->in_len = 0;
 	if (!power)
 		return;
-	c->in_len = 0;
 	c->wanted = 0;
 	c->echo = true;
 	c->joined = false;

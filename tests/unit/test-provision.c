@@ -679,6 +679,16 @@ static void start_full_until_erased(void)
 	put_record(3);
 }
 
+/* Or when another one puts the same into a place that was his. */
+static void start_full_but_a_twin(void)
+{
+	start_full();
+	b->config.n_identities = 0;
+	add_authority(other, CONFIG_SLOT_AUTO, "C", 2);
+	put_ours("client_ca.6", "authority", "other", 1, "O", "O");
+	put_record(3);
+}
+
 static void start_pinned_on_foreign(void)
 {
 	add_authority(corp, 1, "C", 1);
@@ -875,6 +885,8 @@ static const struct row {
 	  "w slots|w client_cert.0|w client_key.0|e client_ca.6|w slots|w slots|w client_ca.6|",
 	  "client_ca.7=other/2 client_cert.0=gateway/1 client_key.0=gateway/1 client_ca.6=corp/1",
 	  "corp:6 other:7 gateway:0", 0 },
+	{ "full, but a twin", start_full_but_a_twin, "w slots|w client_ca.6|",
+	  "client_ca.6=corp/1", "corp:6 other:6", 0 },
 	{ "pinned on foreign", start_pinned_on_foreign,
 	  "w slots|w client_ca.1|w client_cert.0|w client_key.0|",
 	  "client_ca.1=corp/1 client_cert.0=gateway/1 client_key.0=gateway/1", "corp:1 gateway:0", 0 },
