@@ -302,15 +302,21 @@ static bool want_is_held(struct device *dev, struct want *want)
 	return true;
 }
 
-/* Whether what new connections use of it still stands where it did. */
-static bool holding_is_whole(const struct device *dev, const struct want *want)
+/* Whether what new connections use of it is known to stand there no longer. */
+static bool holding_is_broken(const struct device *dev, const struct want *want)
 {
 	const struct holding *h = &dev->holdings[want->item];
 
-	for (size_t i = 0; i < want->n_blobs; i++)
-		if (!slots_holds(&dev->slots, h->slot, &h->blobs[i]))
-			return false;
-	return true;
+	if (want->named || h->slot < 0)
+		return false;
+	for (size_t i = 0; i < want->n_blobs; i++) {
+		const struct slot *value = &dev->slots.of[h->blobs[i].kind][h->slot];
+
+		if (value->content != SLOT_UNKNOWN && value->content != SLOT_UNREAD &&
+		    !slot_holds(value, &h->blobs[i]))
+			return true;
+	}
+	return false;
 }
 
 static void want_fail(struct want *want, const char *why)
@@ -1141,8 +1147,7 @@ static bool provision_drop_broken(struct device *dev)
 		const struct want *want = &p->wants[i];
 		struct holding *h = &dev->holdings[want->item];
 
-		if (want->named || want->state != WANT_FAILED || h->slot < 0 ||
-		    holding_is_whole(dev, want))
+		if (want->state != WANT_FAILED || !holding_is_broken(dev, want))
 			continue;
 		*h = (struct holding){ .slot = -1, .told = h->told };
 		any = true;
@@ -1264,6 +1269,19 @@ static void provision_next(struct device *dev)
 
 /* ---- beginnings ---- */
 
+/* Whether other material is pinned to the slot that was good enough for this one. */
+static bool want_is_displaced(const struct provision *p, const struct want *want, int slot)
+{
+	for (size_t i = 0; i < p->n_wants; i++) {
+		const struct want *other = &p->wants[i];
+
+		if (other != want && !other->named && other->pinned == slot &&
+		    other->blobs[0].kind == want->blobs[0].kind && !want_is_equal(other, want))
+			return true;
+	}
+	return false;
+}
+
 /* In service: what is known to be in its place stays there. */
 static void provision_keep(struct device *dev)
 {
@@ -1273,7 +1291,8 @@ static void provision_keep(struct device *dev)
 		struct want *want = &p->wants[i];
 		const struct holding *h = &dev->holdings[want->item];
 		bool same = !want->named && h->slot >= 0 &&
-			    (want->pinned == CONFIG_SLOT_AUTO || want->pinned == h->slot);
+			    (want->pinned == CONFIG_SLOT_AUTO || want->pinned == h->slot) &&
+			    !want_is_displaced(p, want, h->slot);
 
 		for (size_t k = 0; k < want->n_blobs && same; k++)
 			same = cert_blob_equal(&want->blobs[k], &h->blobs[k]);
@@ -1367,10 +1386,10 @@ bool provision_is_in_place(const struct device *dev)
 	for (size_t i = 0; p && i < p->n_wants; i++) {
 		const struct want *want = &p->wants[i];
 
-		if (want->named || want->slot < 0 || want->slot != dev->holdings[want->item].slot)
-			continue;
-		if (want->state == WANT_WRITE ||
-		    (want->state == WANT_FAILED && !holding_is_whole(dev, want)))
+		/* Its own material is on its way, or that of a name which is pinned there. */
+		if ((want->state == WANT_WRITE && !want->named &&
+		     want->slot == dev->holdings[want->item].slot) ||
+		    holding_is_broken(dev, want))
 			return true;
 	}
 	return false;

@@ -1733,6 +1733,33 @@ static void test_twin_fails(void **state)
 	}
 }
 
+/* One is pinned, the other one is there because it is the same: it has to move when it is not any more. */
+static void test_twin_of_pinned_moves(void **state)
+{
+	struct cert_blob blob = { .data = NULL };
+	char key[16];
+
+	start_twin_of_pinned();
+	in_service();
+	assert_string_equal(slots_text(), "corp:7 other:7");
+	set_thing(MATERIAL_AUTHORITY, 1, CERT_KIND_CA, "O2", 6);
+	take_material();
+	set_blob(&blob, CERT_KIND_CA, "C", "");
+	device_provision(b->dev);
+	while (bench_step(b)) {
+		slots_key(CERT_KIND_CA, device_authority_slot(b->dev, &w.authorities[0]), key,
+			  sizeof(key));
+		if (device_free_link(b->dev))
+			assert_true(chip_holds(b, key, &blob));
+	}
+	free(blob.data);
+	assert_string_equal(ops("we"), "w slots|w client_ca.7|w client_ca.0|");
+	assert_string_equal(slots_text(), "corp:0 other:7");
+	assert_string_equal(record_text(), "client_ca.7=other/6 client_ca.0=corp/1");
+	assert_sane();
+	assert_second_is_quiet(false);
+}
+
 /* All slots are somebody's but one, which two share: it holds what one of them still uses. */
 static void test_twins_without_room(void **state)
 {
@@ -2379,6 +2406,71 @@ static void random_start(void)
 	b->load_error = 0;
 }
 
+/* Whoever connects now finds what he is told to use. */
+static void assert_holdings(void)
+{
+	char name[16];
+
+	if (!device_free_link(b->dev))
+		return;
+	for (size_t i = 0; i < b->material.n_items; i++) {
+		const struct holding *h = &b->dev->holdings[i];
+
+		for (size_t k = 0; h->slot >= 0 && k < b->material.items[i].n_blobs; k++) {
+			uint8_t digest[CERT_DIGEST_SIZE];
+			const struct chip_key *key;
+
+			slots_key(h->blobs[k].kind, h->slot, name, sizeof(name));
+			key = chip_nvs(b, name);
+			assert_int_equal(key->type, 8);
+			assert_int_equal(cert_digest_of(key->data, key->len, digest), 0);
+			assert_memory_equal(digest, h->blobs[k].digest, sizeof(digest));
+		}
+	}
+}
+
+/* What each of the links was opened with; nothing, where that is named: it is written in place. */
+static struct chip_key opened_with[AT_LINKS][3];
+
+static void note_opened_with(const struct link *link)
+{
+	for (int kind = 0; kind < 3; kind++) {
+		char name[16];
+
+		slots_key((enum cert_kind)kind,
+			  kind == CERT_KIND_CA ? link->target.ca : link->target.pki, name,
+			  sizeof(name));
+		opened_with[link->id][kind] = *chip_nvs(b, name);
+		if (is_named(name) ||
+		    (kind != CERT_KIND_CA && !(link->target.auth & LINK_AUTH_CLIENT)))
+			opened_with[link->id][kind].type = 0;
+	}
+}
+
+static void assert_opened_with(void)
+{
+	for (int i = 0; i < AT_LINKS; i++)
+		for (int kind = 0; kind < 3 && b->dev->links[i].state == LINK_OPEN; kind++) {
+			const struct chip_key *was = &opened_with[i][kind], *is;
+
+			if (!was->type)
+				continue;
+			is = chip_nvs(b, was->name);
+			assert_int_equal(is->type, was->type);
+			assert_int_equal(is->len, was->len);
+			assert_memory_equal(is->data, was->data, was->len);
+		}
+}
+
+static bool random_step(void)
+{
+	bool more = bench_step(b);
+
+	assert_holdings();
+	assert_opened_with();
+	return more;
+}
+
 static void random_service(void)
 {
 	remake();
@@ -2390,7 +2482,7 @@ static void random_service(void)
 		if (device_authority_slot(b->dev, &w.authorities[0]) >= 0 &&
 		    (b->config.n_identities == 0 ||
 		     device_identity_slot(b->dev, &w.identities[0]) >= 0))
-			open_link(i);
+			note_opened_with(open_link(i)->link);
 	for (size_t i = 1 + below(4); i > 0; i--) {
 		chip_forget(b);
 		b->load_error = chance(10) ? -EACCES : 0;
@@ -2400,7 +2492,7 @@ static void random_service(void)
 		}
 		device_provision(b->dev);
 		for (size_t n = below(60); n > 0; n--)
-			bench_step(b);
+			random_step();
 		if (chance(30))
 			link_close(&b->dev->links[below(3)]);
 		if (chance(10)) {
@@ -2409,7 +2501,8 @@ static void random_service(void)
 		}
 		if (chance(10))
 			break;
-		bench_run(b);
+		while (random_step())
+			;
 	}
 	b->load_error = 0;
 	if (chance(50))
@@ -2506,6 +2599,7 @@ int main(void)
 		T(test_load_fails_in_place),
 		T(test_load_fails_half_way),
 		T(test_twin_fails),
+		T(test_twin_of_pinned_moves),
 		T(test_twins_without_room),
 		T(test_rotation_without_room),
 		T(test_foreign_key_in_service),
