@@ -352,31 +352,6 @@ static bool record_says(const struct device *dev, const char *key, uint64_t hash
 	return e && e->name == hash && memcmp(e->digest, blob->digest, CERT_DIGEST_SIZE) == 0;
 }
 
-/*
- * The slot that is ours for this very content, whatever stands there now; or -1. One that was promised
- * to somebody else is not: it is pinned or named, or it was free when he came.
- */
-static int want_recorded_slot(const struct device *dev, const struct want *want)
-{
-	char key[AT_NVS_NAME_MAX + 1];
-
-	for (int slot = 0; slot < SLOTS_COUNT; slot++) {
-		size_t n = 0;
-
-		if (want->pinned != CONFIG_SLOT_AUTO && want->pinned != slot)
-			continue;
-		for (; n < want->n_blobs; n++) {
-			slots_key(want->blobs[n].kind, slot, key, sizeof(key));
-			if (dev->slots.of[want->blobs[n].kind][slot].taken ||
-			    !record_says(dev, key, want->hash, &want->blobs[n]))
-				break;
-		}
-		if (n == want->n_blobs)
-			return slot;
-	}
-	return -1;
-}
-
 static bool want_is_equal(const struct want *a, const struct want *b)
 {
 	if (a->n_blobs != b->n_blobs || a->named || b->named)
@@ -451,6 +426,40 @@ static bool key_is_held(const struct device *dev, const char *key)
 			return slot_is_held(dev, (enum cert_kind)kind, slot, NULL);
 	}
 	return false;
+}
+
+/* Whether others use what stands there, and it is not what @blob is. */
+static bool slot_is_occupied(const struct device *dev, const struct want *want, int slot,
+			     const struct cert_blob *blob)
+{
+	return slot != dev->holdings[want->item].slot && !slots_holds(&dev->slots, slot, blob) &&
+	       (slot_is_in_use(dev, blob->kind, slot) || slot_is_held(dev, blob->kind, slot, want));
+}
+
+/*
+ * The slot that is ours for this very content, whatever stands there now; or -1. One that was promised
+ * to somebody else is not: it is pinned or named, or it was free when he came.
+ */
+static int want_recorded_slot(const struct device *dev, const struct want *want)
+{
+	char key[AT_NVS_NAME_MAX + 1];
+
+	for (int slot = 0; slot < SLOTS_COUNT; slot++) {
+		size_t n = 0;
+
+		if (want->pinned != CONFIG_SLOT_AUTO && want->pinned != slot)
+			continue;
+		for (; n < want->n_blobs; n++) {
+			slots_key(want->blobs[n].kind, slot, key, sizeof(key));
+			if (dev->slots.of[want->blobs[n].kind][slot].taken ||
+			    slot_is_occupied(dev, want, slot, &want->blobs[n]) ||
+			    !record_says(dev, key, want->hash, &want->blobs[n]))
+				break;
+		}
+		if (n == want->n_blobs)
+			return slot;
+	}
+	return -1;
 }
 
 /*

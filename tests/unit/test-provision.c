@@ -1760,6 +1760,39 @@ static void test_twin_of_pinned_moves(void **state)
 	assert_second_is_quiet(false);
 }
 
+/* A slot that is one's own by the record, but another one uses what somebody has put there. */
+static void test_recorded_slot_of_use_to_others(void **state)
+{
+	for (int linked = 0; linked < 2; linked++) {
+		teardown(NULL);
+		setup(NULL);
+		add_authority(corp, CONFIG_SLOT_AUTO, "D", 1);
+		add_authority(other, CONFIG_SLOT_AUTO, "A", 2);
+		put_ours("client_ca.3", "authority", "other", 1, "C", "D");
+		put_ours("client_ca.0", "authority", "other", 2, "A", "A");
+		put_record(3);
+		in_service();
+		assert_string_equal(slots_text(), "corp:3 other:0");
+		if (linked) {
+			open_link(0);
+			set_thing(MATERIAL_AUTHORITY, 0, CERT_KIND_CA, "B", 2);
+		}
+		chip_forget(b);
+		set_thing(MATERIAL_AUTHORITY, 1, CERT_KIND_CA, "C", 3);
+		take_material();
+		device_provision(b->dev);
+		bench_run(b);
+		assert_null(strstr(ops("we"), "client_ca.3"));
+		assert_memory_equal(chip_nvs(b, "client_ca.3")->data, "D", 1);
+		assert_sane();
+		if (linked) {
+			close_link(0);
+			assert_non_null(strstr(ops("we"), "e client_ca.3|"));
+		}
+		assert_second_is_quiet(true);
+	}
+}
+
 /* All slots are somebody's but one, which two share: it holds what one of them still uses. */
 static void test_twins_without_room(void **state)
 {
@@ -2600,6 +2633,7 @@ int main(void)
 		T(test_load_fails_half_way),
 		T(test_twin_fails),
 		T(test_twin_of_pinned_moves),
+		T(test_recorded_slot_of_use_to_others),
 		T(test_twins_without_room),
 		T(test_rotation_without_room),
 		T(test_foreign_key_in_service),
