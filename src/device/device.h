@@ -84,6 +84,7 @@ struct holding {
 	unsigned int generation;
 	struct cert_blob blobs[MATERIAL_BLOBS]; /* what stands there, without bytes */
 	bool suspected;                         /* it may not stand there any more: read it again */
+	bool told;                              /* that its newer material cannot be had */
 };
 
 /* A value that the chip is known to hold for us. */

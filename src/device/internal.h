@@ -58,6 +58,8 @@ void identify_start(struct device *dev);
 void configure_start(struct device *dev);
 void provision_start(struct device *dev);
 void provision_stop(struct device *dev);
+/* As device_provision(), but nothing has changed. */
+void provision_again(struct device *dev);
 /* Reads again what stands in these slots (-1: none), and repairs it; false if it cannot begin. Ends in
  * diagnose_rechecked(). */
 bool provision_recheck(struct device *dev, int ca, int pki);
