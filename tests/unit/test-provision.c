@@ -859,8 +859,9 @@ static const struct row {
 	{ "superseded", start_superseded,
 	  "e client_ca.3|e client_cert.4|e client_key.4|w slots|",
 	  "client_ca.0=corp/2 client_cert.0=gateway/2 client_key.0=gateway/2", "corp:0 gateway:0", 0 },
+	/* What is missing is asked for twice: the first time a byte may have been lost. */
 	{ "superseded and erased", start_superseded_and_erased,
-	  "e client_ca.3|e client_cert.4|e client_key.4|w slots|",
+	  "e client_ca.3|e client_ca.3|e client_cert.4|e client_key.4|e client_key.4|w slots|",
 	  "client_ca.0=corp/2 client_cert.0=gateway/2 client_key.0=gateway/2", "corp:0 gateway:0", 0 },
 	{ "announced", start_announced, "w client_ca.0|e client_ca.3|w slots|",
 	  "client_cert.4=gateway/1 client_key.4=gateway/1 client_ca.0=corp/2", "corp:0 gateway:4", 0 },
@@ -987,8 +988,8 @@ static void test_orphans(void **state)
 	chip_forget(b);
 	bench_up(b);
 	assert_ready();
-	assert_string_equal(ops("we"), "e client_ca.5|e client_cert.6|e client_key.6|e mqtt_key|"
-				       "w slots|");
+	assert_string_equal(ops("we"), "e client_ca.5|e client_cert.6|e client_key.6|e client_key.6|"
+				       "e mqtt_key|w slots|");
 	assert_string_equal(record_text(), "client_ca.3=corp/1 client_cert.4=gateway/1 "
 					   "client_key.4=gateway/1");
 	assert_int_equal(b->dev->orphans.n, 0);
@@ -1004,7 +1005,8 @@ static void test_orphan_of_use(void **state)
 	b->dev->erase_orphans = true;
 	bench_up(b);
 	assert_ready();
-	assert_string_equal(ops("we"), "e client_cert.6|e client_key.6|e mqtt_key|w slots|");
+	assert_string_equal(ops("we"), "e client_cert.6|e client_key.6|e client_key.6|"
+				       "e mqtt_key|w slots|");
 	assert_string_equal(record_text(), "client_ca.5=gone/3");
 	assert_string_equal(slots_text(), "corp:5");
 	assert_sane();
