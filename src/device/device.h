@@ -85,6 +85,7 @@ struct holding {
 	struct cert_blob blobs[MATERIAL_BLOBS]; /* what stands there, without bytes */
 	bool suspected;                         /* it may not stand there any more: read it again */
 	bool told;                              /* that its newer material cannot be had */
+	bool given_up;                          /* the chip does not take it */
 };
 
 /* A value that the chip is known to hold for us. */

@@ -81,6 +81,7 @@ struct provision {
 	bool complete; /* it was read to its end */
 	/* the record */
 	bool record_is_stuck; /* it cannot be written */
+	struct record kept;   /* what it said before, or what was erased since */
 	char text[CERT_BLOB_MAX];
 	size_t text_len;
 	bool record_unusable; /* it stands there as another type than binary */
@@ -520,6 +521,7 @@ static void value_write_now(struct device *dev);
 static void value_give_up(struct device *dev, const char *why)
 {
 	dev->provision->writes = 0;
+	dev->holdings[dev->provision->want->item].given_up = true;
 	want_fail(dev->provision->want, why);
 	provision_next(dev);
 }
@@ -711,6 +713,7 @@ static void record_read_done(struct device *dev, enum chan_result result)
 			    "is found by its content",
 			    dev->settings->name);
 	dev->record_stored = dev->record;
+	p->kept = dev->record;
 	provision_next(dev);
 }
 
@@ -723,10 +726,14 @@ static void record_give_up(struct device *dev)
 
 	p->writes = 0;
 	p->record_is_stuck = true;
-	dev->record = dev->record_stored;
-	for (size_t i = 0; i < p->n_wants; i++)
-		if (p->wants[i].state == WANT_WRITE)
-			want_fail(&p->wants[i], "the record of what is ours cannot be written");
+	dev->uncounted += (int64_t)(dev->record.writes - p->kept.writes);
+	dev->record = p->kept;
+	for (size_t i = 0; i < p->n_wants; i++) {
+		if (p->wants[i].state != WANT_WRITE)
+			continue;
+		dev->holdings[p->wants[i].item].given_up = true;
+		want_fail(&p->wants[i], "the record of what is ours cannot be written");
+	}
 	provision_next(dev);
 }
 
@@ -742,6 +749,8 @@ static void record_compared(struct device *dev, enum chan_result result)
 		provision_next(dev);
 		return;
 	}
+	/* Whatever stands there now, it is not what it should be. */
+	memset(&dev->record_stored, 0, sizeof(dev->record_stored));
 	if (p->writes >= PROVISION_WRITES_MAX) {
 		record_give_up(dev);
 		return;
@@ -1207,7 +1216,11 @@ static bool provision_drop_broken(struct device *dev)
 
 		if (want->state != WANT_FAILED || !holding_is_broken(dev, want))
 			continue;
-		*h = (struct holding){ .slot = -1, .told = h->told };
+		*h = (struct holding){
+			.slot = -1,
+			.told = h->told,
+			.given_up = h->given_up,
+		};
 		any = true;
 	}
 	return any;
@@ -1360,6 +1373,8 @@ static void provision_keep(struct device *dev)
 
 		for (size_t k = 0; k < want->n_blobs && same; k++)
 			same = cert_blob_equal(&want->blobs[k], &h->blobs[k]);
+		if (!same && h->given_up)
+			want_fail(want, "the chip did not take it");
 		if (!same)
 			continue;
 		want_take_slot(dev, want, h->slot);
@@ -1380,6 +1395,7 @@ static void provision_begin_all(struct device *dev, bool up, uint64_t writes_bef
 	}
 	p = dev->provision;
 	p->up = up;
+	p->kept = dev->record;
 	p->writes_before = writes_before;
 	for (int kind = 0; kind < 3; kind++) {
 		for (int slot = 0; slot < SLOTS_COUNT; slot++)
@@ -1418,8 +1434,10 @@ void provision_again(struct device *dev)
 
 void device_provision(struct device *dev)
 {
-	for (size_t i = 0; i < dev->material->n_items; i++)
+	for (size_t i = 0; i < dev->material->n_items; i++) {
 		dev->holdings[i].told = false;
+		dev->holdings[i].given_up = false;
+	}
 	provision_again(dev);
 }
 

@@ -1797,6 +1797,123 @@ static void test_recorded_slot_of_use_to_others(void **state)
 	}
 }
 
+/* All that the flash has gone through since the record said @before. */
+static void assert_counted(uint64_t before)
+{
+	assert_true(b->dev->record.writes + (uint64_t)b->dev->uncounted == before + b->chip.writes);
+}
+
+static void forget_answers(void)
+{
+	memset(b->chip.answers, 0, sizeof(b->chip.answers));
+}
+
+/* Flash that is worn out does not get better by links that come and go. */
+static void test_given_up_in_service(void **state)
+{
+	start_provisioned();
+	in_service();
+	open_link(0);
+	chip_forget(b);
+	chip_answer(b, "AT+SYSMFG=2,\"client_cert\"", "\r\nERROR\r\n", -1);
+	change_both("C2", "G2", 2);
+	bench_run(b);
+	assert_string_equal(ops("we"), "w slots|w client_ca.2|w client_cert.2|w client_cert.2|");
+	assert_string_equal(slots_text(), "corp:2 gateway:4");
+	assert_usable(authority_texts, identity_texts);
+	assert_int_equal(errors, 1);
+	chip_forget(b);
+	for (int i = 0; i < 3; i++) {
+		open_link(1);
+		close_link(1);
+	}
+	close_link(0);
+	assert_string_equal(ops("we"), "e client_ca.3|w slots|");
+	assert_int_equal(errors, 1);
+	assert_counted(4);
+	/* Somebody asks for it. */
+	chip_forget(b);
+	device_provision(b->dev);
+	bench_run(b);
+	assert_string_equal(ops("we"), "w client_cert.2|w client_cert.2|");
+	assert_int_equal(errors, 2);
+	forget_answers();
+	device_provision(b->dev);
+	bench_run(b);
+	assert_string_equal(slots_text(), "corp:2 gateway:2");
+	assert_sane();
+	assert_counted(4);
+	assert_second_is_quiet(false);
+}
+
+/* In place: what was there before is gone, and is not used any more. */
+static void test_given_up_in_place(void **state)
+{
+	pin_both();
+	in_service();
+	open_link(0);
+	chip_forget(b);
+	b->chip.corrupted = "client_cert.6";
+	b->chip.corrupt = 1000;
+	change_both("C2", "G2", 2);
+	while (bench_step(b))
+		if (device_free_link(b->dev))
+			assert_true(device_identity_slot(b->dev, &w.identities[0]) < 0 ||
+				    chip_holds(b, "client_cert.6", w.items[1].blobs[0]) ||
+				    !strstr(ops("w"), "client_cert.6"));
+	assert_string_equal(slots_text(), "corp:4 gateway:-1");
+	assert_string_equal(ops("we"), "w slots|w client_ca.4|w client_cert.6|w client_cert.6|"
+				       "w client_cert.6|");
+	assert_int_equal(users[0].link->state, LINK_OPEN);
+	close_link(0);
+	assert_int_equal(count_of(ops("w"), "client_cert.6"), 3);
+	assert_int_equal(errors, 1);
+	b->chip.corrupt = 0;
+	device_provision(b->dev);
+	bench_run(b);
+	assert_string_equal(slots_text(), "corp:4 gateway:6");
+	assert_sane();
+	assert_counted(0);
+	assert_second_is_quiet(false);
+}
+
+/* Without its record nothing is written, and what it said before is not forgotten. */
+static void test_record_is_given_up(void **state)
+{
+	for (int damaged = 0; damaged < 2; damaged++) {
+		teardown(NULL);
+		setup(NULL);
+		start_provisioned();
+		in_service();
+		open_link(0);
+		chip_forget(b);
+		if (damaged) {
+			b->chip.corrupted = RECORD_KEY;
+			b->chip.corrupt = 3;
+		} else {
+			chip_answer(b, "AT+SYSMFG=2,\"espatd\"", "\r\nERROR\r\n", 2);
+		}
+		change_both("C2", "G2", 2);
+		bench_run(b);
+		assert_string_equal(ops("we"),
+				    damaged ? "w slots|w slots|w slots|" : "w slots|w slots|");
+		assert_string_equal(slots_text(), "corp:3 gateway:4");
+		assert_int_equal(errors, 2);
+		assert_counted(4);
+		/* The next one that can be written has it all. */
+		chip_forget(b);
+		change_both("C", "G", 3);
+		bench_run(b);
+		assert_string_equal(ops("we"), damaged ? "w slots|" : "");
+		assert_string_equal(record_text(), "client_ca.3=corp/1 client_cert.4=gateway/1 "
+						   "client_key.4=gateway/1");
+		assert_counted(4);
+		close_link(0);
+		assert_sane();
+		assert_second_is_quiet(false);
+	}
+}
+
 /* All slots are somebody's but one, which two share: it holds what one of them still uses. */
 static void test_twins_without_room(void **state)
 {
@@ -2638,6 +2755,9 @@ int main(void)
 		T(test_twin_fails),
 		T(test_twin_of_pinned_moves),
 		T(test_recorded_slot_of_use_to_others),
+		T(test_given_up_in_service),
+		T(test_given_up_in_place),
+		T(test_record_is_given_up),
 		T(test_twins_without_room),
 		T(test_rotation_without_room),
 		T(test_foreign_key_in_service),
