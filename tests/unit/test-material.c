@@ -114,7 +114,8 @@ static int load(struct material **ret, const char *file, const char *key, const 
 		.authorities = &authority, .n_authorities = key ? 0 : 1,
 		.identities = &identity, .n_identities = key ? 1 : 0,
 	};
-	r = material_load(ret, &config, NULL, MAKE_NOW, &problems);
+	r = material_load(ret, &config, NULL, MAKE_NOW, MATERIAL_DATES_REFUSE,
+			  &problems);
 	for (size_t i = 0; i < problems.count; i++) {
 		const char *p = problems.items[i].text;
 		const char *hit = strstr(p, dir);
@@ -390,7 +391,8 @@ static void test_password(void **state)
 		if (cases[i].expected)
 			snprintf(want, sizeof(want), "a.conf:9: %s/secret: %s", dir,
 				 cases[i].expected);
-		r = material_load(&material, &config, NULL, MAKE_NOW, &problems);
+		r = material_load(&material, &config, NULL, MAKE_NOW,
+				  MATERIAL_DATES_REFUSE, &problems);
 		assert_int_equal(r, problems.errors ? -EINVAL : 0);
 		assert_string_equal(problems.count ? problems.items[0].text : "", want);
 		assert_int_equal(problems.count, cases[i].expected ? 1 : 0);
