@@ -540,6 +540,7 @@ int material_load(struct material **ret, const struct config *config, struct sto
 	for (size_t i = 0; i < material->n_items; i++) {
 		struct material_item *item = &material->items[i];
 
+		item->checked = now;
 		r = settle_item(item, store, now);
 		if (r < 0)
 			return r;
@@ -580,7 +581,8 @@ static int read_from_files(const struct material_item *item, size_t blob, struct
 	struct problems problems = PROBLEMS_NULL;
 	int r;
 
-	r = load_item(&now, time(NULL), &problems);
+	/* What was good is so still: the chip's own clock tells when it is no longer. */
+	r = load_item(&now, item->checked, &problems);
 	if (r == 0 && blob < now.n_blobs && now.blobs[blob] &&
 	    cert_blob_equal(now.blobs[blob], item->blobs[blob])) {
 		*ret = now.blobs[blob];

@@ -33,6 +33,7 @@ struct material_item {
 	size_t n_blobs;
 	unsigned int generation; /* 1..; always 1 without a store, 0 of MATERIAL_NVS */
 	enum store_source source;
+	time_t checked; /* the time at which its files were good */
 };
 
 /* Authorities, identities, NVS entries, each in the order of the config. */
