@@ -30,6 +30,9 @@
 #define MFG_BINARY 8
 /* A value that does not read back right is written this often before we give up. */
 #define PROVISION_WRITES_MAX 3
+/* ERROR to the line of a write or an erase: it means what it says the second time, when no byte of it
+ * can have been lost on the way. */
+#define PROVISION_REFUSED_MAX 2
 
 enum want_state {
 	WANT_OPEN,  /* it is not known where it goes */
@@ -77,6 +80,7 @@ struct provision {
 	size_t text_len;
 	bool text_is_right;
 	char erasing[AT_NVS_NAME_MAX + 1];
+	unsigned int erases; /* of this key */
 };
 
 static void provision_next(struct device *dev);
@@ -522,7 +526,10 @@ static void value_written(struct device *dev, enum chan_result result)
 	p->blob = cert_blob_free(p->blob);
 	provision_count_write(dev, result);
 	if (result == CHAN_E_ERROR) {
-		value_give_up(dev, "the chip refuses to write it (is its NVS full?)");
+		if (p->writes < PROVISION_REFUSED_MAX)
+			value_write_now(dev);
+		else
+			value_give_up(dev, "the chip refuses to write it (is its NVS full?)");
 		return;
 	}
 	if (result == CHAN_OK)
@@ -670,10 +677,12 @@ static void record_written(struct device *dev, enum chan_result result)
 {
 	dev->mfg_cmd.payload = NULL;
 	provision_count_write(dev, result);
-	if (result == CHAN_E_ERROR)
-		record_give_up(dev);
-	else
+	if (result != CHAN_E_ERROR)
 		record_read(dev, record_compared);
+	else if (dev->provision->writes < PROVISION_REFUSED_MAX)
+		record_write(dev);
+	else
+		record_give_up(dev);
 }
 
 /* How many values are still to be written. */
@@ -765,15 +774,21 @@ static bool entry_is_superseded(const struct provision *p, const struct record_e
 	return !key_is_wanted(p, e->key) && want && want->state == WANT_THERE;
 }
 
+static void retire_now(struct device *dev);
+
 static void retire_done(struct device *dev, enum chan_result result)
 {
 	struct provision *p = dev->provision;
 
 	provision_count_write(dev, result);
+	/* ERROR: it was not there, or its name was not, after a byte lost on the way. */
+	if (result == CHAN_E_ERROR && p->erases < PROVISION_REFUSED_MAX) {
+		retire_now(dev);
+		return;
+	}
 	if (result == CHAN_OK)
 		log_notice("%s: erased %s, which is not used any more", dev->settings->name,
 			   p->erasing);
-	/* ERROR: it was not there. */
 	record_remove(&dev->record, p->erasing);
 	for (int kind = 0; kind < 3; kind++) {
 		int slot = slots_of_key((enum cert_kind)kind, p->erasing);
@@ -782,6 +797,15 @@ static void retire_done(struct device *dev, enum chan_result result)
 			dev->slots.of[kind][slot].content = SLOT_FREE;
 	}
 	provision_next(dev);
+}
+
+static void retire_now(struct device *dev)
+{
+	struct provision *p = dev->provision;
+
+	p->erases++;
+	provision_line(dev, MFG_ERASE, p->erasing);
+	provision_run(dev, retire_done);
 }
 
 /* Returns true if something is being erased. */
@@ -802,8 +826,8 @@ static bool retire_next(struct device *dev)
 			continue;
 		}
 		memcpy(p->erasing, e->key, sizeof(p->erasing));
-		provision_line(dev, MFG_ERASE, p->erasing);
-		provision_run(dev, retire_done);
+		p->erases = 0;
+		retire_now(dev);
 		return true;
 	}
 	return false;

@@ -177,13 +177,14 @@ static void test_writes_that_are_refused(void **state)
 	assert_ready(b);
 	assert_int_equal(device_authority_slot(b->dev, &b->authority), -1);
 	assert_int_equal(device_identity_slot(b->dev, &b->identity), 0);
-	assert_int_equal(count_of(b->chip.told, "SYSMFG=2,\"client_ca\""), 1);
+	/* Asked twice: the first time a byte may have been lost. */
+	assert_int_equal(count_of(b->chip.told, "SYSMFG=2,\"client_ca\""), 2);
 	chip_answer(b, "AT+SYSMFG=2,\"espatd\"", "\r\nERROR\r\n", -1);
 	chip_nvs(b, "slots")->type = 0;
 	chip_forget(b);
 	bench_up(b);
 	assert_ready(b);
-	assert_int_equal(count_of(b->chip.told, "SYSMFG=2,"), 1);
+	assert_int_equal(count_of(b->chip.told, "SYSMFG=2,"), 2);
 }
 
 static void test_no_slot_is_free(void **state)
