@@ -9,6 +9,7 @@ import time
 
 PASSWORD = "wifi-password-9431"
 DEADLINE = 20
+FLASH_MAGIC = b"espat-sim flash 1\n"
 
 
 def wait_for(condition, what, timeout=DEADLINE):
@@ -22,16 +23,33 @@ def wait_for(condition, what, timeout=DEADLINE):
         time.sleep(0.01)
 
 
+def read_flash(path):
+    """What a simulator's flash holds in its manufacturing NVS: {key of its namespace: bytes}."""
+    image = path.read_bytes()
+    assert image.startswith(FLASH_MAGIC)
+    at, found = len(FLASH_MAGIC), {}
+    while image[at:at + 1] != b"E":
+        head = at + 2 + image[at + 1]
+        size = int.from_bytes(image[head:head + 4], "little")
+        if image[at:at + 1] == b"M":
+            namespace, _, rest = image[at + 2:head].partition(b"\0")
+            key = f"{namespace.decode()}/{rest[:-1].decode()}"
+            assert key not in found, f"{key} has values of two types"
+            found[key] = image[head + 4:head + 4 + size]
+        at = head + 4 + size
+    return found
+
+
 class Program:
     """A process whose output is kept line by line and can be waited for."""
 
-    def __init__(self, args, stdout=subprocess.DEVNULL):
+    def __init__(self, args, stdout=subprocess.DEVNULL, **how):
         self.name = os.path.basename(args[0])
         self.lines = []
         self.changed = threading.Condition()
         self.ended = False
         self.process = subprocess.Popen(args, stdin=subprocess.DEVNULL, stdout=stdout,
-                                        stderr=subprocess.PIPE)
+                                        stderr=subprocess.PIPE, **how)
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
 
@@ -90,6 +108,7 @@ class Sim(Program):
     """espat-sim; the same @dir means the same flash."""
 
     def __init__(self, dir, *options):
+        self.dir = dir
         self.tty = dir / "tty"
         self.control = dir / "ctl"
         self.tty.unlink(missing_ok=True)
@@ -109,6 +128,10 @@ class Sim(Program):
             answer = s.recv(200)
         assert answer == b"ok\n", (line, answer)
 
+    def flash(self):
+        """Its manufacturing NVS as it is now."""
+        return read_flash(self.dir / "flash")
+
     def commands(self, prefix="", after=0):
         """The command lines that the chip got, of those that begin with AT and @prefix."""
         lines = [x for x in self.log()[after:] if x.startswith("H>D AT" + prefix)]
@@ -116,14 +139,14 @@ class Sim(Program):
 
 
 class Espatd(Program):
-    def __init__(self, dir, text, *options):
+    def __init__(self, dir, text, *options, **how):
         self.dir = dir
         self.config = dir / "espatd.conf"
         self.config.write_text(text)
         self.tunnels = re.findall(r'name = "([^"]+)"; host', text)
         super().__init__([os.environ["ESPATD"], "-c", str(self.config), "--bus", "none",
                           "--runtime-dir", str(dir / "run"), "--state-dir", str(dir / "state"),
-                          *options])
+                          *options], **how)
 
     def socket_path(self, tunnel="broker"):
         return self.dir / "run" / f"{tunnel}.sock"
