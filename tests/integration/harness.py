@@ -2,10 +2,12 @@
 """Programs under test: started, listened to, ended. Whatever is waited for has a deadline."""
 import os
 import re
+import select
 import socket
 import subprocess
 import threading
 import time
+import tty
 
 PASSWORD = "wifi-password-9431"
 DEADLINE = 20
@@ -127,6 +129,30 @@ class Sim(Program):
             s.sendall(line.encode() + b"\n")
             answer = s.recv(200)
         assert answer == b"ok\n", (line, answer)
+
+    def ask(self, command, block=None):
+        """What it says to a command of somebody else than the daemon, and to its block."""
+        fd = os.open(self.tty, os.O_RDWR | os.O_NOCTTY)
+        try:
+            tty.setraw(fd)
+            end = rb"\r\n(OK|ERROR)\r\n$"
+            got = self._hear(fd, command.encode() + b"\r\n", end if block is None else b">$")
+            if block is not None:
+                got = self._hear(fd, block, end)
+        finally:
+            os.close(fd)
+        assert b"OK\r\n" in got, (command, got)
+        return got
+
+    @staticmethod
+    def _hear(fd, said, end):
+        os.write(fd, said)
+        got, until = b"", time.monotonic() + DEADLINE
+        while not re.search(end, got):
+            ready, _, _ = select.select([fd], [], [], until - time.monotonic())
+            assert ready, (said, got)
+            got += os.read(fd, 65536)
+        return got
 
     def flash(self):
         """Its manufacturing NVS as it is now."""
