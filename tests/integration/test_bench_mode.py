@@ -287,8 +287,6 @@ def test_no_slot_is_left(bench):
     made = chips(bench, "esp0")
     bench.more["authorities"] = [{"name": f"a{i}", "file": f"{bench.pki}/{name}.pem"}
                                  for i, name in enumerate(("ca2", "both"))]
-    (bench.pki / "both.pem").write_text((bench.pki / "ca.pem").read_text() +
-                                        (bench.pki / "ca2.pem").read_text())
     made["esp0"].await_line("^D>H .*ready")
     for slot in range(2, 9):
         value = b"%d of somebody else" % slot
@@ -317,7 +315,7 @@ def test_wrong_usage(bench, options):
 def test_ended_by_a_signal(bench):
     """It has not done what was asked."""
     bench.device["baud"] = 3000000
-    made = chips(bench, "esp0", sim=["--flash-ms", "300"])
+    made = chips(bench, "esp0", sim=["--flash-ms", "100"])
     (bench.dir / "espatd.conf").write_text(bench.config(*tunnels("esp0")))
     daemon = Program([os.environ["ESPATD"], "-c", bench.dir / "espatd.conf",
                       "--state-dir", bench.dir / "state", "--provision-only"])

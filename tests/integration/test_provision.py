@@ -208,7 +208,6 @@ def outcome(request, pki):
     """outcome(case): waits for it. All that were chosen were begun with the first one."""
     chosen = [item.callspec.params["case"] for item in request.session.items
               if "outcome" in getattr(item, "fixturenames", ()) and item.path == request.path]
-    (pki / "both.pem").write_text((pki / "ca.pem").read_text() + (pki / "ca2.pem").read_text())
     server = TlsServer(pki, echo, client_ca="ca")
     slow = set(slow_cases())
     with ThreadPoolExecutor(QUICK_WORKERS) as quick_pool, \
