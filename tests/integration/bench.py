@@ -134,9 +134,9 @@ class Bench:
             (self.dir / "espatd.conf").write_text(text or self.config(*tunnels))
         return Outcome(self.run("--provision-only", *options, **how))
 
-    def espatd(self, *tunnels, text=None, options=()):
-        """Started, not waited for."""
-        self.daemon = Espatd(self.dir, text or self.config(*tunnels), *options)
+    def espatd(self, *tunnels, text=None, options=(), how={}):
+        """Started, not waited for; @how is for subprocess.Popen."""
+        self.daemon = Espatd(self.dir, text or self.config(*tunnels), *options, **how)
         self.parts.append(self.daemon)
         return self.daemon
 
