@@ -3,6 +3,7 @@
 import os
 import re
 import select
+import shutil
 import socket
 import subprocess
 import threading
@@ -23,6 +24,21 @@ def wait_for(condition, what, timeout=DEADLINE):
             return value
         assert time.monotonic() < end, f"not within {timeout} s: {what}"
         time.sleep(0.01)
+
+
+def as_nobody(*command):
+    """The command as a user who owns nothing."""
+    return ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *command]
+
+
+def why_not_nobody():
+    """Why as_nobody() is not possible here, or None."""
+    if os.geteuid() != 0 or not shutil.which("setpriv"):
+        return "needs root, to become somebody else"
+    program = os.environ.get("ESPATD", "true")
+    if subprocess.run(as_nobody(program, "--version"), capture_output=True).returncode != 0:
+        return "the binary stands where nobody may go"
+    return None
 
 
 def read_flash(path):

@@ -9,7 +9,7 @@ import pytest
 from bench import tunnel
 from clients import read_all, works
 from fixtures import bench, pki, serve  # noqa: F401 (used by name)
-from harness import DEADLINE
+from harness import DEADLINE, as_nobody, why_not_nobody
 from tlsserver import echo
 
 FIRST, SECOND = "24:0a:c4:00:00:01", "24:0a:c4:00:00:02"
@@ -236,22 +236,7 @@ def test_state_folder_that_is_a_file(bench):
     assert str(bench.dir / "state") in line and "ot a directory" in line, line
 
 
-def as_nobody(*command):
-    return ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *command]
-
-
-def somebody_else():
-    """Why not, or None."""
-    if os.geteuid() != 0 or not shutil.which("setpriv"):
-        return "needs root, to become somebody else"
-    try:
-        probe = subprocess.run(as_nobody(os.environ["ESPATD"], "--version"), capture_output=True)
-    except KeyError:
-        return None
-    return "the binary stands where nobody may go" if probe.returncode else None
-
-
-@pytest.mark.skipif(somebody_else() is not None, reason=str(somebody_else()))
+@pytest.mark.skipif(why_not_nobody() is not None, reason=str(why_not_nobody()))
 @pytest.mark.parametrize("action", ["run", "adopt", "chips"])
 def test_state_folder_that_may_not_be_written(bench, action):
     """For the daemon, for --adopt; and where only the folder of the chips is not ours."""
