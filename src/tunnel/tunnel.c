@@ -133,6 +133,7 @@ void tunnel_failed(struct tunnel *tunnel, enum link_end end, const char *text)
 	tunnel->failure = end;
 	log_warning("%s: connection failed: %s [%s]", tunnel->config->name,
 		    text ? text : link_end_text(end), link_end_reason(end));
+	/* Nothing explains it where others are busy, or where it is not to be looked into. */
 	if (end == LINK_END_TLS || end == LINK_END_NO_MATERIAL || end == LINK_END_VOID ||
 	    (end == LINK_END_UNEXPLAINED && !text))
 		blame_material(tunnel);
