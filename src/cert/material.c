@@ -270,7 +270,7 @@ static int load_file(struct material_item *item, size_t i, enum cert_kind kind, 
 		.file = where->file,
 		.line = where->line,
 		.name = path,
-		.old_is_fine = load->dates == MATERIAL_DATES_WARN,
+		.old_is_fine = load->dates != MATERIAL_DATES_REFUSE,
 	};
 
 	item->n_blobs = i + 1;
@@ -401,6 +401,36 @@ static int store_files(struct material_item *item, struct store *store,
 	r = store_put(store, store_kind_of(item), item->name, &fresh);
 	item->generation = fresh.generation;
 	item->source = STORE_FROM_FILE;
+	return r;
+}
+
+/* Complains about dates that are not now, if @item's files have changed since they were last taken. */
+static int refuse_new(const struct material_item *item, struct store *store,
+		      const struct load *load)
+{
+	_cleanup_(store_item_freep) struct store_item *stored = NULL;
+	struct material_item files = { .type = item->type, .config = item->config };
+	struct problems strict = PROBLEMS_NULL;
+	const struct load again = {
+		.now = load->now,
+		.dates = MATERIAL_DATES_REFUSE,
+		.problems = &strict,
+	};
+	uint8_t origin[CERT_DIGEST_SIZE];
+	int r;
+
+	if (!store || item->type == MATERIAL_NVS || digest_item(item, origin) < 0)
+		return 0;
+	r = store_load(store, store_kind_of(item), item->name, STORE_CURRENT, &stored);
+	if (r == 0 && memcmp(stored->origin, origin, CERT_DIGEST_SIZE) == 0)
+		return 0;
+	r = load_item(&files, &again);
+	/* Each of these is among the warnings already. */
+	for (size_t i = 0; r == 0 && i < strict.count; i++)
+		if (strict.items[i].severity == PROBLEM_ERROR)
+			problems_harden(load->problems, strict.items[i].text);
+	problems_clear(&strict);
+	item_clear(&files);
 	return r;
 }
 
@@ -558,6 +588,10 @@ int material_load(struct material **ret, const struct config *config, struct sto
 		r = load_item(&material->items[i], &load);
 	if (r == 0)
 		r = check_nvs_pairs(material, problems);
+	for (size_t i = 0; dates == MATERIAL_DATES_REFUSE_NEW && i < material->n_items && r == 0 &&
+			   problems->errors == errors;
+	     i++)
+		r = refuse_new(&material->items[i], store, &load);
 	if (r < 0)
 		return r;
 	/* Nothing is kept of a configuration that is refused. */

@@ -30,6 +30,7 @@ enum material_type {
  */
 enum material_dates {
 	MATERIAL_DATES_WARN,
+	MATERIAL_DATES_REFUSE_NEW, /* an error in files that have changed, which nobody uses yet */
 	MATERIAL_DATES_REFUSE,
 };
 

@@ -342,7 +342,7 @@ static void daemon_reload(struct daemon *daemon)
 	r = state_lock(daemon->config->state_dir, false, &lock_fd);
 	if (r == 0)
 		r = material_load(&fresh, daemon->config, daemon->store, time(NULL),
-				  MATERIAL_DATES_WARN, &problems);
+				  MATERIAL_DATES_REFUSE_NEW, &problems);
 	log_problems(&problems);
 	problems_clear(&problems);
 	if (r < 0) {

@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "util/cleanup.h"
 
@@ -65,6 +66,16 @@ int problems_add(struct problems *p, enum problem_severity severity, const char 
 	r = problems_vadd(p, severity, file, line, format, ap);
 	va_end(ap);
 	return r;
+}
+
+void problems_harden(struct problems *p, const char *text)
+{
+	for (size_t i = 0; i < p->count; i++) {
+		if (p->items[i].severity == PROBLEM_ERROR || strcmp(p->items[i].text, text) != 0)
+			continue;
+		p->items[i].severity = PROBLEM_ERROR;
+		p->errors++;
+	}
 }
 
 void problems_clear(struct problems *p)

@@ -40,5 +40,7 @@ __attribute__((format(printf, 5, 0))) int problems_vadd(struct problems *p,
 							enum problem_severity severity,
 							const char *file, unsigned int line,
 							const char *format, va_list ap);
+/* The warning with this text is an error from now on. */
+void problems_harden(struct problems *p, const char *text);
 /* Frees the contents; @p may be used again. */
 void problems_clear(struct problems *p);
