@@ -1458,7 +1458,7 @@ bool provision_recheck(struct device *dev, int ca, int pki)
 	}
 	if (any)
 		provision_again(dev);
-	return any && dev->provision;
+	return any;
 }
 
 bool provision_is_in_place(const struct device *dev)

@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: MIT
 """A chip, a daemon and servers, put together."""
+import json
+import os
 import pathlib
 import shutil
+import signal
+import subprocess
 import tempfile
 
 from harness import PASSWORD, Espatd, Program, Sim
@@ -22,6 +26,27 @@ def settings(items):
                     if value is not None)
 
 
+class Outcome:
+    """How `espatd --provision-only` ended."""
+
+    def __init__(self, process):
+        self.status = process.returncode
+        self.log = process.stderr
+        self.chips = {}
+        for line in process.stdout.splitlines():
+            chip = json.loads(line)
+            assert chip["device"] not in self.chips, "told twice"
+            self.chips[chip["device"]] = chip
+
+    def good(self, writes=None):
+        """All of them are provisioned, with so many writes each."""
+        assert self.status == 0, self.log
+        for chip in self.chips.values():
+            assert chip["ok"] is True and "error" not in chip, chip
+            assert writes is None or chip["writes"] == writes, (chip, self.log)
+        return self.chips
+
+
 class Bench:
     """A chip, a daemon, servers; a folder of their own. Its path is short: sockets are in it."""
 
@@ -32,6 +57,9 @@ class Bench:
         self.daemon = None
         self.wifi = {}  # more settings of these groups; None leaves a usual one out
         self.device = {}
+        self.authority = {}
+        self.identity = {}
+        self.more = {}  # more groups of a list: {"nvs": [{...}]}
         (self.dir / "hosts").write_text("broker.test 10.9.9.9\n10.9.9.9 127.0.0.1\n")
         secret = self.dir / "wifi.secret"
         secret.write_text(PASSWORD + "\n")
@@ -42,23 +70,73 @@ class Bench:
         self.parts.append(self.chip)
         return self.chip
 
+    def another(self, name, *options):
+        """One more chip, with a flash of its own, which becomes one more device."""
+        dir = self.dir / name
+        if not dir.exists():
+            dir.mkdir()
+            shutil.copyfile(self.dir / "hosts", dir / "hosts")
+            self.more.setdefault("devices", []).append(
+                {"name": name, "port": f"{dir}/tty", "wifi": self.network()})
+        chip = Sim(dir, *options)
+        self.parts.append(chip)
+        return chip
+
+    def network(self):
+        return {"ssid": "lab", "password_file": f"{self.dir}/wifi.secret", **self.wifi}
+
     def config(self, *tunnels):
-        def group(**items):
-            return "{ " + settings(items) + " }"
-
         pki = self.pki
-        wifi = {"ssid": "lab", "password_file": f"{self.dir}/wifi.secret", **self.wifi}
-        device = group(name="esp0", port=f"{self.dir}/tty", wifi=wifi, **self.device)
-        authority = group(name="corp", file=f"{pki}/ca.pem")
-        identity = group(name="gateway", cert=f"{pki}/client.pem", key=f"{pki}/client.key")
-        return (f"devices = ( {device} );\n"
-                f"authorities = ( {authority} );\n"
-                f"identities = ( {identity} );\n"
-                f"tunnels = ( {', '.join(group(**t) for t in tunnels)} );\n")
+        lists = {
+            "devices": [{"name": "esp0", "port": f"{self.dir}/tty", "wifi": self.network(),
+                         **self.device}],
+            "authorities": [{"name": "corp", "file": f"{pki}/ca.pem", **self.authority}],
+            "identities": [{"name": "gateway", "cert": f"{pki}/client.pem",
+                            "key": f"{pki}/client.key", **self.identity}],
+            "nvs": [],
+            "tunnels": tunnels,
+        }
+        return "".join(
+            f"{name} = ( {', '.join('{ ' + settings(x) + ' }' for x in groups)} );\n"
+            for name, groups in ((n, [*g, *self.more.get(n, [])]) for n, g in lists.items()))
 
-    def espatd(self, *tunnels, text=None, options=()):
-        """Started, not waited for."""
-        self.daemon = Espatd(self.dir, text or self.config(*tunnels), *options)
+    def own_files(self):
+        """The material comes from files that the test may replace()."""
+        (self.dir / "pki").mkdir()
+        self.replace(ca="ca", cert="client", key="client")
+        self.authority["file"] = f"{self.dir}/pki/ca.pem"
+        self.identity.update(cert=f"{self.dir}/pki/cert.pem", key=f"{self.dir}/pki/key.pem")
+
+    def replace(self, **names):
+        """Files of own_files(), by others of the PKI: ca="ca2"."""
+        for own, name in names.items():
+            path = self.dir / "pki" / f"{own}.new"
+            shutil.copyfile(self.pki / f"{name}.{'key' if own == 'key' else 'pem'}", path)
+            path.chmod(0o600)
+            path.rename(self.dir / "pki" / f"{own}.pem")
+
+    def reload(self):
+        """SIGHUP; where the daemon's log was by then."""
+        seen = self.daemon.mark()
+        self.daemon.process.send_signal(signal.SIGHUP)
+        return seen
+
+    def run(self, *options, state="state", timeout=50):
+        """The program run to its end, with the configuration that was written last."""
+        return subprocess.run(
+            [os.environ["ESPATD"], "-c", self.dir / "espatd.conf", "--bus", "none",
+             "--runtime-dir", self.dir / "run", "--state-dir", self.dir / state, *options],
+            capture_output=True, text=True, timeout=timeout)
+
+    def provision(self, *tunnels, text=None, options=(), **how):
+        """`espatd --provision-only`, run to its end."""
+        if tunnels or text:
+            (self.dir / "espatd.conf").write_text(text or self.config(*tunnels))
+        return Outcome(self.run("--provision-only", *options, **how))
+
+    def espatd(self, *tunnels, text=None, options=(), how={}):
+        """Started, not waited for; @how is for subprocess.Popen."""
+        self.daemon = Espatd(self.dir, text or self.config(*tunnels), *options, **how)
         self.parts.append(self.daemon)
         return self.daemon
 

@@ -2,13 +2,17 @@
 """Programs under test: started, listened to, ended. Whatever is waited for has a deadline."""
 import os
 import re
+import select
+import shutil
 import socket
 import subprocess
 import threading
 import time
+import tty
 
 PASSWORD = "wifi-password-9431"
 DEADLINE = 20
+FLASH_MAGIC = b"espat-sim flash 1\n"
 
 
 def wait_for(condition, what, timeout=DEADLINE):
@@ -22,16 +26,48 @@ def wait_for(condition, what, timeout=DEADLINE):
         time.sleep(0.01)
 
 
+def as_nobody(*command):
+    """The command as a user who owns nothing."""
+    return ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *command]
+
+
+def why_not_nobody():
+    """Why as_nobody() is not possible here, or None."""
+    if os.geteuid() != 0 or not shutil.which("setpriv"):
+        return "needs root, to become somebody else"
+    program = os.environ.get("ESPATD", "true")
+    if subprocess.run(as_nobody(program, "--version"), capture_output=True).returncode != 0:
+        return "the binary stands where nobody may go"
+    return None
+
+
+def read_flash(path):
+    """What a simulator's flash holds in its manufacturing NVS: {key of its namespace: bytes}."""
+    image = path.read_bytes()
+    assert image.startswith(FLASH_MAGIC)
+    at, found = len(FLASH_MAGIC), {}
+    while image[at:at + 1] != b"E":
+        head = at + 2 + image[at + 1]
+        size = int.from_bytes(image[head:head + 4], "little")
+        if image[at:at + 1] == b"M":
+            namespace, _, rest = image[at + 2:head].partition(b"\0")
+            key = f"{namespace.decode()}/{rest[:-1].decode()}"
+            assert key not in found, f"{key} has values of two types"
+            found[key] = image[head + 4:head + 4 + size]
+        at = head + 4 + size
+    return found
+
+
 class Program:
     """A process whose output is kept line by line and can be waited for."""
 
-    def __init__(self, args, stdout=subprocess.DEVNULL):
+    def __init__(self, args, stdout=subprocess.DEVNULL, **how):
         self.name = os.path.basename(args[0])
         self.lines = []
         self.changed = threading.Condition()
         self.ended = False
         self.process = subprocess.Popen(args, stdin=subprocess.DEVNULL, stdout=stdout,
-                                        stderr=subprocess.PIPE)
+                                        stderr=subprocess.PIPE, **how)
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
 
@@ -90,6 +126,7 @@ class Sim(Program):
     """espat-sim; the same @dir means the same flash."""
 
     def __init__(self, dir, *options):
+        self.dir = dir
         self.tty = dir / "tty"
         self.control = dir / "ctl"
         self.tty.unlink(missing_ok=True)
@@ -109,6 +146,34 @@ class Sim(Program):
             answer = s.recv(200)
         assert answer == b"ok\n", (line, answer)
 
+    def ask(self, command, block=None):
+        """What it says to a command of somebody else than the daemon, and to its block."""
+        fd = os.open(self.tty, os.O_RDWR | os.O_NOCTTY)
+        try:
+            tty.setraw(fd)
+            end = rb"\r\n(OK|ERROR)\r\n$"
+            got = self._hear(fd, command.encode() + b"\r\n", end if block is None else b">$")
+            if block is not None:
+                got = self._hear(fd, block, end)
+        finally:
+            os.close(fd)
+        assert b"OK\r\n" in got, (command, got)
+        return got
+
+    @staticmethod
+    def _hear(fd, said, end):
+        os.write(fd, said)
+        got, until = b"", time.monotonic() + DEADLINE
+        while not re.search(end, got):
+            ready, _, _ = select.select([fd], [], [], until - time.monotonic())
+            assert ready, (said, got)
+            got += os.read(fd, 65536)
+        return got
+
+    def flash(self):
+        """Its manufacturing NVS as it is now."""
+        return read_flash(self.dir / "flash")
+
     def commands(self, prefix="", after=0):
         """The command lines that the chip got, of those that begin with AT and @prefix."""
         lines = [x for x in self.log()[after:] if x.startswith("H>D AT" + prefix)]
@@ -116,14 +181,14 @@ class Sim(Program):
 
 
 class Espatd(Program):
-    def __init__(self, dir, text, *options):
+    def __init__(self, dir, text, *options, **how):
         self.dir = dir
         self.config = dir / "espatd.conf"
         self.config.write_text(text)
         self.tunnels = re.findall(r'name = "([^"]+)"; host', text)
         super().__init__([os.environ["ESPATD"], "-c", str(self.config), "--bus", "none",
                           "--runtime-dir", str(dir / "run"), "--state-dir", str(dir / "state"),
-                          *options])
+                          *options], **how)
 
     def socket_path(self, tunnel="broker"):
         return self.dir / "run" / f"{tunnel}.sock"

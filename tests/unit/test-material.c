@@ -121,7 +121,8 @@ static int load(struct material **ret, const char *file, const char *key, const 
 		.authorities = &authority, .n_authorities = key ? 0 : 1,
 		.identities = &identity, .n_identities = key ? 1 : 0,
 	};
-	r = material_load(ret, &config, NULL, MAKE_NOW, &problems);
+	r = material_load(ret, &config, NULL, MAKE_NOW, MATERIAL_DATES_REFUSE,
+			  &problems);
 	for (size_t i = 0; i < problems.count; i++) {
 		const char *p = problems.items[i].text;
 		const char *hit = strstr(p, dir);
@@ -397,7 +398,8 @@ static void test_password(void **state)
 		if (cases[i].expected)
 			snprintf(want, sizeof(want), "a.conf:9: %s/secret: %s", dir,
 				 cases[i].expected);
-		r = material_load(&material, &config, NULL, MAKE_NOW, &problems);
+		r = material_load(&material, &config, NULL, MAKE_NOW,
+				  MATERIAL_DATES_REFUSE, &problems);
 		assert_int_equal(r, problems.errors ? -EINVAL : 0);
 		assert_string_equal(problems.count ? problems.items[0].text : "", want);
 		assert_int_equal(problems.count, cases[i].expected ? 1 : 0);
@@ -467,7 +469,7 @@ static void test_psk(void **state)
 		if (cases[i].expected)
 			snprintf(want, sizeof(want), "a.conf:7: %s/secret: %s", dir,
 				 cases[i].expected);
-		r = material_load(&material, &config, NULL, MAKE_NOW, &problems);
+		r = material_load(&material, &config, NULL, MAKE_NOW, MATERIAL_DATES_REFUSE, &problems);
 		assert_int_equal(r, problems.errors ? -EINVAL : 0);
 		assert_string_equal(problems.count ? problems.items[0].text : "", want);
 		assert_int_equal(problems.count, cases[i].expected ? 1 : 0);
@@ -503,7 +505,7 @@ static void load_nvs(struct config_nvs *nvs, size_t n, const char *expected)
 	size_t len = 0;
 	int r;
 
-	r = material_load(&material, &config, NULL, MAKE_NOW, &problems);
+	r = material_load(&material, &config, NULL, MAKE_NOW, MATERIAL_DATES_REFUSE, &problems);
 	for (size_t i = 0; i < problems.count; i++) {
 		const char *p = problems.items[i].text, *hit = strstr(p, dir);
 
@@ -684,7 +686,7 @@ static void reload(long days)
 	struct material *fresh = NULL;
 
 	assert_int_equal(material_load(&fresh, &g.config, g.store, MAKE_NOW + days * MAKE_DAY,
-				       &problems),
+				       MATERIAL_DATES_REFUSE, &problems),
 			 0);
 	assert_int_equal(problems.count, 0);
 	if (g.material)
@@ -818,10 +820,16 @@ static void test_set(void **state)
 	reload(1);
 	assert_items(2, STORE_SET, 1);
 	assert_authority("ca2.pem");
-	/* The very same in the file is a change of the file. */
+	/* The very same in the file is no other generation; and the file's next change is. */
 	copy("ca2.pem", "a");
 	reload(2);
+	assert_items(2, STORE_SET, 1);
+	reload(3);
+	assert_items(2, STORE_SET, 1);
+	copy("ca.pem", "a");
+	reload(4);
 	assert_items(3, STORE_FROM_FILE, 1);
+	assert_authority("ca.pem");
 }
 
 /* Nothing is kept of what is refused, not even what is good of it. */
@@ -834,7 +842,7 @@ static void test_refused(void **state)
 	reload(0);
 	copy("ca2.pem", "a");
 	copy("rsa.key", "k");
-	assert_int_equal(material_load(&fresh, &g.config, g.store, MAKE_NOW, &problems), -EINVAL);
+	assert_int_equal(material_load(&fresh, &g.config, g.store, MAKE_NOW, MATERIAL_DATES_REFUSE, &problems), -EINVAL);
 	assert_null(fresh);
 	assert_int_equal(problems.errors, 1);
 	problems_clear(&problems);
@@ -844,7 +852,7 @@ static void test_refused(void **state)
 	/* A complaint of before is not one of these files. */
 	copy("ec.key", "k");
 	assert_int_equal(problems_add(&problems, PROBLEM_ERROR, "a.conf", 1, "before"), 0);
-	assert_int_equal(material_load(&fresh, &g.config, g.store, MAKE_NOW, &problems), 0);
+	assert_int_equal(material_load(&fresh, &g.config, g.store, MAKE_NOW, MATERIAL_DATES_REFUSE, &problems), 0);
 	material_free(fresh);
 	problems_clear(&problems);
 }
@@ -889,7 +897,7 @@ static void test_store_fails(void **state)
 	int r;
 
 	assert_int_equal(rmdir(path_of("state/material")), 0);
-	r = material_load(&fresh, &g.config, g.store, MAKE_NOW, &problems);
+	r = material_load(&fresh, &g.config, g.store, MAKE_NOW, MATERIAL_DATES_REFUSE, &problems);
 	assert_int_equal(r, -ENOENT);
 	assert_null(fresh);
 	assert_int_equal(problems.count, 0);
@@ -942,11 +950,25 @@ static void test_read_from_store(void **state)
 		material_free(g.material);
 		g.material = old;
 	}
-	assert_read(0, 0, g.store, -ESTALE);
-	assert_read(1, 0, g.store, -ESTALE);
-	assert_read(1, 1, g.store, 0); /* that key is the same */
+	/* By another process: the one before is in use until a reload. */
+	assert_read(0, 0, g.store, 0);
+	assert_read(1, 0, g.store, 0);
+	assert_read(1, 1, g.store, 0);
+	/* And once more: now it is gone. */
+	copy("ca.pem", "a");
+	copy("ec.pem", "c");
+	{
+		struct material *old = g.material;
+
+		g.material = NULL;
+		reload(2);
+		material_free(g.material);
+		g.material = old;
+	}
+	assert_read(0, 0, g.store, 0); /* the same as the first one */
+	assert_read(1, 1, g.store, 0);
 	store_remove(g.store, STORE_AUTHORITY, "corp");
-	assert_read(0, 0, g.store, -ENOENT);
+	assert_read(0, 0, g.store, -ESTALE);
 }
 
 static void test_read_from_files(void **state)
@@ -975,12 +997,12 @@ static void test_read_of_expired(void **state)
 	free(g.nvs.file);
 	g.nvs = nvs;
 	assert_int_equal(material_load(&g.material, &g.config, g.store,
-				       MAKE_NOW - 4000 * MAKE_DAY, &problems),
+				       MAKE_NOW - 4000 * MAKE_DAY, MATERIAL_DATES_REFUSE, &problems),
 			 -EINVAL); /* all but that one are too new then */
 	problems_clear(&problems);
 	g.config.n_authorities = g.config.n_identities = 0;
 	assert_int_equal(material_load(&g.material, &g.config, g.store,
-				       MAKE_NOW - 4000 * MAKE_DAY, &problems),
+				       MAKE_NOW - 4000 * MAKE_DAY, MATERIAL_DATES_REFUSE, &problems),
 			 0);
 	problems_clear(&problems); /* that it will expire soon */
 	assert_read(0, 0, g.store, 0);

@@ -1353,6 +1353,11 @@ static enum link_probe on_may_probe(void *user, bool quiet)
 	return LINK_PROBE_YES;
 }
 
+static bool on_alone(void *user)
+{
+	return true;
+}
+
 static void on_closed(void *user, enum link_end end)
 {
 	struct user *u = user;
@@ -1364,6 +1369,7 @@ static void on_closed(void *user, enum link_end end)
 static const struct link_ops user_ops = {
 	.opened = on_opened,
 	.may_probe = on_may_probe,
+	.alone = on_alone,
 	.closed = on_closed,
 };
 
