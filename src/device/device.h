@@ -168,6 +168,7 @@ struct device {
 	struct record record_stored; /* and as the chip has it */
 	struct record orphans;       /* entries that were told to be some */
 	bool record_known;
+	int record_at;         /* which copy holds it; -1: none does */
 	bool retire_later;     /* something to be erased is still in use */
 	bool incomplete;       /* something that it should hold cannot be had */
 	bool eap_is_new;       /* the firmware looks for wpa_ent_*, not wpa2_* */

@@ -16,7 +16,7 @@
 #define HEX_SIZE (2 * CERT_DIGEST_SIZE)
 /* "client_cert.9 0123456789abcdef 4294967295 <64>\n" */
 #define LINE_MAX_LEN (AT_NVS_NAME_MAX + 1 + 16 + 1 + 10 + 1 + HEX_SIZE + 1)
-#define HEAD_MAX (sizeof(MAGIC) + 20 + 1)
+#define HEAD_MAX (sizeof(MAGIC) + 20 + 1 + 20 + 1)
 #define TAIL_LEN (sizeof(SUM) - 1 + HEX_SIZE + 1)
 
 _Static_assert(HEAD_MAX + RECORD_MAX * LINE_MAX_LEN + TAIL_LEN <= CERT_BLOB_MAX,
@@ -176,8 +176,8 @@ static bool parse(struct record *record, const char *text, size_t len)
 	if (!sum_is_right(text, len))
 		return false;
 	c.len -= TAIL_LEN;
-	if (!take(&c, MAGIC) || !take_number(&c, 10, UINT64_MAX, &record->writes) ||
-	    !take(&c, "\n"))
+	if (!take(&c, MAGIC) || !take_number(&c, 10, UINT64_MAX, &record->sequence) ||
+	    !take(&c, " ") || !take_number(&c, 10, UINT64_MAX, &record->writes) || !take(&c, "\n"))
 		return false;
 	while (c.len > 0) {
 		if (!take_entry(&c, &entry) || record_find(record, entry.key) ||
@@ -204,7 +204,8 @@ size_t record_format(const struct record *record, char buf[CERT_BLOB_MAX])
 	char hex[HEX_SIZE + 1];
 	size_t len;
 
-	len = (size_t)snprintf(buf, CERT_BLOB_MAX, MAGIC "%" PRIu64 "\n", record->writes);
+	len = (size_t)snprintf(buf, CERT_BLOB_MAX, MAGIC "%" PRIu64 " %" PRIu64 "\n",
+			       record->sequence, record->writes);
 	for (size_t i = 0; i < record->n; i++) {
 		const struct record_entry *e = &record->entries[i];
 
@@ -267,6 +268,11 @@ bool record_equal(const struct record *a, const struct record *b)
 			return false;
 	}
 	return true;
+}
+
+bool record_is_later(const struct record *a, const struct record *b)
+{
+	return (int64_t)(a->sequence - b->sequence) > 0;
 }
 
 void record_namespace(const char *key, char buf[AT_NVS_NAME_MAX + 1])

@@ -11,6 +11,10 @@ import tempfile
 from harness import PASSWORD, Espatd, Program, Sim
 
 
+# Our two copies of what is ours on the chip, as the simulator's flash has them.
+RECORDS = "espatd/slots.0", "espatd/slots.1"
+
+
 def settings(items):
     """A group in libconfig's syntax."""
     def text(value):

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from bench import Bench, tunnel
+from bench import RECORDS, Bench, tunnel
 from clients import exchange, read_exactly, send_in_background, works
 from fixtures import bench, pki, serve  # noqa: F401 (used by name)
 from tlsserver import TlsServer, echo
@@ -180,7 +180,7 @@ class Interrupted(Bench):
         assert len(ours) == 3
         assert {k: hashlib.sha256(there[k]).hexdigest() for k in ours} == ours
         # What the factory has put there is as it was, and nothing else is there.
-        rest = {k: v for k, v in there.items() if k not in ours and k != "espatd/slots"}
+        rest = {k: v for k, v in there.items() if k not in ours and k not in RECORDS}
         assert {k: v for k, v in rest.items() if k in self.factory} == self.factory
         assert not {k for k in rest if k not in self.factory and not self.lost_in(k, ours)}
 
@@ -188,7 +188,7 @@ class Interrupted(Bench):
         """A name of ours that lost its byte on the way: nobody can know that it is ours."""
         return self.wire.spot.phase == "line" and any(
             key in (name[:i] + name[i + 1:] for i in range(len(name)))
-            for name in (*ours, "espatd/slots"))
+            for name in (*ours, *RECORDS))
 
 
 def run_case(pki, port, case):
@@ -222,23 +222,7 @@ def outcome(request, pki):
     server.close()
 
 
-def record_is_cut_off(case):
-    """
-    A record that is written in place and ends in the middle, with the daemon or the line, takes with
-    it what the one before said: what then is not wanted any more stays, and nobody knows whose it is.
-    """
-    how, what, where, action = case.split()
-    return how == "change" and what == "rec" and (
-        where.startswith(("prompt", "data")) and action in ("kill", "unplug") or
-        f"{where} {action}" in ("data-middle lose", "prompt lose"))
-
-
-def with_marks(case):
-    marks = [pytest.mark.xfail(strict=True, reason="the record has no second place")]
-    return pytest.param(case, marks=marks if record_is_cut_off(case) else ())
-
-
-@pytest.mark.parametrize("case", map(with_marks, [*cases(), *slow_cases()]))
+@pytest.mark.parametrize("case", [*cases(), *slow_cases()])
 def test_interrupted(outcome, case):
     outcome(case)
 
@@ -339,10 +323,10 @@ def test_bring_up_of_a_provisioned_chip(bench, serve):
     bench.sim("--baud", "115200")
     bring_up(bench, there)
     took, commands = bring_up(bench, there)
-    # One of each key, and one of the record.
+    # One of each key, and one of each copy of the record.
     reads = [x for x in commands if x.startswith("AT+SYSMFG=1,")]
     others = [x for x in commands if x not in reads]
-    assert len(reads) == 4, reads
+    assert len(reads) == 5, reads
     assert len(others) <= 20, others
     assert not [x for x in commands if x.startswith(("AT+SYSMFG=2", "AT+SYSMFG=0"))]
     # The machine may have been busy with something else: once.

@@ -295,7 +295,7 @@ static void chip_store(struct chip *c, struct chip_key *key, const uint8_t *data
 	key->ours = true;
 	key->len = n;
 	memcpy(key->data, data, n);
-	if (c->corrupt > 0 && strcmp(c->corrupted, key->name) == 0) {
+	if (c->corrupt > 0 && strncmp(key->name, c->corrupted, strlen(c->corrupted)) == 0) {
 		key->data[0] ^= 1;
 		c->corrupt--;
 	}
@@ -430,8 +430,7 @@ static int on_load_blob(void *userdata, const struct material_item *item, size_t
 	struct bench *b = userdata;
 
 	b->loads++;
-	if (b->load_error &&
-	    (!b->load_error_name || strcmp(b->load_error_name, item->name) == 0) &&
+	if (b->load_error && (!b->load_error_name || strcmp(b->load_error_name, item->name) == 0) &&
 	    (!b->load_error_kinds || (b->load_error_kinds >> item->blobs[blob]->kind & 1)))
 		return b->load_error;
 	return cert_blob_new(ret, item->blobs[blob]->kind, item->blobs[blob]->data,

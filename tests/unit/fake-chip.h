@@ -36,9 +36,9 @@ struct chip {
 	const char *without; /* a command that AT+CMD? does not list */
 	struct chip_key nvs[80];
 	size_t n_nvs;
-	unsigned int writes; /* of keys, and erases, that took effect */
+	unsigned int writes;    /* of keys, and erases, that took effect */
 	const char *namespaces; /* what AT+SYSMFG? says, in place of the truth */
-	int corrupt;            /* so many of the next writes of this key are stored wrong */
+	int corrupt; /* so many of the next writes of keys that begin so are stored wrong */
 	const char *corrupted;
 	struct chip_answer answers[16];
 	/* what it was told: "AT+X|", "[payload's length]|" */
@@ -71,9 +71,9 @@ struct bench {
 	struct material material;
 	struct material_item items[8];
 	struct cert_blob ca, cert, key;
-	int load_error;                 /* what every load_blob() says; 0: the blob */
-	const char *load_error_name;    /* only of this item; NULL: of all */
-	unsigned int load_error_kinds;  /* only of these kinds (bit mask); 0: of all */
+	int load_error;                /* what every load_blob() says; 0: the blob */
+	const char *load_error_name;   /* only of this item; NULL: of all */
+	unsigned int load_error_kinds; /* only of these kinds (bit mask); 0: of all */
 	unsigned int loads;
 	char known[AT_MAC_MAX + 1]; /* the chip that is remembered */
 	int recall_error, remember_error;

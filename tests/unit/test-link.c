@@ -301,8 +301,7 @@ static const struct config_psk psk_hex = {
 static const unsigned int ciphers[] = { 0xc02b, 0x9e };
 
 /* The commands of an open on link 0 with @target, before CIPSTART. */
-static void expect_settings(struct bench *b, const struct link_target *target,
-			    const char *settings)
+static void expect_settings(struct bench *b, const struct link_target *target, const char *settings)
 {
 	char told[512];
 	struct user *u;
@@ -398,8 +397,7 @@ static void test_psk_that_is_not_there(void **state)
 		assert_int_equal(u->link->state, LINK_FREE);
 	}
 	b->password = "12345678901234567890123456789012";
-	expect_settings(b, &target,
-			"AT+CIPSSLCPSK=0,\"12345678901234567890123456789012\",\"gw\"|");
+	expect_settings(b, &target, "AT+CIPSSLCPSK=0,\"12345678901234567890123456789012\",\"gw\"|");
 }
 
 static void test_ciphers_need_the_firmware(void **state)
