@@ -356,6 +356,8 @@ static void span_text(char *text, size_t size, time_t span)
 
 static void check_dates(struct check *check, const struct check_cert *cert)
 {
+	enum problem_severity severity = check->source->old_is_fine ? PROBLEM_WARNING
+								    : PROBLEM_ERROR;
 	char date[64], now[64], span[64];
 	time_t from, to;
 
@@ -369,15 +371,16 @@ static void check_dates(struct check *check, const struct check_cert *cert)
 	if (check->now > to) {
 		time_text(date, sizeof(date), to);
 		span_text(span, sizeof(span), check->now - to);
-		REFUSE(check, "%sexpired on %s, %s ago, expected one that is valid now (%s)",
-		       cert->who, date, span, now);
+		COMPLAIN(check, severity,
+			 "%sexpired on %s, %s ago, expected one that is valid now (%s)", cert->who,
+			 date, span, now);
 	} else if (check->now < from) {
 		time_text(date, sizeof(date), from);
 		span_text(span, sizeof(span), from - check->now);
-		REFUSE(check,
-		       "%snot yet valid: it begins on %s, in %s, expected one that is valid now "
-		       "(%s)",
-		       cert->who, date, span, now);
+		COMPLAIN(check, severity,
+			 "%snot yet valid: it begins on %s, in %s, expected one that is valid now "
+			 "(%s)",
+			 cert->who, date, span, now);
 	} else if (to - check->now < EXPIRES_SOON) {
 		time_text(date, sizeof(date), to);
 		span_text(span, sizeof(span), to - check->now);

@@ -36,6 +36,7 @@ struct cert_source {
 	const char *file; /* of the config, NULL for none */
 	unsigned int line;
 	const char *name; /* what people know it by: the file's path */
+	bool old_is_fine; /* dates that are not now get a warning, not an error */
 };
 
 /*

@@ -255,25 +255,33 @@ static int go_on(int r)
 
 /* ---- what the files of an item hold ---- */
 
+/* How files are looked at. */
+struct load {
+	time_t now;
+	enum material_dates dates;
+	struct problems *problems;
+};
+
 /* One file of an item, into item->blobs[i]. */
 static int load_file(struct material_item *item, size_t i, enum cert_kind kind, const char *path,
-		     const struct config_where *where, time_t now, struct problems *problems)
+		     const struct config_where *where, const struct load *load)
 {
 	const struct cert_source source = {
 		.file = where->file,
 		.line = where->line,
 		.name = path,
+		.old_is_fine = load->dates == MATERIAL_DATES_WARN,
 	};
 
 	item->n_blobs = i + 1;
-	return go_on(read_blob(&item->blobs[i], kind, path, now, &source, problems));
+	return go_on(read_blob(&item->blobs[i], kind, path, load->now, &source, load->problems));
 }
 
-static int load_authority(struct material_item *item, time_t now, struct problems *problems)
+static int load_authority(struct material_item *item, const struct load *load)
 {
 	const struct config_authority *config = item->config;
 
-	return load_file(item, 0, CERT_KIND_CA, config->file, &config->where, now, problems);
+	return load_file(item, 0, CERT_KIND_CA, config->file, &config->where, load);
 }
 
 /* Whether the key belongs to the certificate; both may be missing after a complaint. */
@@ -291,20 +299,21 @@ static int check_pair(const struct cert_blob *cert, const struct cert_blob *key,
 	return go_on(cert_check_pair(cert, key, &source, problems));
 }
 
-static int load_identity(struct material_item *item, time_t now, struct problems *problems)
+static int load_identity(struct material_item *item, const struct load *load)
 {
 	const struct config_identity *config = item->config;
 	int r;
 
-	r = load_file(item, 0, CERT_KIND_CERT, config->cert, &config->where, now, problems);
+	r = load_file(item, 0, CERT_KIND_CERT, config->cert, &config->where, load);
 	if (r == 0)
-		r = load_file(item, 1, CERT_KIND_KEY, config->key, &config->where, now, problems);
+		r = load_file(item, 1, CERT_KIND_KEY, config->key, &config->where, load);
 	if (r < 0)
 		return r;
-	return check_pair(item->blobs[0], item->blobs[1], config->key, &config->where, problems);
+	return check_pair(item->blobs[0], item->blobs[1], config->key, &config->where,
+			  load->problems);
 }
 
-static int load_nvs(struct material_item *item, time_t now, struct problems *problems)
+static int load_nvs(struct material_item *item, const struct load *load)
 {
 	static const enum cert_kind kinds[] = {
 		[CONFIG_NVS_CA] = CERT_KIND_CA,
@@ -314,19 +323,19 @@ static int load_nvs(struct material_item *item, time_t now, struct problems *pro
 	};
 	const struct config_nvs *config = item->config;
 
-	return load_file(item, 0, kinds[config->kind], config->file, &config->where, now, problems);
+	return load_file(item, 0, kinds[config->kind], config->file, &config->where, load);
 }
 
 /* With bytes; complaints were counted. Returns 0 or -ENOMEM. */
-static int load_item(struct material_item *item, time_t now, struct problems *problems)
+static int load_item(struct material_item *item, const struct load *load)
 {
 	switch (item->type) {
 	case MATERIAL_AUTHORITY:
-		return load_authority(item, now, problems);
+		return load_authority(item, load);
 	case MATERIAL_IDENTITY:
-		return load_identity(item, now, problems);
+		return load_identity(item, load);
 	case MATERIAL_NVS:
-		return load_nvs(item, now, problems);
+		return load_nvs(item, load);
 	}
 	return 0;
 }
@@ -395,6 +404,14 @@ static int store_files(struct material_item *item, struct store *store,
 	return r;
 }
 
+static bool holds_the_same(const struct material_item *item, const struct store_item *stored)
+{
+	for (size_t i = 0; i < item->n_blobs; i++)
+		if (i >= stored->n_blobs || !cert_blob_equal(item->blobs[i], stored->blobs[i]))
+			return false;
+	return item->n_blobs == stored->n_blobs;
+}
+
 /* @item holds what its files do: decides what is current. */
 static int settle_item(struct material_item *item, struct store *store, time_t now)
 {
@@ -413,8 +430,16 @@ static int settle_item(struct material_item *item, struct store *store, time_t n
 	/* One that is damaged is nothing that anybody could use. */
 	if (r < 0 && r != -ENOENT && r != -EBADMSG)
 		return r;
-	if (r < 0 || memcmp(stored->origin, origin, CERT_DIGEST_SIZE) != 0)
+	if (r < 0)
 		return store_files(item, store, origin, now);
+	if (memcmp(stored->origin, origin, CERT_DIGEST_SIZE) != 0) {
+		if (!holds_the_same(item, stored))
+			return store_files(item, store, origin, now);
+		/* The files have come to hold what is current already. */
+		r = store_set_origin(store, store_kind_of(item), item->name, origin);
+		if (r < 0)
+			return r;
+	}
 	take_stored(item, stored);
 	return 0;
 }
@@ -518,8 +543,9 @@ static int material_new(struct material **ret, const struct config *config)
 DEFINE_CLEANUP(struct material *, material_free)
 
 int material_load(struct material **ret, const struct config *config, struct store *store,
-		  time_t now, struct problems *problems)
+		  time_t now, enum material_dates dates, struct problems *problems)
 {
+	const struct load load = { .now = now, .dates = dates, .problems = problems };
 	_cleanup_(material_freep) struct material *material = NULL;
 	size_t errors = problems->errors;
 	int r;
@@ -529,7 +555,7 @@ int material_load(struct material **ret, const struct config *config, struct sto
 		return r;
 	r = check_secrets(config, problems);
 	for (size_t i = 0; i < material->n_items && r == 0; i++)
-		r = load_item(&material->items[i], now, problems);
+		r = load_item(&material->items[i], &load);
 	if (r == 0)
 		r = check_nvs_pairs(material, problems);
 	if (r < 0)
@@ -578,9 +604,10 @@ static int read_from_files(const struct material_item *item, size_t blob, struct
 {
 	struct material_item now = { .type = item->type, .config = item->config };
 	struct problems problems = PROBLEMS_NULL;
+	const struct load load = { .now = time(NULL), .problems = &problems };
 	int r;
 
-	r = load_item(&now, time(NULL), &problems);
+	r = load_item(&now, &load);
 	if (r == 0 && blob < now.n_blobs && now.blobs[blob] &&
 	    cert_blob_equal(now.blobs[blob], item->blobs[blob])) {
 		*ret = now.blobs[blob];
@@ -593,15 +620,13 @@ static int read_from_files(const struct material_item *item, size_t blob, struct
 	return r;
 }
 
-int material_read(const struct material_item *item, size_t blob, struct store *store,
-		  struct cert_blob **ret)
+static int read_from_store(const struct material_item *item, size_t blob, struct store *store,
+			   enum store_which which, struct cert_blob **ret)
 {
 	_cleanup_(store_item_freep) struct store_item *stored = NULL;
 	int r;
 
-	if (!store || item->type == MATERIAL_NVS)
-		return read_from_files(item, blob, ret);
-	r = store_load(store, store_kind_of(item), item->name, STORE_CURRENT, &stored);
+	r = store_load(store, store_kind_of(item), item->name, which, &stored);
 	if (r < 0)
 		return r;
 	if (blob >= stored->n_blobs || !cert_blob_equal(stored->blobs[blob], item->blobs[blob]))
@@ -611,14 +636,29 @@ int material_read(const struct material_item *item, size_t blob, struct store *s
 	return 0;
 }
 
+int material_read(const struct material_item *item, size_t blob, struct store *store,
+		  struct cert_blob **ret)
+{
+	int r;
+
+	if (!store || item->type == MATERIAL_NVS)
+		return read_from_files(item, blob, ret);
+	r = read_from_store(item, blob, store, STORE_CURRENT, ret);
+	/* Another process may have made a newer one current; this one is in use until a reload. */
+	if (r == -ESTALE)
+		r = read_from_store(item, blob, store, STORE_PREVIOUS, ret);
+	return r == -ENOENT ? -ESTALE : r;
+}
+
 int material_origin(const struct material_item *item, uint8_t origin[CERT_DIGEST_SIZE], time_t now,
 		    struct problems *problems)
 {
 	struct material_item files = { .type = item->type, .config = item->config };
+	const struct load load = { .now = now, .problems = problems };
 	size_t errors = problems->errors;
 	int r;
 
-	r = load_item(&files, now, problems);
+	r = load_item(&files, &load);
 	if (r == 0)
 		r = problems->errors > errors ? -EINVAL : digest_item(&files, origin);
 	item_clear(&files);

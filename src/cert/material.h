@@ -24,6 +24,15 @@ enum material_type {
 
 #define MATERIAL_BLOBS 2
 
+/*
+ * What an expired certificate is: an error for whoever checks a configuration; in service it must not
+ * keep all that has nothing to do with it from running, so it is a warning.
+ */
+enum material_dates {
+	MATERIAL_DATES_WARN,
+	MATERIAL_DATES_REFUSE,
+};
+
 struct material_item {
 	enum material_type type;
 	const char *name;   /* weak, into the config; of MATERIAL_NVS: the namespace */
@@ -50,7 +59,7 @@ struct material {
  * error among the complaints, or -errno of the store or -ENOMEM.
  */
 int material_load(struct material **ret, const struct config *config, struct store *store,
-		  time_t now, struct problems *problems);
+		  time_t now, enum material_dates dates, struct problems *problems);
 /* @material becomes what @fresh is, which is freed; both are of one config. */
 void material_replace(struct material *material, struct material *fresh);
 /* The place of an entry of the config. */
@@ -65,8 +74,8 @@ size_t material_of_identity(const struct material *material,
 int material_read(const struct material_item *item, size_t blob, struct store *store,
 		  struct cert_blob **ret);
 /*
- * What the configuration's files of @item hold now, whatever is current. Returns 0 or as
- * material_load(), after complaints.
+ * What the configuration's files of @item hold now, whatever is current; dates do not matter. Returns
+ * 0 or as material_load(), after complaints.
  */
 int material_origin(const struct material_item *item, uint8_t origin[CERT_DIGEST_SIZE], time_t now,
 		    struct problems *problems);

@@ -2,6 +2,7 @@
 /* The kept generations of certificates and keys, as files. */
 #include "cert/store.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <limits.h>
 #include <openssl/evp.h>
@@ -691,4 +692,47 @@ int store_remove(struct store *store, enum store_kind kind, const char *name)
 			r = q;
 	}
 	return r;
+}
+
+/* "authority-corp.current" -> the name, in place; NULL: it is another file. */
+static char *name_of_current(char *file, enum store_kind *kind)
+{
+	static const char end[] = ".current";
+	size_t len = strlen(file);
+
+	if (len <= strlen(end) || strcmp(file + len - strlen(end), end) != 0)
+		return NULL;
+	file[len - strlen(end)] = '\0';
+	for (int k = STORE_AUTHORITY; k <= STORE_IDENTITY; k++) {
+		const char *text = kind_text((enum store_kind)k);
+		size_t n = strlen(text);
+
+		if (strncmp(file, text, n) != 0 || file[n] != '-' || !is_name(file + n + 1))
+			continue;
+		*kind = (enum store_kind)k;
+		return file + n + 1;
+	}
+	return NULL;
+}
+
+int store_each(struct store *store,
+	       void (*fn)(void *userdata, enum store_kind kind, const char *name), void *userdata)
+{
+	DIR *dir = opendir(store->dir);
+	struct dirent *entry;
+
+	if (!dir)
+		return -errno;
+	while ((entry = readdir(dir))) {
+		char file[sizeof(entry->d_name)];
+		enum store_kind kind;
+		const char *name;
+
+		snprintf(file, sizeof(file), "%s", entry->d_name);
+		name = name_of_current(file, &kind);
+		if (name)
+			fn(userdata, kind, name);
+	}
+	closedir(dir);
+	return 0;
 }

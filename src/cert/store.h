@@ -89,6 +89,10 @@ int store_set_origin(struct store *store, enum store_kind kind, const char *name
  */
 int store_remove(struct store *store, enum store_kind kind, const char *name);
 
+/* Calls @fn for each name that there is a current generation of. Returns 0 or -errno. */
+int store_each(struct store *store,
+	       void (*fn)(void *userdata, enum store_kind kind, const char *name), void *userdata);
+
 /* Wipes and frees; NULL is allowed; returns NULL. */
 struct store_item *store_item_free(struct store_item *item);
 

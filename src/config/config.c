@@ -200,6 +200,21 @@ static int check_nvs_doubles(const struct config *config, struct problems *probl
 }
 
 /* The namespaces that `enterprise` writes to, by the firmware's age. */
+/* What our record on the chip has room for. */
+static int check_nvs_count(const struct config *config, const struct config_device *device,
+			   struct problems *problems)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < config->n_nvs; i++)
+		n += config_needs_nvs(device, &config->nvs[i]);
+	if (n <= CONFIG_NVS_DEVICE_MAX)
+		return 0;
+	return problems_add(problems, PROBLEM_ERROR, device->where.file, device->where.line,
+			    "device `%.80s` has %zu nvs entries, expected at most %d for one chip",
+			    device->name, n, CONFIG_NVS_DEVICE_MAX);
+}
+
 static int check_nvs_enterprise(const struct config *config, const struct config_device *device,
 				struct problems *problems)
 {
@@ -235,6 +250,8 @@ static int check_whole(const struct config *config, struct problems *problems)
 		r = check_slots(config, &config->devices[i], problems);
 		if (r == 0)
 			r = check_nvs_enterprise(config, &config->devices[i], problems);
+		if (r == 0)
+			r = check_nvs_count(config, &config->devices[i], problems);
 	}
 	return r;
 }

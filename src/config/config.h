@@ -12,8 +12,8 @@
 
 /* Longest name of a device, authority, identity or tunnel: [A-Za-z0-9_][A-Za-z0-9_.-]*. */
 #define CONFIG_NAME_MAX 48
-/* Longest `host`: a DNS name. */
-#define CONFIG_HOST_MAX 253
+/* Longest `host`: DNS has 253, but AT+CIPDOMAIN's line with all its arguments takes no more. */
+#define CONFIG_HOST_MAX 230
 /* Longest name that ESP-AT takes as SNI or CN; 65 bytes are ERROR (capture 40). */
 #define CONFIG_SERVER_NAME_MAX 64
 /* NVS slots: 0..9 all work (protocol fact 7). */
@@ -32,6 +32,8 @@
 /* The namespace of our record of what is ours. */
 #define CONFIG_NVS_OWN "espatd"
 #define CONFIG_NVS_MAX 64
+/* For one chip: its record has room for so many beside the slots (RECORD_MAX). */
+#define CONFIG_NVS_DEVICE_MAX 32
 #define CONFIG_NAMESPACES_MAX 16
 /* AT+CIPSNTPCFG takes three servers, AT+CIPDNS three addresses. */
 #define CONFIG_NTP_SERVERS_MAX 3

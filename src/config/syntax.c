@@ -44,7 +44,7 @@ const char *syntax_host(const char *value)
 	if (syntax_is_address(value))
 		return NULL;
 	if (len > CONFIG_HOST_MAX)
-		return "a host name of at most 253 bytes";
+		return "a host name of at most 230 bytes, as AT commands take no longer one";
 	for (const char *c = value; *c; c++)
 		if ((unsigned char)*c >= 0x80)
 			return "a host name in ASCII (an international one in its xn-- form)";

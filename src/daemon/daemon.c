@@ -103,7 +103,8 @@ static int unit_secret(void *userdata, const char *path, char *buf, size_t size)
 	_cleanup_close_ int fd = -1;
 	ssize_t n;
 
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	/* O_NONBLOCK: it was no pipe when it was checked. */
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	if (fd < 0)
 		return -errno;
 	n = read(fd, buf, size);
@@ -136,7 +137,12 @@ static int unit_recall_chip(void *userdata, char mac[AT_MAC_MAX + 1])
 static int unit_remember_chip(void *userdata, const char *mac)
 {
 	struct unit *unit = userdata;
+	_cleanup_close_ int lock_fd = -1;
+	int r;
 
+	r = state_lock(unit->daemon->config->state_dir, false, &lock_fd);
+	if (r < 0)
+		return r;
 	return chips_remember(unit->daemon->config->state_dir, unit->config->name, mac);
 }
 
@@ -221,6 +227,8 @@ static int unit_start(struct daemon *daemon, struct unit *unit, const struct con
 
 /* ---- provisioning only ---- */
 
+/* s for all of it, if nothing else is said */
+#define BENCH_TIMEOUT 120
 /* A chip that has failed so often is not tried again: somebody waits. */
 #define BENCH_TRIES 2
 
@@ -278,7 +286,8 @@ static void bench_start(struct daemon *daemon)
 		device_watch(unit->dev, &unit->watch);
 		daemon->bench_left++;
 	}
-	timer_arm(&daemon->bench_timer, daemon->options->timeout * TIMERS_S);
+	timer_arm(&daemon->bench_timer,
+		  (daemon->options->timeout ? daemon->options->timeout : BENCH_TIMEOUT) * TIMERS_S);
 }
 
 /* ---- construction ---- */
@@ -332,7 +341,8 @@ static void daemon_reload(struct daemon *daemon)
 	/* Never waited for: whoever has it may take his time. */
 	r = state_lock(daemon->config->state_dir, false, &lock_fd);
 	if (r == 0)
-		r = material_load(&fresh, daemon->config, daemon->store, time(NULL), &problems);
+		r = material_load(&fresh, daemon->config, daemon->store, time(NULL),
+				  MATERIAL_DATES_WARN, &problems);
 	log_problems(&problems);
 	problems_clear(&problems);
 	if (r < 0) {

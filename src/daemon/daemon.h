@@ -23,7 +23,7 @@ struct daemon_options {
 	bool erase_orphans;         /* with it: what is ours on a chip and not needed is erased */
 	const char *const *devices; /* with it: only these, if there are any */
 	size_t n_devices;
-	unsigned int timeout; /* with it: s for all of it */
+	unsigned int timeout; /* with it: s for all of it; 0: 120 */
 };
 
 /* Takes @parts, also on error. @options must outlive it. Returns 0 or -errno (logged). */

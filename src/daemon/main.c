@@ -33,6 +33,7 @@ enum action {
 	ACTION_CHECK,
 	ACTION_ADOPT,
 	ACTION_ROLLBACK,
+	ACTION_FORGET,
 };
 
 struct options {
@@ -58,9 +59,13 @@ static const char usage_text[] =
 	"      --device NAME      with it: only this device; repeatable\n"
 	"      --timeout SECONDS  with it: for all of it, 1 to 86400 (120)\n"
 	"      --erase-orphans    with it: erases what espatd has written and no chip needs\n"
-	"      --adopt NAME=MAC   the chip of device NAME is the one with this MAC address\n"
+	"      --adopt NAME=MAC   the chip of device NAME is the one with this MAC address;\n"
+	"      --adopt NAME=next  the one that is found next\n"
 	"      --rollback authority:NAME, --rollback identity:NAME\n"
 	"                         its certificates of before are current again (after SIGHUP)\n"
+	"      --forget authority:NAME, --forget identity:NAME\n"
+	"                         removes what is kept of a name that the configuration has no "
+	"more\n"
 	"      --bus none         no D-Bus interface (the only choice so far)\n"
 	"  -v, --verbose          logs the AT traffic too, without payload and secrets\n"
 	"  -h, --help             shows this\n"
@@ -103,7 +108,9 @@ static int add_device(struct options *options, const char *name)
 static int set_action(struct options *options, enum action action, char *argument)
 {
 	if (options->action != ACTION_RUN)
-		return usage_error("only one of --check, --adopt and --rollback is possible", NULL);
+		return usage_error("only one of --check, --adopt, --rollback and --forget is "
+				   "possible",
+				   NULL);
 	options->action = action;
 	options->argument = argument;
 	return -1;
@@ -116,8 +123,9 @@ static int check_options(const struct options *options)
 
 	if (!options->config)
 		return usage_error("-c FILE is needed", NULL);
-	if (!d->provision_only && (d->n_devices > 0 || d->erase_orphans))
-		return usage_error("--device and --erase-orphans go with --provision-only", NULL);
+	if (!d->provision_only && (d->n_devices > 0 || d->erase_orphans || d->timeout > 0))
+		return usage_error(
+			"--device, --timeout and --erase-orphans go with --provision-only", NULL);
 	if (d->provision_only && options->action != ACTION_RUN)
 		return usage_error("--provision-only together with another action", NULL);
 	return -1;
@@ -136,6 +144,7 @@ static int parse_options(int argc, char **argv, struct options *options)
 		OPT_ERASE_ORPHANS,
 		OPT_ADOPT,
 		OPT_ROLLBACK,
+		OPT_FORGET,
 		OPT_BUS,
 		OPT_VERSION
 	};
@@ -150,6 +159,7 @@ static int parse_options(int argc, char **argv, struct options *options)
 		{ "erase-orphans", no_argument, NULL, OPT_ERASE_ORPHANS },
 		{ "adopt", required_argument, NULL, OPT_ADOPT },
 		{ "rollback", required_argument, NULL, OPT_ROLLBACK },
+		{ "forget", required_argument, NULL, OPT_FORGET },
 		{ "bus", required_argument, NULL, OPT_BUS },
 		{ "verbose", no_argument, NULL, 'v' },
 		{ "help", no_argument, NULL, 'h' },
@@ -189,6 +199,9 @@ static int parse_options(int argc, char **argv, struct options *options)
 			break;
 		case OPT_ROLLBACK:
 			r = set_action(options, ACTION_ROLLBACK, optarg);
+			break;
+		case OPT_FORGET:
+			r = set_action(options, ACTION_FORGET, optarg);
 			break;
 		case OPT_BUS:
 			if (strcmp(optarg, "none") != 0) {
@@ -262,13 +275,43 @@ static int load(struct daemon_parts *parts, const struct options *options,
 	r = load_config(parts, options, problems);
 	if (r == 0 && options->action == ACTION_RUN)
 		r = open_store(parts, &lock_fd);
-	if (r < 0)
+	/* These two have nothing to do with what the files hold. */
+	if (r < 0 || options->action == ACTION_ADOPT || options->action == ACTION_FORGET)
 		return r;
-	r = material_load(&parts->material, parts->config, parts->store, time(NULL), problems);
+	r = material_load(&parts->material, parts->config, parts->store, time(NULL),
+			  options->action == ACTION_CHECK ? MATERIAL_DATES_REFUSE
+							  : MATERIAL_DATES_WARN,
+			  problems);
 	if (r < 0 && r != -EINVAL && r != -ENOMEM)
 		log_error("cannot keep certificates and keys in %s: %s", parts->config->state_dir,
 			  strerror(-r));
 	return r;
+}
+
+/* Whether the configuration has the name behind `authority:` or `identity:`. */
+static bool config_has(const struct config *config, enum store_kind kind, const char *name)
+{
+	if (kind == STORE_AUTHORITY) {
+		for (size_t i = 0; i < config->n_authorities; i++)
+			if (strcmp(config->authorities[i].name, name) == 0)
+				return true;
+		return false;
+	}
+	for (size_t i = 0; i < config->n_identities; i++)
+		if (strcmp(config->identities[i].name, name) == 0)
+			return true;
+	return false;
+}
+
+static void note_forgotten(void *userdata, enum store_kind kind, const char *name)
+{
+	const char *text = kind == STORE_AUTHORITY ? "authority" : "identity";
+
+	if (!config_has(userdata, kind, name))
+		log_notice(
+			"%s:%s is kept in the state folder, and the configuration has it no more: "
+			"`espatd --forget %s:%s` removes it",
+			text, name, text, name);
 }
 
 /* The exit status for what load() returned; -1 to go on. */
@@ -298,20 +341,22 @@ static const struct config_device *find_device(const struct config *config, cons
 
 /* ---- single actions ---- */
 
-/* @argument: NAME=MAC */
+/* @argument: NAME=MAC or NAME=next */
 static int adopt(const struct config *config, char *argument)
 {
 	char *mac = strchr(argument, '=');
 	const struct config_device *device;
-	const char *expected;
+	_cleanup_close_ int lock_fd = -1;
+	bool next;
 	int r;
 
 	if (!mac)
-		return usage_error("--adopt: expected NAME=MAC, not", argument);
+		return usage_error("--adopt: expected NAME=MAC or NAME=next, not", argument);
 	*mac++ = '\0';
-	expected = chips_check_mac(mac);
-	if (expected)
-		return usage_error("--adopt: expected NAME=MAC with", expected);
+	next = strcmp(mac, "next") == 0;
+	if (!next && chips_check_mac(mac))
+		return usage_error("--adopt: expected NAME=next, or NAME= and",
+				   chips_check_mac(mac));
 	device = find_device(config, argument);
 	if (!device)
 		return EXIT_FAILURE;
@@ -320,12 +365,44 @@ static int adopt(const struct config *config, char *argument)
 			  device->name, device->mac ? "a `mac`" : "`adopt = \"any\"`");
 		return EXIT_FAILURE;
 	}
-	r = chips_remember(config->state_dir, device->name, mac);
+	r = state_lock(config->state_dir, true, &lock_fd);
+	if (r == 0)
+		r = next ? chips_forget(config->state_dir, device->name)
+			 : chips_remember(config->state_dir, device->name, mac);
 	if (r < 0) {
 		log_error("cannot remember the chip in %s: %s", config->state_dir, strerror(-r));
 		return EXIT_FAILURE;
 	}
-	printf("The chip of %s is %s.\n", device->name, mac);
+	printf("The chip of %s is %s.\n", device->name, next ? "the one that is found next" : mac);
+	return EXIT_SUCCESS;
+}
+
+/* @argument: authority:NAME or identity:NAME */
+static int forget(struct daemon_parts *parts, const char *argument)
+{
+	enum store_kind kind = strncmp(argument, "identity:", 9) == 0 ? STORE_IDENTITY
+								      : STORE_AUTHORITY;
+	const char *name = strchr(argument, ':');
+	_cleanup_close_ int lock_fd = -1;
+	int r;
+
+	if (!name || (kind == STORE_AUTHORITY && strncmp(argument, "authority:", 10) != 0))
+		return usage_error("--forget: expected authority:NAME or identity:NAME, not",
+				   argument);
+	name++;
+	if (config_has(parts->config, kind, name)) {
+		log_error("%s is in the configuration: take it out first", argument);
+		return EXIT_FAILURE;
+	}
+	r = open_store(parts, &lock_fd);
+	if (r < 0)
+		return EXIT_FAILURE;
+	r = store_remove(parts->store, kind, name);
+	if (r < 0) {
+		log_error("cannot forget %s: %s", argument, strerror(-r));
+		return EXIT_FAILURE;
+	}
+	printf("Nothing is kept of %s.\n", argument);
 	return EXIT_SUCCESS;
 }
 
@@ -365,6 +442,8 @@ static int rollback(struct daemon_parts *parts, const char *argument, struct pro
 				    item->name, origin, time(NULL));
 	if (r == -ENOENT)
 		log_error("nothing is kept of %s from before", argument);
+	else if (r == -EINVAL)
+		log_problems(problems);
 	else if (r < 0)
 		log_error("cannot roll %s back: %s", argument, strerror(-r));
 	else
@@ -394,10 +473,15 @@ static int run(const struct options *options)
 	case ACTION_ADOPT:
 		return adopt(parts.config, options->argument);
 	case ACTION_ROLLBACK:
-		return rollback(&parts, options->argument, &problems);
+		status = rollback(&parts, options->argument, &problems);
+		problems_clear(&problems);
+		return status;
+	case ACTION_FORGET:
+		return forget(&parts, options->argument);
 	case ACTION_RUN:
 		break;
 	}
+	store_each(parts.store, note_forgotten, parts.config);
 	r = daemon_new(&daemon, &parts, &options->daemon);
 	parts = (struct daemon_parts){ 0 };
 	if (r < 0)
@@ -407,7 +491,7 @@ static int run(const struct options *options)
 
 int main(int argc, char **argv)
 {
-	struct options options = { .daemon.timeout = 120 };
+	struct options options = { 0 };
 	int r;
 
 	options.daemon.devices = options.devices;

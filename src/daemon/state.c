@@ -26,6 +26,11 @@ int state_lock(const char *dir, bool wait, int *ret_fd)
 		return -ENOMEM;
 	}
 	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd >= 0) {
+		r = file_give_to_folder(fd, path);
+		if (r < 0)
+			return r;
+	}
 	if (fd < 0 || flock(fd, wait ? LOCK_EX : LOCK_EX | LOCK_NB) < 0)
 		return -errno;
 	*ret_fd = fd;

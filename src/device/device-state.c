@@ -46,8 +46,11 @@ const char *device_state_name(enum device_state state)
 
 void device_sync_clock(struct device *dev)
 {
-	if (dev->state != DEVICE_READY)
+	if (dev->state != DEVICE_READY) {
+		/* What is on its way, or was set before joining, is of before. */
+		dev->clock_stale = true;
 		return;
+	}
 	dev->refreshing = true;
 	device_enter_state(dev, DEVICE_CLOCK);
 }

@@ -170,7 +170,7 @@ void device_feed(struct device *dev, const uint8_t *data, size_t len)
 void device_link_freed(struct device *dev)
 {
 	if (dev->retire_later && !dev->provision)
-		device_provision(dev);
+		provision_again(dev);
 }
 
 void device_watch(struct device *dev, struct device_watch *watch)

@@ -84,6 +84,8 @@ struct holding {
 	unsigned int generation;
 	struct cert_blob blobs[MATERIAL_BLOBS]; /* what stands there, without bytes */
 	bool suspected;                         /* it may not stand there any more: read it again */
+	bool told;                              /* that its newer material cannot be had */
+	bool given_up;                          /* the chip does not take it */
 };
 
 /* A value that the chip is known to hold for us. */
@@ -143,10 +145,11 @@ struct device {
 	unsigned int setting_lines; /* of an answer that say what they should */
 
 	/* the clock */
-	bool clock_done; /* it was seen to in this bring-up, if only for joining */
-	bool clock_set;  /* it has been set as `time` wants it in this bring-up */
-	bool clock_told; /* that the host's clock is of no use any more, in the log */
-	bool sntp_runs;  /* the chip asks time servers that we have not named */
+	bool clock_done;  /* it was seen to in this bring-up, if only for joining */
+	bool clock_set;   /* it has been set as `time` wants it in this bring-up */
+	bool clock_stale; /* the host\'s clock has jumped since */
+	bool clock_told;  /* that the host's clock is of no use any more, in the log */
+	bool sntp_runs;   /* the chip asks time servers that we have not named */
 	long chip_time;
 
 	/* probing */

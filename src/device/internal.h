@@ -58,8 +58,10 @@ void identify_start(struct device *dev);
 void configure_start(struct device *dev);
 void provision_start(struct device *dev);
 void provision_stop(struct device *dev);
-/* Reads again what stands in these slots (-1: none), and repairs it; false if it cannot begin. Ends in
- * diagnose_rechecked(). */
+/* As device_provision(), but nothing has changed. */
+void provision_again(struct device *dev);
+/* Reads again what stands in these slots (-1: none), and repairs it; false if there is nothing to read, or
+ * something else is being done. Ends in diagnose_rechecked(), perhaps at once. */
 bool provision_recheck(struct device *dev, int ca, int pki);
 /* A slot that new connections would use is being written. */
 bool provision_is_in_place(const struct device *dev);
@@ -108,7 +110,8 @@ struct link *link_of_cmd(struct chan_cmd *cmd);
 void link_begin(struct link *link, const char *name);
 void link_plain(struct link *link, const char *name);
 /* AT+CIPDOMAIN for the target's host, AT+CIPSTART for the target, both without their end. */
-void link_domain_line(struct link *link);
+/* @timeout in s, 0: as the firmware likes. */
+void link_domain_line(struct link *link, unsigned int timeout);
 void link_start_line(struct link *link, bool tls, unsigned int timeout);
 
 /* link-diagnose.c: CIPSTART has failed; ends in link_abort() with the reason. */

@@ -19,8 +19,9 @@
 #define DIAGNOSE_EARLY (500 * TIMERS_MS)
 #define DIAGNOSE_TIMEOUT_DNS (30 * TIMERS_S)
 #define DIAGNOSE_TIMEOUT_TCP (75 * TIMERS_S)
-/* s that the TCP connection may take, where the firmware takes such a time. */
-#define DIAGNOSE_TCP 3
+/* s that a look-up or the TCP connection may take, where the firmware takes such a time. Where it does
+ * not, nothing is asked that has taken so long already. */
+#define DIAGNOSE_SECONDS 3
 /* How long a quiet moment is waited for, and how often it is looked for. */
 #define DIAGNOSE_PATIENCE (2 * TIMERS_S)
 #define DIAGNOSE_LOOK (100 * TIMERS_MS)
@@ -129,8 +130,8 @@ static enum link_end diagnose_verdict(struct link *link, enum chan_result result
 		if (result == CHAN_OK)
 			return LINK_END_UNEXPLAINED;
 		link->closed = true;
-		return took >= DIAGNOSE_TCP * TIMERS_S - DIAGNOSE_EARLY ? LINK_END_TIMEOUT
-									: LINK_END_REFUSED;
+		return took >= DIAGNOSE_SECONDS * TIMERS_S - DIAGNOSE_EARLY ? LINK_END_TIMEOUT
+									    : LINK_END_REFUSED;
 	case DIAGNOSE_CLOSE:
 		link->closed = true;
 		return LINK_END_UNEXPLAINED;
@@ -163,6 +164,11 @@ static void diagnose_done(struct chan_cmd *cmd, enum chan_result result)
 
 /* ---- questions ---- */
 
+static bool diagnose_is_quiet(const struct link *link)
+{
+	return device_is_quiet(link->dev, link) && link->ops->alone(link->user);
+}
+
 static void diagnose_ask(struct link *link, uint64_t timeout)
 {
 	link->answer = -1;
@@ -175,6 +181,13 @@ static void diagnose_step(struct link *link)
 	const struct device *dev = link->dev;
 	bool named = !is_address(link->target.host) && link->address[0] == '\0';
 
+	/* Each of these may take its time: somebody else may have come meanwhile. */
+	if (link->step >= DIAGNOSE_NAME && link->step != DIAGNOSE_CLOSE &&
+	    !diagnose_is_quiet(link)) {
+		link_fail(link,
+			  link->step == DIAGNOSE_MATERIAL ? LINK_END_TLS : LINK_END_UNEXPLAINED);
+		return;
+	}
 	switch ((enum diagnose_step)link->step) {
 	case DIAGNOSE_LOG:
 		if (dev->tells_errno || !(dev->features & DEVICE_HAS_CIPCONNPERSIST)) {
@@ -199,14 +212,14 @@ static void diagnose_step(struct link *link)
 			diagnose_next(link);
 			return;
 		}
-		link_domain_line(link);
+		link_domain_line(link, DIAGNOSE_SECONDS);
 		diagnose_ask(link, DIAGNOSE_TIMEOUT_DNS);
 		return;
 	case DIAGNOSE_CONNECT:
 		link->closed = false;
 		link->connected = false;
 		link->started = dev->timers->now;
-		link_start_line(link, false, DIAGNOSE_TCP);
+		link_start_line(link, false, DIAGNOSE_SECONDS);
 		diagnose_ask(link, DIAGNOSE_TIMEOUT_TCP);
 		return;
 	case DIAGNOSE_CLOSE:
@@ -214,6 +227,7 @@ static void diagnose_step(struct link *link)
 		diagnose_ask(link, DEVICE_TIMEOUT_FLASH);
 		return;
 	case DIAGNOSE_MATERIAL:
+		/* Else diagnose_rechecked() has ended it, or will. */
 		if (!provision_recheck(link->dev, link_ca(link), link_pki(link)))
 			link_fail(link, LINK_END_TLS);
 		return;
@@ -236,8 +250,7 @@ void diagnose_rechecked(struct device *dev, bool wrote)
 static void diagnose_look(struct timer *timer)
 {
 	struct link *link = container_of(timer, struct link, timer);
-	bool quiet = device_is_quiet(link->dev, link);
-	enum link_probe probe = link->ops->may_probe(link->user, quiet);
+	enum link_probe probe = link->ops->may_probe(link->user, diagnose_is_quiet(link));
 
 	if (probe == LINK_PROBE_LATER &&
 	    link->dev->timers->now - link->started < DIAGNOSE_PATIENCE) {
@@ -258,6 +271,8 @@ void diagnose_start(struct link *link)
 
 	if (link->target.timeout > 0 && (link->dev->features & DEVICE_HAS_CIPSTART_TIMEOUT))
 		silence = link->target.timeout * TIMERS_S - DIAGNOSE_EARLY;
+	else
+		silence = DIAGNOSE_SECONDS * TIMERS_S;
 	if (silence > DIAGNOSE_SILENCE)
 		silence = DIAGNOSE_SILENCE;
 	if (took >= silence) {

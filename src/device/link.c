@@ -322,13 +322,17 @@ static void link_address_line(struct chan_cmd *cmd, const char *text, size_t len
 		at_reply_domain(text, len, link->address, sizeof(link->address));
 }
 
-/* 3 is IPv6 only, 1 prefers IPv4; firmware before v4.1 takes no other argument (field notes 1.2). */
-void link_domain_line(struct link *link)
+/* 3 is IPv6 only, 1 prefers IPv4; only from v4.1 on there is a time-out (field notes 1.2). */
+void link_domain_line(struct link *link, unsigned int timeout)
 {
+	bool timed = timeout > 0 && (link->dev->features & DEVICE_HAS_CIPSTART_TIMEOUT);
+
 	link_begin(link, "AT+CIPDOMAIN");
 	at_line_string(&link->cmd.line, link->target.host);
-	if (link_wants_ipv6(link))
-		at_line_int(&link->cmd.line, 3);
+	if (timed || link_wants_ipv6(link))
+		at_line_int(&link->cmd.line, link_wants_ipv6(link) ? 3 : 1);
+	if (timed)
+		at_line_int(&link->cmd.line, (long)timeout * 1000);
 }
 
 void link_start_line(struct link *link, bool tls, unsigned int timeout)
@@ -459,7 +463,7 @@ static int link_step_line(struct link *link)
 
 	switch ((enum link_step)link->step) {
 	case LINK_STEP_RESOLVE:
-		link_domain_line(link);
+		link_domain_line(link, t->timeout);
 		link->cmd.on_line = link_address_line;
 		return 0;
 	case LINK_STEP_CONF:
@@ -536,7 +540,11 @@ static int link_try_lines(struct link *link)
 {
 	int r = 0;
 
-	for (link->step = LINK_STEP_CONF; link->step <= LINK_STEP_START && r == 0; link->step++) {
+	/* What is looked up first is an address then, of at most this length. */
+	if (link_host_is_long(link))
+		memset(link->address, '0', LINK_ADDRESS_MAX);
+	for (link->step = LINK_STEP_RESOLVE; link->step <= LINK_STEP_START && r == 0;
+	     link->step++) {
 		if (link->step == LINK_STEP_PSK || !link_step_is_due(link))
 			continue;
 		link_step_line(link);
@@ -552,8 +560,9 @@ int link_open(struct link *link, const struct link_target *target, const struct 
 
 	assert(link->state == LINK_FREE && link->dev->state == DEVICE_READY);
 	link->target = *target;
-	link->address[0] = '\0';
+	memset(link->address, 0, sizeof(link->address));
 	r = link_try_lines(link);
+	memset(link->address, 0, sizeof(link->address));
 	if (r < 0)
 		return r;
 	if (target->n_ciphers > 0 && !(link->dev->features & DEVICE_HAS_CIPSSLCCIPHER))

@@ -96,6 +96,8 @@ struct link_ops {
 	 * chip. LINK_PROBE_LATER: asked again soon; LINK_PROBE_YES: it is being looked into.
 	 */
 	enum link_probe (*may_probe)(void *user, bool quiet);
+	/* Nobody waits for a link of this chip. */
+	bool (*alone)(void *user);
 	/* The last call, once: the user is forgotten. Not called after link_close(). */
 	void (*closed)(void *user, enum link_end end);
 };

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "cert/digest.h"
+#include "config/config.h"
 
 #define MAGIC "espatd 1 "
 #define SUM "sum "
@@ -109,6 +110,19 @@ static bool take_digest(struct cursor *c, uint8_t digest[CERT_DIGEST_SIZE])
 	return true;
 }
 
+/* What is the firmware's own, or the record's, is never under a key of ours. */
+static bool key_is_foreign(const char *key)
+{
+	static const char *const namespaces[] = { "factory_param", "ble_data", CONFIG_NVS_OWN };
+	char namespace[AT_NVS_NAME_MAX + 1];
+
+	record_namespace(key, namespace);
+	for (size_t i = 0; i < sizeof(namespaces) / sizeof(*namespaces); i++)
+		if (strcmp(namespace, namespaces[i]) == 0)
+			return true;
+	return false;
+}
+
 /* A key goes into a command again, so it is of the characters that ours have. */
 static bool take_key(struct cursor *c, char key[AT_NVS_NAME_MAX + 1])
 {
@@ -124,7 +138,7 @@ static bool take_key(struct cursor *c, char key[AT_NVS_NAME_MAX + 1])
 	key[n] = '\0';
 	c->text += n;
 	c->len -= n;
-	return true;
+	return !key_is_foreign(key);
 }
 
 static bool take_entry(struct cursor *c, struct record_entry *entry)

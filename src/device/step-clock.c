@@ -51,8 +51,8 @@ static void clock_pushed(struct device *dev, enum chan_result result)
 	}
 	dev->clock_told = false;
 	dev->clock_set = dev->settings->time == CONFIG_TIME_HOST;
-	/* Somebody's time servers have answered meanwhile. */
-	if (dev->clock_set && dev->sntp_runs)
+	/* Somebody's time servers have answered meanwhile, or the host's clock was set. */
+	if (dev->clock_set && (dev->sntp_runs || dev->clock_stale))
 		clock_host(dev);
 	else
 		clock_end(dev);
@@ -60,6 +60,7 @@ static void clock_pushed(struct device *dev, enum chan_result result)
 
 static void clock_push(struct device *dev)
 {
+	dev->clock_stale = false;
 	device_begin(dev, "AT+SYSTIMESTAMP");
 	at_line_int(&dev->cmd.line, (long)dev->ops->wallclock(dev->userdata));
 	at_line_end(&dev->cmd.line);
@@ -210,7 +211,8 @@ void clock_start(struct device *dev)
 	dev->step_no = CLOCK_BEGIN;
 	if (dev->settings->time == CONFIG_TIME_HOST) {
 		/* Set before joining, a moment ago. */
-		if (dev->clock_set && !dev->refreshing && !dev->wifi_lost && !dev->sntp_runs)
+		if (dev->clock_set && !dev->refreshing && !dev->wifi_lost && !dev->sntp_runs &&
+		    !dev->clock_stale)
 			clock_end(dev);
 		else
 			clock_host(dev);

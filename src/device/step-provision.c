@@ -38,7 +38,7 @@ enum want_state {
 	WANT_OPEN,  /* it is not known where it goes */
 	WANT_WRITE, /* it has its place, and is not there yet */
 	WANT_THERE,
-	WANT_FAILED, /* it cannot be had; told already */
+	WANT_FAILED, /* it cannot be had */
 };
 
 /* Something that this chip must hold. */
@@ -53,6 +53,9 @@ struct want {
 	int pinned; /* CONFIG_SLOT_AUTO: the slot is chosen */
 	bool named; /* its keys are given, there is no slot */
 	enum want_state state;
+	const char *why; /* it has failed */
+	bool readable;   /* its bytes can be had */
+	bool is_twin;    /* an earlier one of the same content is written to the same place */
 	int slot;
 	char keys[MATERIAL_BLOBS][AT_NVS_NAME_MAX + 1]; /* once it has its place */
 	struct slot values[MATERIAL_BLOBS];             /* what is under them, if they are named */
@@ -61,11 +64,13 @@ struct want {
 struct provision {
 	struct want *wants;
 	size_t n_wants;
-	bool up;         /* the chip is being brought up; else it is in service */
-	bool again;      /* the material has changed meanwhile */
-	bool listed[3];  /* namespaces, by enum cert_kind */
-	bool names_read; /* which namespaces there are */
-	uint64_t writes_before;
+	bool up;                /* the chip is being brought up; else it is in service */
+	bool again;             /* the material has changed meanwhile */
+	bool waits;             /* there will be room when a link has gone */
+	bool full;              /* there was none for one of the wants */
+	bool listed[3];         /* namespaces, by enum cert_kind */
+	bool names_read;        /* which namespaces there are */
+	uint64_t writes_before; /* dev->flash_writes, when it began */
 	/* the value that is read or written */
 	struct want *want;
 	size_t index;
@@ -76,15 +81,16 @@ struct provision {
 	bool complete; /* it was read to its end */
 	/* the record */
 	bool record_is_stuck; /* it cannot be written */
+	struct record kept;   /* what it said before, or what was erased since */
 	char text[CERT_BLOB_MAX];
 	size_t text_len;
-	bool text_is_right;
+	bool record_unusable; /* it stands there as another type than binary */
 	char erasing[AT_NVS_NAME_MAX + 1];
 	unsigned int erases; /* of this key */
 };
 
 static void provision_next(struct device *dev);
-static void provision_begin_all(struct device *dev, bool up);
+static void provision_begin_all(struct device *dev, bool up, uint64_t writes_before);
 
 /* ---- commands ---- */
 
@@ -302,11 +308,27 @@ static bool want_is_held(struct device *dev, struct want *want)
 	return true;
 }
 
-static void want_fail(struct device *dev, struct want *want, const char *why)
+/* Whether what new connections use of it is known to stand there no longer. */
+static bool holding_is_broken(const struct device *dev, const struct want *want)
+{
+	const struct holding *h = &dev->holdings[want->item];
+
+	if (want->named || h->slot < 0)
+		return false;
+	for (size_t i = 0; i < want->n_blobs; i++) {
+		const struct slot *value = &dev->slots.of[h->blobs[i].kind][h->slot];
+
+		if (value->content != SLOT_UNKNOWN && value->content != SLOT_UNREAD &&
+		    !slot_holds(value, &h->blobs[i]))
+			return true;
+	}
+	return false;
+}
+
+static void want_fail(struct want *want, const char *why)
 {
 	want->state = WANT_FAILED;
-	log_error("%s: %s %s is not on the chip: %s", dev->settings->name, want->what, want->name,
-		  why);
+	want->why = why;
 }
 
 /* Everything of the want is known: it is there, or is to be written. */
@@ -336,27 +358,6 @@ static bool record_says(const struct device *dev, const char *key, uint64_t hash
 	return e && e->name == hash && memcmp(e->digest, blob->digest, CERT_DIGEST_SIZE) == 0;
 }
 
-/* The slot that is ours for this very content, whatever stands there now; or -1. */
-static int want_recorded_slot(const struct device *dev, const struct want *want)
-{
-	char key[AT_NVS_NAME_MAX + 1];
-
-	for (int slot = 0; slot < SLOTS_COUNT; slot++) {
-		size_t n = 0;
-
-		if (want->pinned != CONFIG_SLOT_AUTO && want->pinned != slot)
-			continue;
-		for (; n < want->n_blobs; n++) {
-			slots_key(want->blobs[n].kind, slot, key, sizeof(key));
-			if (!record_says(dev, key, want->hash, &want->blobs[n]))
-				break;
-		}
-		if (n == want->n_blobs)
-			return slot;
-	}
-	return -1;
-}
-
 static bool want_is_equal(const struct want *a, const struct want *b)
 {
 	if (a->n_blobs != b->n_blobs || a->named || b->named)
@@ -368,10 +369,10 @@ static bool want_is_equal(const struct want *a, const struct want *b)
 }
 
 /* Another one with the same content that has its place already: it is stored once. */
-static struct want *want_find_twin(struct provision *p, const struct want *want)
+static const struct want *want_find_twin(const struct provision *p, const struct want *want)
 {
 	for (size_t i = 0; i < p->n_wants; i++) {
-		struct want *other = &p->wants[i];
+		const struct want *other = &p->wants[i];
 
 		if (other != want && (other->state == WANT_WRITE || other->state == WANT_THERE) &&
 		    want_is_equal(other, want))
@@ -408,11 +409,73 @@ static bool key_is_in_use(const struct device *dev, const char *key)
 	return false;
 }
 
-/* Without a free slot: one that holds nothing but an older generation of the same name. */
-static int want_superseded_slot(const struct device *dev, const struct want *want)
+/* Whether new connections of others than @except (NULL: of anybody) are told to use it. */
+static bool slot_is_held(const struct device *dev, enum cert_kind kind, int slot,
+			 const struct want *except)
+{
+	for (size_t i = 0; i < dev->material->n_items; i++) {
+		const struct holding *h = &dev->holdings[i];
+
+		for (size_t k = 0; h->slot == slot && k < dev->material->items[i].n_blobs; k++)
+			if (h->blobs[k].kind == kind && !(except && except->item == i))
+				return true;
+	}
+	return false;
+}
+
+static bool key_is_held(const struct device *dev, const char *key)
+{
+	for (int kind = 0; kind < 3; kind++) {
+		int slot = slots_of_key((enum cert_kind)kind, key);
+
+		if (slot >= 0)
+			return slot_is_held(dev, (enum cert_kind)kind, slot, NULL);
+	}
+	return false;
+}
+
+/* Whether others use what stands there, and it is not what @blob is. */
+static bool slot_is_occupied(const struct device *dev, const struct want *want, int slot,
+			     const struct cert_blob *blob)
+{
+	return slot != dev->holdings[want->item].slot && !slots_holds(&dev->slots, slot, blob) &&
+	       (slot_is_in_use(dev, blob->kind, slot) || slot_is_held(dev, blob->kind, slot, want));
+}
+
+/*
+ * The slot that is ours for this very content, whatever stands there now; or -1. One that was promised
+ * to somebody else is not: it is pinned or named, or it was free when he came.
+ */
+static int want_recorded_slot(const struct device *dev, const struct want *want)
+{
+	char key[AT_NVS_NAME_MAX + 1];
+
+	for (int slot = 0; slot < SLOTS_COUNT; slot++) {
+		size_t n = 0;
+
+		if (want->pinned != CONFIG_SLOT_AUTO && want->pinned != slot)
+			continue;
+		for (; n < want->n_blobs; n++) {
+			slots_key(want->blobs[n].kind, slot, key, sizeof(key));
+			if (dev->slots.of[want->blobs[n].kind][slot].taken ||
+			    slot_is_occupied(dev, want, slot, &want->blobs[n]) ||
+			    !record_says(dev, key, want->hash, &want->blobs[n]))
+				break;
+		}
+		if (n == want->n_blobs)
+			return slot;
+	}
+	return -1;
+}
+
+/*
+ * Without a free slot: one that holds nothing but an older generation of the same name. @waits: there
+ * is such a one, but a link uses it.
+ */
+static int want_superseded_slot(const struct device *dev, const struct want *want, bool *waits)
 {
 	for (int slot = 0; slot < SLOTS_COUNT; slot++) {
-		bool fits = true;
+		bool fits = true, in_use = false;
 
 		for (size_t i = 0; i < want->n_blobs && fits; i++) {
 			const struct slot *value = &dev->slots.of[want->blobs[i].kind][slot];
@@ -421,11 +484,14 @@ static int want_superseded_slot(const struct device *dev, const struct want *wan
 
 			slots_key(want->blobs[i].kind, slot, key, sizeof(key));
 			e = record_find(&dev->record, key);
-			fits = !value->taken && !slot_is_in_use(dev, want->blobs[i].kind, slot) &&
+			in_use = in_use || slot_is_in_use(dev, want->blobs[i].kind, slot);
+			fits = !value->taken &&
+			       !slot_is_held(dev, want->blobs[i].kind, slot, want) &&
 			       (value->content == SLOT_FREE || (e && e->name == want->hash));
 		}
-		if (fits)
+		if (fits && !in_use)
 			return slot;
+		*waits = *waits || fits;
 	}
 	return -1;
 }
@@ -455,7 +521,8 @@ static void value_write_now(struct device *dev);
 static void value_give_up(struct device *dev, const char *why)
 {
 	dev->provision->writes = 0;
-	want_fail(dev, dev->provision->want, why);
+	dev->holdings[dev->provision->want->item].given_up = true;
+	want_fail(dev->provision->want, why);
 	provision_next(dev);
 }
 
@@ -472,9 +539,6 @@ static void value_compare(struct device *dev)
 		return;
 	}
 	if (p->writes >= PROVISION_WRITES_MAX) {
-		/* In place: what was there before is gone too. */
-		if (!want->named && dev->holdings[want->item].slot == want->slot)
-			dev->holdings[want->item].slot = -1;
 		value_give_up(dev, "it does not read back as it was written");
 		return;
 	}
@@ -537,17 +601,31 @@ static void value_written(struct device *dev, enum chan_result result)
 	value_read(dev, p->value, key, blob->kind);
 }
 
+/* The bytes of one of @want's blobs, into p->blob; what is already told makes it fail. */
+static bool value_load(struct device *dev, struct want *want, size_t i)
+{
+	struct provision *p = dev->provision;
+	const struct material_item *item = &dev->material->items[want->item];
+	int r;
+
+	r = dev->ops->load_blob(dev->userdata, item, i, &p->blob);
+	/* The material may be another one since the place was chosen. */
+	if (r == 0 && !cert_blob_equal(p->blob, &want->blobs[i]))
+		r = -ESTALE;
+	if (r == 0)
+		return true;
+	p->blob = cert_blob_free(p->blob);
+	want_fail(want, r == -ESTALE ? "its files have changed" : strerror(-r));
+	return false;
+}
+
 static void value_write_now(struct device *dev)
 {
 	struct provision *p = dev->provision;
 	struct want *want = p->want;
-	const struct material_item *item = &dev->material->items[want->item];
-	int r;
 
-	r = dev->ops->load_blob(dev->userdata, item, p->index, &p->blob);
-	if (r < 0) {
+	if (!value_load(dev, want, p->index)) {
 		p->writes = 0;
-		want_fail(dev, want, r == -ESTALE ? "its files have changed" : strerror(-r));
 		provision_next(dev);
 		return;
 	}
@@ -627,6 +705,7 @@ static void record_read_done(struct device *dev, enum chan_result result)
 	dev->record_known = true;
 	memset(&dev->record, 0, sizeof(dev->record));
 	dev->uncounted = 0;
+	p->record_unusable = result == CHAN_OK && !p->complete;
 	/* ERROR: this chip has none yet. */
 	if (result == CHAN_OK &&
 	    (!p->complete || record_parse(&dev->record, p->text, p->text_len) < 0))
@@ -634,6 +713,7 @@ static void record_read_done(struct device *dev, enum chan_result result)
 			    "is found by its content",
 			    dev->settings->name);
 	dev->record_stored = dev->record;
+	p->kept = dev->record;
 	provision_next(dev);
 }
 
@@ -646,11 +726,14 @@ static void record_give_up(struct device *dev)
 
 	p->writes = 0;
 	p->record_is_stuck = true;
-	dev->record = dev->record_stored;
-	for (size_t i = 0; i < p->n_wants; i++)
-		if (p->wants[i].state == WANT_WRITE)
-			want_fail(dev, &p->wants[i],
-				  "the record of what is ours cannot be written");
+	dev->uncounted += (int64_t)(dev->record.writes - p->kept.writes);
+	dev->record = p->kept;
+	for (size_t i = 0; i < p->n_wants; i++) {
+		if (p->wants[i].state != WANT_WRITE)
+			continue;
+		dev->holdings[p->wants[i].item].given_up = true;
+		want_fail(&p->wants[i], "the record of what is ours cannot be written");
+	}
 	provision_next(dev);
 }
 
@@ -666,10 +749,13 @@ static void record_compared(struct device *dev, enum chan_result result)
 		provision_next(dev);
 		return;
 	}
+	/* Whatever stands there now, it is not what it should be. */
+	memset(&dev->record_stored, 0, sizeof(dev->record_stored));
 	if (p->writes >= PROVISION_WRITES_MAX) {
 		record_give_up(dev);
 		return;
 	}
+	p->record_unusable = result == CHAN_OK && !p->complete;
 	record_write(dev);
 }
 
@@ -685,16 +771,37 @@ static void record_written(struct device *dev, enum chan_result result)
 		record_give_up(dev);
 }
 
-/* How many values are still to be written. */
+/* What is still to be written of @want, and erased before. */
+static int64_t want_planned(struct device *dev, struct want *want)
+{
+	int64_t n = 0;
+
+	for (size_t i = 0; i < want->n_blobs; i++) {
+		const struct slot *value = want_value(dev, want, i);
+
+		if (!slot_holds(value, &want->blobs[i]))
+			n += value->content == SLOT_UNUSABLE ? 2 : 1;
+	}
+	return n;
+}
+
 static int64_t provision_planned(struct device *dev)
 {
 	struct provision *p = dev->provision;
 	int64_t n = 0;
 
+	/* Of two with the same content the second one has found its twin. */
 	for (size_t i = 0; i < p->n_wants; i++)
-		for (size_t k = 0; p->wants[i].state == WANT_WRITE && k < p->wants[i].n_blobs; k++)
-			n += !slot_holds(want_value(dev, &p->wants[i], k), &p->wants[i].blobs[k]);
+		if (p->wants[i].state == WANT_WRITE && !p->wants[i].is_twin)
+			n += want_planned(dev, &p->wants[i]);
 	return n;
+}
+
+static void record_erased(struct device *dev, enum chan_result result)
+{
+	provision_count_write(dev, result);
+	dev->provision->record_unusable = false;
+	record_write(dev);
 }
 
 static void record_write(struct device *dev)
@@ -703,6 +810,12 @@ static void record_write(struct device *dev)
 	/* Itself, and those that it speaks of: none of them needs a record of its own. */
 	int64_t ahead = provision_planned(dev) + 1;
 
+	/* As value_write() */
+	if (p->record_unusable) {
+		record_line(dev, MFG_ERASE);
+		provision_run(dev, record_erased);
+		return;
+	}
 	p->writes++;
 	dev->record.writes += (uint64_t)(dev->uncounted + ahead);
 	dev->uncounted = -ahead;
@@ -719,10 +832,15 @@ static void record_write(struct device *dev)
 /* @want's keys are ours from now on, or still; what others have written of the same content is not. */
 static bool record_claim(struct device *dev, struct want *want)
 {
+	size_t n = dev->record.n;
+
 	for (size_t i = 0; i < want->n_blobs; i++) {
 		const struct record_entry *old = record_find(&dev->record, want->keys[i]);
 		struct record_entry e = { .name = want->hash, .generation = want->generation };
 
+		/* Also a half that others have written. */
+		if (!old && slot_holds(want_value(dev, want, i), &want->blobs[i]))
+			continue;
 		if (want->state == WANT_THERE &&
 		    (!old || old->name != want->hash ||
 		     memcmp(old->digest, want->blobs[i].digest, CERT_DIGEST_SIZE) == 0))
@@ -733,8 +851,10 @@ static bool record_claim(struct device *dev, struct want *want)
 			continue;
 		memcpy(e.key, want->keys[i], sizeof(e.key));
 		memcpy(e.digest, want->blobs[i].digest, CERT_DIGEST_SIZE);
-		if (record_put(&dev->record, &e) < 0)
+		if (record_put(&dev->record, &e) < 0) {
+			dev->record.n = n; /* what is not written is not announced */
 			return false;
+		}
 	}
 	return true;
 }
@@ -790,6 +910,9 @@ static void retire_done(struct device *dev, enum chan_result result)
 		log_notice("%s: erased %s, which is not used any more", dev->settings->name,
 			   p->erasing);
 	record_remove(&dev->record, p->erasing);
+	/* There is room now. */
+	if (p->full)
+		p->again = true;
 	for (int kind = 0; kind < 3; kind++) {
 		int slot = slots_of_key((enum cert_kind)kind, p->erasing);
 
@@ -813,7 +936,8 @@ static bool retire_next(struct device *dev)
 {
 	struct provision *p = dev->provision;
 
-	dev->retire_later = false;
+	/* Then device_link_freed() comes back to it. */
+	dev->retire_later = p->waits;
 	if (p->record_is_stuck)
 		return false;
 	for (size_t i = 0; i < dev->record.n; i++) {
@@ -821,8 +945,11 @@ static bool retire_next(struct device *dev)
 
 		if (!entry_is_superseded(p, e) && !(dev->erase_orphans && entry_is_orphan(p, e)))
 			continue;
+		/* By one with the same content until now, whose newer one cannot be had. */
+		if (key_is_held(dev, e->key))
+			continue;
 		if (key_is_in_use(dev, e->key)) {
-			dev->retire_later = true; /* device_link_freed() comes back to it */
+			dev->retire_later = true;
 			continue;
 		}
 		memcpy(p->erasing, e->key, sizeof(p->erasing));
@@ -867,7 +994,8 @@ static void list_line(struct chan_cmd *cmd, const char *text, size_t len)
 	if (slot < 0)
 		return;
 	value = &dev->slots.of[kind][slot];
-	if (value->content == SLOT_UNKNOWN)
+	/* Free until now: somebody else has been there since the chip was brought up. */
+	if (value->content == SLOT_UNKNOWN || value->content == SLOT_FREE)
 		value->content = type == MFG_BINARY ? SLOT_UNREAD : SLOT_UNUSABLE;
 }
 
@@ -937,6 +1065,7 @@ static bool place_by_content(struct device *dev, struct want *want)
 {
 	char key[AT_NVS_NAME_MAX + 1];
 	struct slots_choice choice;
+	bool waits = false;
 
 	if (want->pinned == CONFIG_SLOT_AUTO && list_next(dev, want))
 		return true;
@@ -950,9 +1079,14 @@ static bool place_by_content(struct device *dev, struct want *want)
 	case SLOTS_WRITE:
 		break;
 	case SLOTS_FULL:
-		choice.slot = want_superseded_slot(dev, want);
+		choice.slot = want_superseded_slot(dev, want, &waits);
 		if (choice.slot < 0) {
-			want_fail(dev, want, "no slot is free: erase one, or pin it with `slot`");
+			dev->provision->waits = dev->provision->waits || waits;
+			dev->provision->full = true;
+			want_fail(want,
+				  waits ? "no slot is free until the links that use its old one "
+					  "have closed"
+					: "no slot is free: erase one, or pin it with `slot`");
 			return false;
 		}
 		break;
@@ -962,10 +1096,21 @@ static bool place_by_content(struct device *dev, struct want *want)
 	return false;
 }
 
+static bool place_with_twin(struct device *dev, struct want *want)
+{
+	const struct want *twin = want_find_twin(dev->provision, want);
+
+	if (want->pinned != CONFIG_SLOT_AUTO || !twin)
+		return false;
+	want_take_slot(dev, want, twin->slot);
+	want->state = twin->state;
+	want->is_twin = true;
+	return true;
+}
+
 /* Finds the place of @want. Returns true if a command runs, after which it is asked again. */
 static bool place_next(struct device *dev, struct want *want)
 {
-	struct want *twin;
 	int slot;
 
 	if (want->named) {
@@ -974,12 +1119,8 @@ static bool place_next(struct device *dev, struct want *want)
 		want_settle(dev, want);
 		return false;
 	}
-	twin = want->pinned == CONFIG_SLOT_AUTO ? want_find_twin(dev->provision, want) : NULL;
-	if (twin) {
-		want_take_slot(dev, want, twin->slot);
-		want->state = twin->state;
+	if (place_with_twin(dev, want))
 		return false;
-	}
 	slot = want_recorded_slot(dev, want);
 	if (slot < 0)
 		return place_by_content(dev, want);
@@ -988,6 +1129,24 @@ static bool place_next(struct device *dev, struct want *want)
 		return true;
 	want_settle(dev, want);
 	return false;
+}
+
+/*
+ * All that is to be written of @want is looked at before the first of it goes: in its place there may
+ * be an old pair that is of more use than half of a new one.
+ */
+static void want_try(struct device *dev, struct want *want)
+{
+	struct provision *p = dev->provision;
+
+	for (size_t i = 0; i < want->n_blobs && !want->readable; i++) {
+		if (slot_holds(want_value(dev, want, i), &want->blobs[i]))
+			continue;
+		if (!value_load(dev, want, i))
+			return;
+		p->blob = cert_blob_free(p->blob);
+	}
+	want->readable = true;
 }
 
 /* Returns true if a value is being written. */
@@ -1045,16 +1204,60 @@ static void provision_switch(struct device *dev)
 	}
 }
 
+/* What is broken and could not be repaired is not there. Returns true if there is such. */
+static bool provision_drop_broken(struct device *dev)
+{
+	struct provision *p = dev->provision;
+	bool any = false;
+
+	for (size_t i = 0; i < p->n_wants; i++) {
+		const struct want *want = &p->wants[i];
+		struct holding *h = &dev->holdings[want->item];
+
+		if (want->state != WANT_FAILED || !holding_is_broken(dev, want))
+			continue;
+		*h = (struct holding){
+			.slot = -1,
+			.told = h->told,
+			.given_up = h->given_up,
+		};
+		any = true;
+	}
+	return any;
+}
+
+/* Once, though it may be tried again whenever a link goes. */
+static void tell_failed(struct device *dev)
+{
+	struct provision *p = dev->provision;
+
+	for (size_t i = 0; i < p->n_wants; i++) {
+		const struct want *want = &p->wants[i];
+		struct holding *h = &dev->holdings[want->item];
+
+		if (want->state != WANT_FAILED || h->told)
+			continue;
+		h->told = true;
+		log_error("%s: %s %s is not on the chip: %s", dev->settings->name, want->what,
+			  want->name, want->why);
+	}
+}
+
 static void provision_finish(struct device *dev)
 {
 	struct provision *p = dev->provision;
 	bool up = p->up, again = p->again;
-	bool wrote = dev->flash_writes != p->writes_before;
+	uint64_t before = p->writes_before;
+	bool wrote = dev->flash_writes != before;
 
 	if (wrote)
 		log_info("%s: %" PRIu64 " flash writes, %" PRIu64 " by espatd in this chip's life",
 			 dev->settings->name, dev->flash_writes - p->writes_before,
 			 dev->record.writes + (uint64_t)dev->uncounted);
+	if (!again) {
+		tell_failed(dev);
+		wrote = provision_drop_broken(dev) || wrote;
+	}
 	note_orphans(dev);
 	for (size_t i = 0; i < p->n_wants && up; i++)
 		if (p->wants[i].state == WANT_FAILED)
@@ -1064,7 +1267,7 @@ static void provision_finish(struct device *dev)
 		if (up)
 			provision_start(dev);
 		else
-			provision_begin_all(dev, false);
+			provision_begin_all(dev, false, before);
 		return;
 	}
 	if (!up) {
@@ -1095,7 +1298,7 @@ static bool record_next(struct device *dev)
 
 		if (want->state == WANT_FAILED || record_claim(dev, want))
 			continue;
-		want_fail(dev, want, "the record of what is ours is full");
+		want_fail(want, "the record of what is ours is full");
 	}
 	if (record_equal(&dev->record, &dev->record_stored))
 		return false;
@@ -1121,6 +1324,13 @@ static void provision_next(struct device *dev)
 		while (p->wants[i].state == WANT_OPEN)
 			if (place_next(dev, &p->wants[i]))
 				return;
+	/* Where there was no room, somebody else may have taken his old slot with the same since. */
+	for (size_t i = 0; i < p->n_wants; i++)
+		if (p->wants[i].state == WANT_FAILED)
+			place_with_twin(dev, &p->wants[i]);
+	for (size_t i = 0; i < p->n_wants; i++)
+		if (p->wants[i].state == WANT_WRITE)
+			want_try(dev, &p->wants[i]);
 	p->writes = 0;
 	/* Before what it speaks of. */
 	if (provision_has_writes(p) && record_next(dev))
@@ -1136,6 +1346,19 @@ static void provision_next(struct device *dev)
 
 /* ---- beginnings ---- */
 
+/* Whether other material is pinned to the slot that was good enough for this one. */
+static bool want_is_displaced(const struct provision *p, const struct want *want, int slot)
+{
+	for (size_t i = 0; i < p->n_wants; i++) {
+		const struct want *other = &p->wants[i];
+
+		if (other != want && !other->named && other->pinned == slot &&
+		    other->blobs[0].kind == want->blobs[0].kind && !want_is_equal(other, want))
+			return true;
+	}
+	return false;
+}
+
 /* In service: what is known to be in its place stays there. */
 static void provision_keep(struct device *dev)
 {
@@ -1145,21 +1368,24 @@ static void provision_keep(struct device *dev)
 		struct want *want = &p->wants[i];
 		const struct holding *h = &dev->holdings[want->item];
 		bool same = !want->named && h->slot >= 0 &&
-			    (want->pinned == CONFIG_SLOT_AUTO || want->pinned == h->slot);
+			    (want->pinned == CONFIG_SLOT_AUTO || want->pinned == h->slot) &&
+			    !want_is_displaced(p, want, h->slot);
 
 		for (size_t k = 0; k < want->n_blobs && same; k++)
 			same = cert_blob_equal(&want->blobs[k], &h->blobs[k]);
+		if (!same && h->given_up)
+			want_fail(want, "the chip did not take it");
 		if (!same)
 			continue;
 		want_take_slot(dev, want, h->slot);
 		for (size_t k = 0; k < want->n_blobs && h->suspected; k++)
-			want_value(dev, want, k)->content = SLOT_UNREAD;
+			want_value(dev, want, k)->content = SLOT_UNKNOWN;
 		if (!h->suspected)
 			want_settle(dev, want);
 	}
 }
 
-static void provision_begin_all(struct device *dev, bool up)
+static void provision_begin_all(struct device *dev, bool up, uint64_t writes_before)
 {
 	struct provision *p;
 
@@ -1169,7 +1395,8 @@ static void provision_begin_all(struct device *dev, bool up)
 	}
 	p = dev->provision;
 	p->up = up;
-	p->writes_before = dev->flash_writes;
+	p->kept = dev->record;
+	p->writes_before = writes_before;
 	for (int kind = 0; kind < 3; kind++) {
 		for (int slot = 0; slot < SLOTS_COUNT; slot++)
 			dev->slots.of[kind][slot].taken = false;
@@ -1191,10 +1418,10 @@ void provision_start(struct device *dev)
 	dev->record_known = false;
 	dev->incomplete = false;
 	dev->eap_is_new = false;
-	provision_begin_all(dev, true);
+	provision_begin_all(dev, true, dev->flash_writes);
 }
 
-void device_provision(struct device *dev)
+void provision_again(struct device *dev)
 {
 	if (dev->provision) {
 		dev->provision->again = true;
@@ -1202,7 +1429,16 @@ void device_provision(struct device *dev)
 	}
 	if (dev->state == DEVICE_READY || dev->state == DEVICE_JOINING ||
 	    dev->state == DEVICE_CLOCK)
-		provision_begin_all(dev, false);
+		provision_begin_all(dev, false, dev->flash_writes);
+}
+
+void device_provision(struct device *dev)
+{
+	for (size_t i = 0; i < dev->material->n_items; i++) {
+		dev->holdings[i].told = false;
+		dev->holdings[i].given_up = false;
+	}
+	provision_again(dev);
 }
 
 bool provision_recheck(struct device *dev, int ca, int pki)
@@ -1221,17 +1457,22 @@ bool provision_recheck(struct device *dev, int ca, int pki)
 		any = true;
 	}
 	if (any)
-		device_provision(dev);
-	return any && dev->provision;
+		provision_again(dev);
+	return any;
 }
 
 bool provision_is_in_place(const struct device *dev)
 {
 	const struct provision *p = dev->provision;
 
-	for (size_t i = 0; p && i < p->n_wants; i++)
-		if (!p->wants[i].named && p->wants[i].state == WANT_WRITE &&
-		    p->wants[i].slot == dev->holdings[p->wants[i].item].slot)
+	for (size_t i = 0; p && i < p->n_wants; i++) {
+		const struct want *want = &p->wants[i];
+
+		/* Its own material is on its way, or that of a name which is pinned there. */
+		if ((want->state == WANT_WRITE && !want->named &&
+		     want->slot == dev->holdings[want->item].slot) ||
+		    holding_is_broken(dev, want))
 			return true;
+	}
 	return false;
 }

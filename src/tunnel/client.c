@@ -346,12 +346,20 @@ static enum link_probe client_may_probe(void *user, bool quiet)
 	return tunnel_may_probe(client->tunnel, quiet);
 }
 
+static bool client_is_alone(void *user)
+{
+	struct tunnel *tunnel = ((struct client *)user)->tunnel;
+
+	return !pool_is_waiting(tunnel->pool, tunnel->dev);
+}
+
 static const struct link_ops client_link_ops = {
 	.opened = client_on_opened,
 	.data = client_on_data,
 	.data_end = client_on_data_end,
 	.sent = client_on_sent,
 	.may_probe = client_may_probe,
+	.alone = client_is_alone,
 	.closed = client_on_closed,
 };
 

@@ -62,8 +62,9 @@ enum link_probe tunnel_may_probe(struct tunnel *tunnel, bool quiet)
 	if (!tunnel->config->diagnose ||
 	    (tunnel->diagnosed && now - tunnel->diagnosed_at < TUNNEL_DIAGNOSE))
 		return LINK_PROBE_NO;
-	if (!quiet || pool_is_waiting(tunnel->pool, tunnel->dev))
+	if (!quiet)
 		return LINK_PROBE_LATER;
+	tunnel->diagnosing = true;
 	tunnel->diagnosed = true;
 	tunnel->diagnosed_at = now;
 	tunnel->diagnosis = LINK_END_UNEXPLAINED;
@@ -122,10 +123,12 @@ static void blame_material(struct tunnel *tunnel)
 void tunnel_failed(struct tunnel *tunnel, enum link_end end, const char *text)
 {
 	/* With a text it never came as far as a connect. */
-	if (end == LINK_END_UNEXPLAINED && tunnel->diagnosed && !text)
-		end = tunnel->diagnosis;
-	else if (!text)
+	if (tunnel->diagnosing && !text)
 		tunnel->diagnosis = end;
+	else if (end == LINK_END_UNEXPLAINED && tunnel->diagnosed && !text)
+		end = tunnel->diagnosis;
+	if (!text)
+		tunnel->diagnosing = false;
 	tunnel->failures++;
 	tunnel->failure = end;
 	log_warning("%s: connection failed: %s [%s]", tunnel->config->name,
@@ -295,6 +298,9 @@ static void tunnel_on_device(struct device_watch *watch, struct device *dev, enu
 
 	if (dev->state == DEVICE_READY && tunnel->fd < 0)
 		tunnel_listen(tunnel);
+	/* What was found out before may be so no longer. */
+	if (old == DEVICE_READY && dev->state != DEVICE_CLOCK)
+		tunnel->diagnosed = false;
 }
 
 int tunnel_new(struct tunnel **ret, const struct config_tunnel *config, const char *runtime_dir,

@@ -28,7 +28,8 @@ struct tunnel {
 	uint64_t connects, failures, aborted;
 	/* the last failed connect; LINK_END_PEER: none since the last good one */
 	enum link_end failure;
-	bool diagnosed; /* one was looked into, from diagnosed_at on, with this outcome */
+	bool diagnosing; /* one is being looked into */
+	bool diagnosed;  /* one was looked into, from diagnosed_at on, with this outcome */
 	uint64_t diagnosed_at;
 	enum link_end diagnosis;
 	/* generations that it last connected with, and that were told to fail; 0: none */

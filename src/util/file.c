@@ -67,18 +67,34 @@ int file_sync_dir(const char *path)
 	return fd < 0 ? -errno : sync_folder(fd);
 }
 
+static int give_to_folder(int folder, int fd)
+{
+	struct stat st;
+
+	if (geteuid() != 0)
+		return 0;
+	if (fstat(folder, &st) < 0 || fchown(fd, st.st_uid, st.st_gid) < 0)
+		return -errno;
+	return 0;
+}
+
 static int make_one(const char *path, mode_t mode)
 {
 	_cleanup_close_ int fd = -1, parent = -1;
 	const char *name;
 
+	int r;
+
 	if (mkdir(path, mode) < 0)
 		return -errno;
 	fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	parent = open_parent(path, &name);
+	if (parent < 0)
+		return parent;
 	if (fd < 0 || fchmod(fd, mode) < 0)
 		return -errno;
-	parent = open_parent(path, &name);
-	return parent < 0 ? parent : sync_folder(parent);
+	r = give_to_folder(parent, fd);
+	return r < 0 ? r : sync_folder(parent);
 }
 
 static bool is_folder(const char *path)
@@ -184,6 +200,15 @@ int file_remove(const char *path)
 
 /* ---- writing ---- */
 
+int file_give_to_folder(int fd, const char *path)
+{
+	_cleanup_close_ int folder = -1;
+	const char *name;
+
+	folder = open_parent(path, &name);
+	return folder < 0 ? folder : give_to_folder(folder, fd);
+}
+
 static int create_at(int folder, const char *name)
 {
 	for (bool again = false;; again = true) {
@@ -236,7 +261,9 @@ int file_write_atomic(const char *path, const void *data, size_t len, mode_t mod
 	fd = create_at(folder, temporary);
 	if (fd < 0)
 		return fd;
-	r = fill(fd, data, len, mode);
+	r = give_to_folder(folder, fd);
+	if (r == 0)
+		r = fill(fd, data, len, mode);
 	if (r == 0 && renameat(folder, temporary, folder, name) < 0)
 		r = -errno;
 	if (r < 0) {

@@ -9,6 +9,11 @@
 #include <sys/types.h>
 
 /*
+ * Root's new files and folders belong to whoever the folder belongs to that they are in: who runs a
+ * command as root must not lock a service out that runs as another user.
+ */
+
+/*
  * Replaces @path by @len bytes of @data, with exactly @mode whatever the umask is. At each moment,
  * also of a kill or a loss of power, the name stands for the old file or for the whole new one. The
  * bytes go to `.NAME.tmp` in the same folder first, which is ours: one that a killed run has left
@@ -36,5 +41,7 @@ int file_remove(const char *path);
  * as it is: 0 for a folder or a link to one, else -ENOTDIR. Returns 0 or -errno.
  */
 int file_make_dir(const char *path, mode_t mode);
+/* @fd, a new file in @path's folder, belongs to the folder's owner, if we are root. 0 or -errno. */
+int file_give_to_folder(int fd, const char *path);
 /* After this, renames in the folder outlast a loss of power. Returns 0 or -errno. */
 int file_sync_dir(const char *path);

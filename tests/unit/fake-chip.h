@@ -14,6 +14,7 @@
 struct chip_key {
 	char name[AT_NVS_NAME_MAX + 1]; /* "client_ca.3", in the namespace before the dot */
 	int type;                       /* 0: not there */
+	bool ours;                      /* the device has written it */
 	uint8_t data[CERT_BLOB_MAX];
 	size_t len;
 };
@@ -31,9 +32,11 @@ struct chip {
 	time_t clock;
 	bool open[AT_LINKS];
 	const char *gmr;
+	const char *mac;
 	const char *without; /* a command that AT+CMD? does not list */
-	struct chip_key nvs[40];
+	struct chip_key nvs[80];
 	size_t n_nvs;
+	unsigned int writes; /* of keys, and erases, that took effect */
 	const char *namespaces; /* what AT+SYSMFG? says, in place of the truth */
 	int corrupt;            /* so many of the next writes of this key are stored wrong */
 	const char *corrupted;
@@ -52,6 +55,10 @@ struct chip {
 	/* a payload that is awaited */
 	size_t wanted;
 	char wanted_for[257];
+	/* see chip_die_at() */
+	unsigned int moments;
+	unsigned int dies_at;
+	bool dead;
 };
 
 struct bench {
@@ -64,10 +71,13 @@ struct bench {
 	struct material material;
 	struct material_item items[8];
 	struct cert_blob ca, cert, key;
-	int load_error;  /* what every load_blob() says; 0: the blob */
+	int load_error;                 /* what every load_blob() says; 0: the blob */
+	const char *load_error_name;    /* only of this item; NULL: of all */
+	unsigned int load_error_kinds;  /* only of these kinds (bit mask); 0: of all */
 	unsigned int loads;
 	char known[AT_MAC_MAX + 1]; /* the chip that is remembered */
-	int chip_error;  /* what recall_chip() and remember_chip() say */
+	int recall_error, remember_error;
+	unsigned int recalls, remembers;
 	struct device *dev;
 	struct chip chip;
 	char states[512]; /* "probing>identifying>..." */
@@ -93,12 +103,25 @@ bool chip_holds(struct bench *b, const char *name, const struct cert_blob *blob)
 void bench_up(struct bench *b);
 /* Until nobody has anything to say at the present time. */
 void bench_run(struct bench *b);
+/* One thing that the chip does, or one that it has said; false: there is none. */
+bool bench_step(struct bench *b);
 /* Lets time pass. */
 void bench_pass(struct bench *b, uint64_t delay);
 /* The chip says something by itself. */
 void chip_say(struct bench *b, const char *text);
 /* Where a line begins with @command, the chip says @reply, so many times (-1: from now on). */
 void chip_answer(struct bench *b, const char *command, const char *reply, int times);
+/*
+ * It falls silent at the @n-th moment from now on (1: the next one; 0: not at all). A line has two: when
+ * it has come, and when it was obeyed but not yet answered. A payload has three: when half of it has
+ * come, when it is whole, and when it was stored but not yet answered.
+ */
+void chip_die_at(struct bench *b, unsigned int n);
+/*
+ * It works again. @power: because it was off; else its host had gone, and it still waits for the rest of
+ * a payload.
+ */
+void chip_revive(struct bench *b, bool power);
 /* What the chip was told is forgotten. */
 void chip_forget(struct bench *b);
 int count_of(const char *text, const char *part);

@@ -1340,24 +1340,36 @@ static void test_limits(void **state)
 		}
 }
 
-/* The same for keys that the firmware knows: 64 of them, and one more. */
+/* Keys that the firmware knows: 32 of one chip, 64 of two, and one more of each. */
 static void test_limit_nvs(void **state)
 {
-	for (int n = 64; n <= 65; n++) {
+	static const struct {
+		int n, on_first;
+		const char *expected;
+	} rows[] = {
+		{ 32, 32, "" },
+		{ 33, 33, "a.conf:1: device `x` has 33 nvs entries, expected at most 32 for one chip\n" },
+		{ 64, 32, "" },
+		{ 65, 32, "a.conf:2: `nvs` has 65 entries, expected at most 64\n" },
+	};
+
+	for (size_t k = 0; k < ARRAY_SIZE(rows); k++) {
+		int n = rows[k].n;
 		char *text = NULL;
 		size_t size = 0;
 		FILE *f = open_memstream(&text, &size);
 
 		assert_non_null(f);
-		fprintf(f, DEVICE "nvs = (");
+		fprintf(f, "devices = ( { name = \"x\"; port = \"/dev/x\"; }, { name = \"y\"; port = "
+			   "\"/dev/y\"; } );\nnvs = (");
 		for (int i = 0; i < n; i++)
-			fprintf(f, "%s{ namespace = \"%s_ca\"; slot = %d; file = \"f\"; }",
-				i ? ", " : "",
+			fprintf(f, "%s{ device = \"%s\"; namespace = \"%s_ca\"; slot = %d; file = \"f\"; }",
+				i ? ", " : "", i < rows[k].on_first ? "x" : "y",
 				(const char *const[]){ "mqtt", "wss", "https", "server", "wpa2",
 						       "wpa_ent", "client" }[i / 10], i % 10);
 		fprintf(f, ");");
 		fclose(f);
-		expect(text, n == 64 ? "" : "a.conf:2: `nvs` has 65 entries, expected at most 64\n");
+		expect(text, rows[k].expected);
 		free(text);
 	}
 }

@@ -13,6 +13,7 @@ struct user {
 	struct link *link;
 	int opened, ends, data_ends, sents, asked;
 	enum link_probe probe;
+	bool others; /* wait for a link */
 	enum link_end end;
 	char data[8192];
 	size_t len;
@@ -50,6 +51,11 @@ static enum link_probe on_may_probe(void *user, bool quiet)
 	return u->probe == LINK_PROBE_YES && !quiet ? LINK_PROBE_LATER : u->probe;
 }
 
+static bool on_alone(void *user)
+{
+	return !((struct user *)user)->others;
+}
+
 static void on_closed(void *user, enum link_end end)
 {
 	struct user *u = user;
@@ -64,6 +70,7 @@ static const struct link_ops user_ops = {
 	.data_end = on_data_end,
 	.sent = on_sent,
 	.may_probe = on_may_probe,
+	.alone = on_alone,
 	.closed = on_closed,
 };
 

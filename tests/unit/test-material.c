@@ -74,6 +74,13 @@ static void make_files(void)
 
 	put_cert("ca.pem", make_cert(&(struct make_cert){ .cn = "ca", .key = key,
 							  .basic = "CA:TRUE" }));
+	put_cert("ca2.pem", make_cert(&(struct make_cert){ .cn = "ca2", .key = key,
+							   .basic = "CA:TRUE" }));
+	put_cert("ca3.pem", make_cert(&(struct make_cert){ .cn = "ca3", .key = key,
+							   .basic = "CA:TRUE" }));
+	put_cert("old.pem", make_cert(&(struct make_cert){ .cn = "old", .key = key, .from = -4001,
+							   .to = -3999 }));
+	put_cert("ec2.pem", make_cert(&(struct make_cert){ .cn = "ec2", .key = key }));
 	put_cert("ec.pem", make_cert(&(struct make_cert){ .cn = "ec", .key = key }));
 	put_cert("rsa.pem", make_cert(&(struct make_cert){ .cn = "rsa", .key = rsa }));
 	put_key("ec.key", key, 0600);
@@ -114,7 +121,8 @@ static int load(struct material **ret, const char *file, const char *key, const 
 		.authorities = &authority, .n_authorities = key ? 0 : 1,
 		.identities = &identity, .n_identities = key ? 1 : 0,
 	};
-	r = material_load(ret, &config, NULL, MAKE_NOW, &problems);
+	r = material_load(ret, &config, NULL, MAKE_NOW, MATERIAL_DATES_REFUSE,
+			  &problems);
 	for (size_t i = 0; i < problems.count; i++) {
 		const char *p = problems.items[i].text;
 		const char *hit = strstr(p, dir);
@@ -390,7 +398,8 @@ static void test_password(void **state)
 		if (cases[i].expected)
 			snprintf(want, sizeof(want), "a.conf:9: %s/secret: %s", dir,
 				 cases[i].expected);
-		r = material_load(&material, &config, NULL, MAKE_NOW, &problems);
+		r = material_load(&material, &config, NULL, MAKE_NOW,
+				  MATERIAL_DATES_REFUSE, &problems);
 		assert_int_equal(r, problems.errors ? -EINVAL : 0);
 		assert_string_equal(problems.count ? problems.items[0].text : "", want);
 		assert_int_equal(problems.count, cases[i].expected ? 1 : 0);
@@ -398,6 +407,649 @@ static void test_password(void **state)
 		problems_clear(&problems);
 	}
 	unlink(path_of("secret"));
+}
+
+/* ---- pre-shared keys ---- */
+
+#define EXPECTED_PSK "expected a file with a key of 1 to 32 bytes in its first line"
+#define EXPECTED_HEX "expected a file with a key of 1 to 32 bytes, in hexadecimal, in its first line"
+#define DIGITS_32 "01234567890123456789012345678901"
+
+static void test_psk(void **state)
+{
+	static const struct {
+		const char *text;
+		size_t len;
+		mode_t mode;
+		bool hex;
+		const char *expected; /* NULL: good */
+	} cases[] = {
+		{ "k", 1, 0600, false, NULL },
+		{ "not hex \xff\n", 10, 0600, false, NULL },
+		{ DIGITS_32 "\nmore", 37, 0600, false, NULL },
+		{ DIGITS_32 "3", 33, 0600, false,
+		  "its first line is longer than 32 bytes, " EXPECTED_PSK },
+		{ "", 0, 0600, false, "its first line is empty, " EXPECTED_PSK },
+		{ "\r\nk", 3, 0600, false, "its first line is empty, " EXPECTED_PSK },
+		{ "a\0b", 3, 0600, false, "its first line has a NUL byte, " EXPECTED_PSK },
+		{ "k", 1, 0640, false,
+		  "the key can be read by its group (mode 0640), expected mode 0600" },
+		{ "k", 1, 0604, false,
+		  "the key can be read by everybody (mode 0604), expected mode 0600" },
+		{ NULL, 0, 0600, false, "no such file, " EXPECTED_PSK },
+		{ "00", 2, 0600, true, NULL },
+		{ "0aF9\r\n", 6, 0600, true, NULL },
+		{ DIGITS_32 DIGITS_32, 64, 0600, true, NULL },
+		{ DIGITS_32 DIGITS_32 "0", 65, 0600, true,
+		  "its first line is longer than 64 bytes, " EXPECTED_HEX },
+		{ DIGITS_32 DIGITS_32 "01", 66, 0600, true,
+		  "its first line is longer than 64 bytes, " EXPECTED_HEX },
+		{ "0", 1, 0600, true, "its first line is not hexadecimal, " EXPECTED_HEX },
+		{ "0x00", 4, 0600, true, "its first line is not hexadecimal, " EXPECTED_HEX },
+		{ "00 ", 3, 0600, true, "its first line is not hexadecimal, " EXPECTED_HEX },
+		{ "", 0, 0600, true, "its first line is empty, " EXPECTED_HEX },
+		{ NULL, 0, 0600, true, "no such file, " EXPECTED_HEX },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct problems problems = PROBLEMS_NULL;
+		struct config_tunnel tunnel = {
+			.has_psk = true,
+			.psk = { .where = { "a.conf", 7 }, .hex = cases[i].hex },
+		};
+		struct config config = { .tunnels = &tunnel, .n_tunnels = 1 };
+		struct material *material = NULL;
+		char want[512] = "";
+		int r;
+
+		unlink(path_of("secret"));
+		if (cases[i].text)
+			put_text("secret", cases[i].text, cases[i].len, cases[i].mode);
+		tunnel.psk.file = path_of("secret");
+		if (cases[i].expected)
+			snprintf(want, sizeof(want), "a.conf:7: %s/secret: %s", dir,
+				 cases[i].expected);
+		r = material_load(&material, &config, NULL, MAKE_NOW, MATERIAL_DATES_REFUSE, &problems);
+		assert_int_equal(r, problems.errors ? -EINVAL : 0);
+		assert_string_equal(problems.count ? problems.items[0].text : "", want);
+		assert_int_equal(problems.count, cases[i].expected ? 1 : 0);
+		material_free(material);
+		problems_clear(&problems);
+	}
+	unlink(path_of("secret"));
+}
+
+/* ---- NVS entries ---- */
+
+static struct config_device devices[2];
+
+/* An entry of namespace @namespace at a.conf:@line. */
+static struct config_nvs entry(const char *namespace, enum config_nvs_kind kind, const char *file,
+			       unsigned int line)
+{
+	return (struct config_nvs){
+		.where = { "a.conf", line },
+		.namespace = (char *)(uintptr_t)namespace,
+		.slot = CONFIG_SLOT_NONE,
+		.kind = kind,
+		.file = strdup(path_of(file)),
+	};
+}
+
+static void load_nvs(struct config_nvs *nvs, size_t n, const char *expected)
+{
+	struct problems problems = PROBLEMS_NULL;
+	struct config config = { .nvs = nvs, .n_nvs = n };
+	struct material *material = NULL;
+	char text[1024] = "";
+	size_t len = 0;
+	int r;
+
+	r = material_load(&material, &config, NULL, MAKE_NOW, MATERIAL_DATES_REFUSE, &problems);
+	for (size_t i = 0; i < problems.count; i++) {
+		const char *p = problems.items[i].text, *hit = strstr(p, dir);
+
+		assert_non_null(hit);
+		len += (size_t)snprintf(text + len, sizeof(text) - len, "%.*s%s\n", (int)(hit - p),
+					p, hit + strlen(dir) + 1);
+	}
+	assert_string_equal(text, expected);
+	assert_int_equal(r, problems.errors ? -EINVAL : 0);
+	for (size_t i = 0; material && i < n; i++) {
+		assert_int_equal(material->items[i].type, MATERIAL_NVS);
+		assert_string_equal(material->items[i].name, nvs[i].namespace);
+		assert_ptr_equal(material->items[i].config, &nvs[i]);
+		assert_int_equal(material->items[i].generation, 0);
+		assert_int_equal(material->items[i].n_blobs, 1);
+		assert_null(material->items[i].blobs[0]->data);
+	}
+	material_free(material);
+	problems_clear(&problems);
+}
+
+static void free_nvs(struct config_nvs *nvs, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		free(nvs[i].file);
+}
+
+static void test_nvs_raw(void **state)
+{
+	static const struct {
+		size_t len;
+		mode_t mode;
+		const char *expected;
+	} cases[] = {
+		{ 1, 0600, "" },
+		{ 8191, 0600, "" },
+		{ 0, 0600, "a.conf:1: value: is empty, expected 1 to 8191 bytes\n" },
+		{ 8192, 0600, "a.conf:1: value: is larger than the chip takes, expected 1 to 8191 "
+			      "bytes\n" },
+		{ 64 * 1024 + 1, 0600, "a.conf:1: value: is larger than 64 KiB, expected a file with "
+				       "the value\n" },
+		{ 1, 0644, "a.conf:1: value: the value can be read by everybody (mode 0644), expected "
+			   "mode 0600\n" },
+	};
+	char *bytes = calloc(1, 64 * 1024 + 1); /* NUL bytes are as good as others */
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct config_nvs nvs;
+
+		unlink(path_of("value"));
+		put_text("value", bytes, cases[i].len, cases[i].mode);
+		nvs = entry("x_y", CONFIG_NVS_RAW, "value", 1);
+		load_nvs(&nvs, 1, cases[i].expected);
+		free_nvs(&nvs, 1);
+	}
+	unlink(path_of("value"));
+	free(bytes);
+}
+
+#define OTHER_KEY                                                                                  \
+	"the private key does not belong to the certificate (CN = ec), expected the key that it "  \
+	"was made for (one is RSA, the other EC)\n"
+
+static void test_nvs_pairs(void **state)
+{
+	struct config_nvs nvs[3];
+
+	/* What its kind says. */
+	nvs[0] = entry("mqtt_ca", CONFIG_NVS_CA, "ec.key", 1);
+	load_nvs(nvs, 1, "a.conf:1: ec.key: contains a private key, expected certificates only\n");
+	free_nvs(nvs, 1);
+	nvs[0] = entry("mqtt_cert", CONFIG_NVS_CERT, "ec.pem", 1);
+	nvs[1] = entry("mqtt_key", CONFIG_NVS_KEY, "ec.key", 2);
+	nvs[2] = entry("https_key", CONFIG_NVS_KEY, "rsa.key", 3);
+	load_nvs(nvs, 3, "");
+	/* In any order, and found behind those that it is not. */
+	free(nvs[1].file);
+	nvs[1].file = strdup(path_of("rsa.key"));
+	load_nvs(nvs, 3, "a.conf:2: rsa.key: " OTHER_KEY);
+	nvs[1].namespace = (char *)(uintptr_t) "https_key";
+	nvs[2].namespace = (char *)(uintptr_t) "mqtt_key";
+	load_nvs(nvs, 3, "a.conf:3: rsa.key: " OTHER_KEY);
+	/* Of another user, slot or device it is another one's; without its kind it is none. */
+	nvs[2].namespace = (char *)(uintptr_t) "wss_key";
+	load_nvs(nvs, 3, "");
+	nvs[2].namespace = (char *)(uintptr_t) "mqtt_key";
+	nvs[2].slot = 1;
+	load_nvs(nvs, 3, "");
+	nvs[0].slot = 1;
+	load_nvs(nvs, 3, "a.conf:3: rsa.key: " OTHER_KEY);
+	nvs[2].device = &devices[0];
+	load_nvs(nvs, 3, "");
+	nvs[0].device = &devices[1];
+	load_nvs(nvs, 3, "");
+	nvs[0].device = &devices[0];
+	load_nvs(nvs, 3, "a.conf:3: rsa.key: " OTHER_KEY);
+	nvs[2].kind = CONFIG_NVS_RAW;
+	load_nvs(nvs, 3, "");
+	free_nvs(nvs, 3);
+	/* A key that cannot be read has been complained of already. */
+	nvs[0] = entry("mqtt_cert", CONFIG_NVS_CERT, "ec.pem", 1);
+	nvs[1] = entry("mqtt_key", CONFIG_NVS_KEY, "none", 2);
+	load_nvs(nvs, 2, "a.conf:2: none: no such file, expected a file with a private key\n");
+	free_nvs(nvs, 2);
+	/* Namespaces that are no pair by their names. */
+	nvs[0] = entry("cert", CONFIG_NVS_CERT, "ec.pem", 1);
+	nvs[1] = entry("key", CONFIG_NVS_KEY, "rsa.key", 2);
+	load_nvs(nvs, 2, "");
+	free_nvs(nvs, 2);
+}
+
+/* ---- generations ---- */
+
+static struct {
+	struct config_authority authority;
+	struct config_identity identity;
+	struct config_nvs nvs;
+	struct config config;
+	struct store *store;
+	struct material *material;
+} g;
+
+static void copy(const char *from, const char *to)
+{
+	static char data[65536];
+	int fd = open(path_of(from), O_RDONLY | O_CLOEXEC);
+	ssize_t n = read(fd, data, sizeof(data));
+
+	assert_true(n > 0);
+	close(fd);
+	unlink(path_of(to));
+	put_text(to, data, (size_t)n, 0600);
+}
+
+static int setup_store(void **state)
+{
+	copy("ca.pem", "a");
+	copy("ec.pem", "c");
+	copy("ec.key", "k");
+	put_text("v", "value", 5, 0600);
+	memset(&g, 0, sizeof(g));
+	g.authority = (struct config_authority){ .name = (char *)"corp",
+						 .file = strdup(path_of("a")) };
+	g.identity = (struct config_identity){ .name = (char *)"gateway",
+					       .cert = strdup(path_of("c")),
+					       .key = strdup(path_of("k")) };
+	g.nvs = entry("x_y", CONFIG_NVS_RAW, "v", 1);
+	g.config = (struct config){
+		.authorities = &g.authority, .n_authorities = 1,
+		.identities = &g.identity, .n_identities = 1,
+		.nvs = &g.nvs, .n_nvs = 1,
+	};
+	return mkdir(path_of("state"), 0700) == 0 ? store_new(&g.store, path_of("state")) : -1;
+}
+
+static int teardown_store(void **state)
+{
+	static const char *const files[] = { "a", "c", "k", "v" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
+		unlink(path_of(files[i]));
+	material_free(g.material);
+	store_remove(g.store, STORE_AUTHORITY, "corp");
+	store_remove(g.store, STORE_IDENTITY, "gateway");
+	store_free(g.store);
+	free(g.authority.file);
+	free(g.identity.cert);
+	free(g.identity.key);
+	free(g.nvs.file);
+	rmdir(path_of("state/material"));
+	return rmdir(path_of("state"));
+}
+
+/* A start, or a reload, @days later. */
+static void reload(long days)
+{
+	struct problems problems = PROBLEMS_NULL;
+	struct material *fresh = NULL;
+
+	assert_int_equal(material_load(&fresh, &g.config, g.store, MAKE_NOW + days * MAKE_DAY,
+				       MATERIAL_DATES_REFUSE, &problems),
+			 0);
+	assert_int_equal(problems.count, 0);
+	if (g.material)
+		material_replace(g.material, fresh);
+	else
+		g.material = fresh;
+	/* Bytes are read when they are written to a chip. */
+	for (size_t i = 0; i < 3; i++)
+		for (size_t k = 0; k < g.material->items[i].n_blobs; k++)
+			assert_null(g.material->items[i].blobs[k]->data);
+}
+
+static void assert_items(unsigned int authority, enum store_source from, unsigned int identity)
+{
+	assert_int_equal(g.material->items[0].generation, authority);
+	assert_int_equal(g.material->items[0].source, from);
+	assert_int_equal(g.material->items[1].generation, identity);
+	assert_int_equal(g.material->items[2].generation, 0);
+}
+
+/* The authority is what @file holds. */
+static void assert_authority(const char *file)
+{
+	struct material *material = NULL;
+
+	assert_int_equal(load(&material, file, NULL, ""), 0);
+	assert_true(cert_blob_equal(material->items[0].blobs[0], g.material->items[0].blobs[0]));
+	material_free(material);
+}
+
+static struct store_item *stored(enum store_kind kind, enum store_which which)
+{
+	struct store_item *item = NULL;
+
+	assert_int_equal(store_load(g.store, kind, kind == STORE_AUTHORITY ? "corp" : "gateway",
+				    which, &item),
+			 0);
+	return item;
+}
+
+static void test_generations(void **state)
+{
+	struct store *store = g.store;
+	struct store_item *item;
+
+	/* Without a store each is the first. */
+	g.store = NULL;
+	reload(0);
+	assert_items(1, STORE_FROM_FILE, 1);
+	copy("ca2.pem", "a");
+	reload(0);
+	assert_items(1, STORE_FROM_FILE, 1);
+	assert_authority("ca2.pem");
+	copy("ca.pem", "a");
+	g.store = store;
+	reload(0);
+	assert_items(1, STORE_FROM_FILE, 1);
+	/* As long as the files are the same, it stays. */
+	reload(1);
+	assert_items(1, STORE_FROM_FILE, 1);
+	item = stored(STORE_AUTHORITY, STORE_CURRENT);
+	assert_int_equal(item->time, MAKE_NOW);
+	store_item_free(item);
+	copy("ca2.pem", "a");
+	reload(2);
+	assert_items(2, STORE_FROM_FILE, 1);
+	assert_authority("ca2.pem");
+	item = stored(STORE_AUTHORITY, STORE_CURRENT);
+	assert_int_equal(item->time, MAKE_NOW + 2 * MAKE_DAY);
+	assert_int_equal(item->source, STORE_FROM_FILE);
+	store_item_free(item);
+	item = stored(STORE_AUTHORITY, STORE_PREVIOUS);
+	assert_int_equal(item->generation, 1);
+	store_item_free(item);
+	/* Back to what was before is a change as well. */
+	copy("ca.pem", "a");
+	reload(3);
+	assert_items(3, STORE_FROM_FILE, 1);
+	assert_authority("ca.pem");
+	/* A new certificate of the same key, then both. */
+	copy("ec2.pem", "c");
+	reload(4);
+	assert_items(3, STORE_FROM_FILE, 2);
+	copy("rsa.pem", "c");
+	copy("rsa.key", "k");
+	reload(5);
+	assert_items(3, STORE_FROM_FILE, 3);
+	item = stored(STORE_IDENTITY, STORE_CURRENT);
+	assert_int_equal(item->n_blobs, 2);
+	assert_true(cert_blob_equal(item->blobs[1], g.material->items[1].blobs[1]));
+	store_item_free(item);
+}
+
+/* What was rolled back to wins until the files change. */
+static void test_rolled_back(void **state)
+{
+	struct problems problems = PROBLEMS_NULL;
+	uint8_t origin[CERT_DIGEST_SIZE];
+
+	reload(0);
+	copy("ca2.pem", "a");
+	reload(1);
+	assert_int_equal(material_origin(&g.material->items[0], origin, MAKE_NOW, &problems), 0);
+	assert_int_equal(store_roll_back(g.store, STORE_AUTHORITY, "corp", origin, MAKE_NOW), 0);
+	for (int i = 0; i < 2; i++) {
+		reload(2);
+		assert_items(3, STORE_ROLLED_BACK, 1);
+		assert_authority("ca.pem");
+	}
+	copy("ca3.pem", "a");
+	reload(3);
+	assert_items(4, STORE_FROM_FILE, 1);
+	assert_authority("ca3.pem");
+}
+
+/* And so does what somebody has handed over. */
+static void test_set(void **state)
+{
+	struct problems problems = PROBLEMS_NULL;
+	struct store_item item = { .source = STORE_SET, .time = MAKE_NOW, .n_blobs = 1 };
+	struct material *other = NULL;
+
+	reload(0);
+	assert_int_equal(load(&other, "ca2.pem", NULL, ""), 0);
+	assert_int_equal(material_read(&other->items[0], 0, NULL, &item.blobs[0]), 0);
+	material_free(other);
+	assert_int_equal(material_origin(&g.material->items[0], item.origin, MAKE_NOW, &problems),
+			 0);
+	assert_int_equal(store_put(g.store, STORE_AUTHORITY, "corp", &item), 0);
+	cert_blob_free(item.blobs[0]);
+	reload(1);
+	assert_items(2, STORE_SET, 1);
+	assert_authority("ca2.pem");
+	/* The very same in the file is no other generation; and the file's next change is. */
+	copy("ca2.pem", "a");
+	reload(2);
+	assert_items(2, STORE_SET, 1);
+	reload(3);
+	assert_items(2, STORE_SET, 1);
+	copy("ca.pem", "a");
+	reload(4);
+	assert_items(3, STORE_FROM_FILE, 1);
+	assert_authority("ca.pem");
+}
+
+/* Nothing is kept of what is refused, not even what is good of it. */
+static void test_refused(void **state)
+{
+	struct problems problems = PROBLEMS_NULL;
+	struct material *fresh = NULL;
+	struct store_item *item;
+
+	reload(0);
+	copy("ca2.pem", "a");
+	copy("rsa.key", "k");
+	assert_int_equal(material_load(&fresh, &g.config, g.store, MAKE_NOW, MATERIAL_DATES_REFUSE, &problems), -EINVAL);
+	assert_null(fresh);
+	assert_int_equal(problems.errors, 1);
+	problems_clear(&problems);
+	item = stored(STORE_AUTHORITY, STORE_CURRENT);
+	assert_int_equal(item->generation, 1);
+	store_item_free(item);
+	/* A complaint of before is not one of these files. */
+	copy("ec.key", "k");
+	assert_int_equal(problems_add(&problems, PROBLEM_ERROR, "a.conf", 1, "before"), 0);
+	assert_int_equal(material_load(&fresh, &g.config, g.store, MAKE_NOW, MATERIAL_DATES_REFUSE, &problems), 0);
+	material_free(fresh);
+	problems_clear(&problems);
+}
+
+static void damage(const char *name)
+{
+	int fd = open(path_of(name), O_RDWR | O_CLOEXEC);
+	off_t end = lseek(fd, 0, SEEK_END);
+	char c;
+
+	assert_true(end > 200);
+	assert_int_equal(pread(fd, &c, 1, end - 100), 1);
+	c ^= 1;
+	assert_int_equal(pwrite(fd, &c, 1, end - 100), 1);
+	close(fd);
+}
+
+/* What nobody can use is replaced by what the files hold. */
+static void test_damaged(void **state)
+{
+	struct cert_blob *blob = NULL;
+
+	reload(0);
+	copy("ca2.pem", "a");
+	reload(1);
+	damage("state/material/authority-corp.current");
+	assert_int_equal(material_read(&g.material->items[0], 0, g.store, &blob), -EBADMSG);
+	reload(2);
+	assert_items(3, STORE_FROM_FILE, 1);
+	assert_authority("ca2.pem");
+	assert_int_equal(material_read(&g.material->items[0], 0, g.store, &blob), 0);
+	cert_blob_free(blob);
+	reload(3);
+	assert_items(3, STORE_FROM_FILE, 1);
+}
+
+/* No place to keep it is no complaint of the files. */
+static void test_store_fails(void **state)
+{
+	struct problems problems = PROBLEMS_NULL;
+	struct material *fresh = NULL;
+	int r;
+
+	assert_int_equal(rmdir(path_of("state/material")), 0);
+	r = material_load(&fresh, &g.config, g.store, MAKE_NOW, MATERIAL_DATES_REFUSE, &problems);
+	assert_int_equal(r, -ENOENT);
+	assert_null(fresh);
+	assert_int_equal(problems.count, 0);
+	assert_int_equal(mkdir(path_of("state/material"), 0700), 0);
+}
+
+/* ---- bytes ---- */
+
+static void assert_read(size_t item, size_t blob, struct store *store, int expected)
+{
+	const struct material_item *m = &g.material->items[item];
+	struct cert_blob *ret = NULL;
+
+	assert_int_equal(material_read(m, blob, store, &ret), expected);
+	if (expected < 0) {
+		assert_null(ret);
+		return;
+	}
+	assert_true(cert_blob_equal(ret, m->blobs[blob]));
+	assert_non_null(ret->data);
+	cert_blob_free(ret);
+}
+
+static void test_read_from_store(void **state)
+{
+	reload(0);
+	assert_read(0, 0, g.store, 0);
+	assert_read(1, 0, g.store, 0);
+	assert_read(1, 1, g.store, 0);
+	/* The files may go; an NVS entry has nothing else. */
+	unlink(path_of("a"));
+	copy("rsa.key", "k");
+	assert_read(0, 0, g.store, 0);
+	assert_read(1, 1, g.store, 0);
+	assert_read(2, 0, g.store, 0);
+	put_text("v", "other", 5, 0600);
+	assert_read(2, 0, g.store, -ESTALE);
+	unlink(path_of("v"));
+	assert_read(2, 0, g.store, -ESTALE);
+	put_text("v", "value", 5, 0600);
+	/* Another generation has become current. */
+	copy("ca2.pem", "a");
+	copy("ec.key", "k");
+	copy("ec2.pem", "c");
+	{
+		struct material *old = g.material;
+
+		g.material = NULL;
+		reload(1);
+		material_free(g.material);
+		g.material = old;
+	}
+	/* By another process: the one before is in use until a reload. */
+	assert_read(0, 0, g.store, 0);
+	assert_read(1, 0, g.store, 0);
+	assert_read(1, 1, g.store, 0);
+	/* And once more: now it is gone. */
+	copy("ca.pem", "a");
+	copy("ec.pem", "c");
+	{
+		struct material *old = g.material;
+
+		g.material = NULL;
+		reload(2);
+		material_free(g.material);
+		g.material = old;
+	}
+	assert_read(0, 0, g.store, 0); /* the same as the first one */
+	assert_read(1, 1, g.store, 0);
+	store_remove(g.store, STORE_AUTHORITY, "corp");
+	assert_read(0, 0, g.store, -ESTALE);
+}
+
+static void test_read_from_files(void **state)
+{
+	reload(0);
+	assert_read(0, 0, NULL, 0);
+	assert_read(1, 0, NULL, 0);
+	assert_read(1, 1, NULL, 0);
+	copy("ca2.pem", "a");
+	assert_read(0, 0, NULL, -ESTALE);
+	unlink(path_of("a"));
+	assert_read(0, 0, NULL, -ESTALE);
+	/* What does not fit together any more is not half right. */
+	copy("rsa.key", "k");
+	assert_read(1, 1, NULL, -ESTALE);
+	unlink(path_of("k"));
+	assert_read(1, 1, NULL, -ESTALE);
+}
+
+/* What was good when it was looked at is so later, too: whether it has expired is not asked again. */
+static void test_read_of_expired(void **state)
+{
+	struct config_nvs nvs = entry("mqtt_cert", CONFIG_NVS_CERT, "old.pem", 1);
+	struct problems problems = PROBLEMS_NULL;
+
+	free(g.nvs.file);
+	g.nvs = nvs;
+	assert_int_equal(material_load(&g.material, &g.config, g.store,
+				       MAKE_NOW - 4000 * MAKE_DAY, MATERIAL_DATES_REFUSE, &problems),
+			 -EINVAL); /* all but that one are too new then */
+	problems_clear(&problems);
+	g.config.n_authorities = g.config.n_identities = 0;
+	assert_int_equal(material_load(&g.material, &g.config, g.store,
+				       MAKE_NOW - 4000 * MAKE_DAY, MATERIAL_DATES_REFUSE, &problems),
+			 0);
+	assert_read(0, 0, g.store, 0);
+}
+
+static void test_origin(void **state)
+{
+	struct problems problems = PROBLEMS_NULL;
+	uint8_t origin[CERT_DIGEST_SIZE], again[CERT_DIGEST_SIZE];
+	struct store_item *item;
+
+	reload(0);
+	for (size_t i = 0; i < 2; i++) {
+		item = stored(i == 0 ? STORE_AUTHORITY : STORE_IDENTITY, STORE_CURRENT);
+		assert_int_equal(material_origin(&g.material->items[i], origin, MAKE_NOW, &problems),
+				 0);
+		assert_memory_equal(origin, item->origin, sizeof(origin));
+		store_item_free(item);
+	}
+	/* Of certificate and key both. */
+	copy("ec2.pem", "c");
+	assert_int_equal(material_origin(&g.material->items[1], again, MAKE_NOW, &problems), 0);
+	assert_memory_not_equal(origin, again, sizeof(origin));
+	copy("ec.pem", "c");
+	copy("rsa.key", "k");
+	assert_int_equal(problems.count, 0);
+	assert_int_equal(material_origin(&g.material->items[1], origin, MAKE_NOW, &problems),
+			 -EINVAL);
+	assert_int_equal(problems.errors, 1);
+	problems_clear(&problems);
+}
+
+static void test_replace(void **state)
+{
+	struct material *kept;
+
+	reload(0);
+	kept = g.material;
+	copy("ca2.pem", "a");
+	reload(1);
+	/* Others keep pointers to it. */
+	assert_ptr_equal(g.material, kept);
+	assert_ptr_equal(g.material->config, &g.config);
+	assert_int_equal(g.material->n_items, 3);
+	assert_items(2, STORE_FROM_FILE, 1);
+	assert_int_equal(material_of_authority(g.material, &g.authority), 0);
+	assert_int_equal(material_of_identity(g.material, &g.identity), 1);
+	assert_ptr_equal(g.material->items[0].name, g.authority.name);
 }
 
 static int setup(void **state)
@@ -419,14 +1071,16 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-	static const char *const names[] = { "ca.pem", "ec.pem", "rsa.pem", "ec.key", "rsa.key",
-					     "group.key", "all.key", "big", "empty", "closed", "fifo",
-					     "socket" };
+	static const char *const names[] = { "ca.pem", "ca2.pem", "ca3.pem", "ec.pem", "ec2.pem", "old.pem",
+					     "rsa.pem", "ec.key", "rsa.key", "group.key", "all.key",
+					     "big", "empty", "closed", "fifo", "socket" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		unlink(path_of(names[i]));
 	return rmdir(dir);
 }
+
+#define S(name) cmocka_unit_test_setup_teardown(name, setup_store, teardown_store)
 
 int main(void)
 {
@@ -436,6 +1090,20 @@ int main(void)
 		cmocka_unit_test(test_bad),
 		cmocka_unit_test(test_mode),
 		cmocka_unit_test(test_password),
+		cmocka_unit_test(test_psk),
+		cmocka_unit_test(test_nvs_raw),
+		cmocka_unit_test(test_nvs_pairs),
+		S(test_generations),
+		S(test_rolled_back),
+		S(test_set),
+		S(test_refused),
+		S(test_damaged),
+		S(test_store_fails),
+		S(test_read_from_store),
+		S(test_read_from_files),
+		S(test_read_of_expired),
+		S(test_origin),
+		S(test_replace),
 	};
 
 	/* meson test sets MALLOC_PERTURB_, which would wipe for us. */
