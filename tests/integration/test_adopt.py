@@ -213,6 +213,10 @@ def test_pinned(bench, port, serve, pinned):
 def test_any_chip(bench, port, serve):
     bench.device["adopt"] = "any"
     there = tunnel(serve(echo))
+    # Of the time when it was one only.
+    memory = bench.dir / "state/chips/esp0"
+    memory.parent.mkdir(parents=True)
+    memory.write_text("24:0a:c4:00:00:77\n")
     port.plug(FIRST)
     daemon = bench.espatd(there).await_tunnels()
     for mac in SECOND, FIRST:
@@ -223,7 +227,7 @@ def test_any_chip(bench, port, serve):
     assert not daemon.matching(UNKNOWN)
     result = bench.run("--adopt", f"esp0={SECOND}")
     assert result.returncode == 1 and "any" in result.stderr
-    assert not (bench.dir / "state/chips").exists()
+    assert memory.read_text() == "24:0a:c4:00:00:77\n"
 
 
 # ---- a state folder that is of no use ----
