@@ -2261,7 +2261,7 @@ static void test_connecting_during_it(void **state)
 
 		slots_key(CERT_KIND_CA, u->link->target.ca, ca, sizeof(ca));
 		slots_key(CERT_KIND_CERT, u->link->target.pki, cert, sizeof(cert));
-		close_link(0);
+		link_close(users[0].link);
 		while (bench_step(b)) {
 			assert_int_equal(chip_nvs(b, ca)->type, 8);
 			assert_int_equal(chip_nvs(b, cert)->type, 8);
