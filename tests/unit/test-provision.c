@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * device/step-provision: what is written to a chip, and above all what is not, whatever it holds, and
- * wherever the writing is cut off.
+ * device/step-provision: what is written to a chip, and above all what is not, whatever it holds,
+ * and wherever the writing is cut off.
  */
 #include "test.h"
 
@@ -256,7 +256,7 @@ static void assert_ready(void)
 			 b->chip.told);
 }
 
-/* What the chip was told of its keys: 'w'rite, 'e'rase, 'r'ead, 'l'ist, 'n'ames; only those of @which. */
+/* What it was told of its keys: 'w'rite, 'e'rase, 'r'ead, 'l'ist, 'n'ames; only those of @which. */
 static const char *ops(const char *which)
 {
 	static char text[4096];
@@ -274,7 +274,9 @@ static const char *ops(const char *which)
 		if (!strchr(which, letter))
 			continue;
 		len += (size_t)snprintf(text + len, sizeof(text) - len, "%c %s|", letter,
-					n == 3 ? key : n == 2 ? namespace : "");
+					n == 3   ? key
+					: n == 2 ? namespace
+						 : "");
 		assert_true(len < sizeof(text));
 	}
 	return text;
@@ -283,10 +285,10 @@ static const char *ops(const char *which)
 static const char *name_of(uint64_t hash)
 {
 	static const char *const names[][2] = {
-		{ "authority", "corp" },    { "authority", "other" },      { "authority", "third" },
-		{ "authority", "gone" },    { "identity", "gateway" },     { "identity", "second" },
-		{ "identity", "gone" },     { "nvs", "mqtt_ca" },          { "nvs", "https_ca.1" },
-		{ "nvs", "client_ca.0" },   { "nvs", "client_ca.5" },      { "nvs", "client_cert.0" },
+		{ "authority", "corp" },    { "authority", "other" },  { "authority", "third" },
+		{ "authority", "gone" },    { "identity", "gateway" }, { "identity", "second" },
+		{ "identity", "gone" },     { "nvs", "mqtt_ca" },      { "nvs", "https_ca.1" },
+		{ "nvs", "client_ca.0" },   { "nvs", "client_ca.5" },  { "nvs", "client_cert.0" },
 		{ "nvs", "client_cert.5" }, { "nvs", "mqtt_key" },
 	};
 
@@ -315,9 +317,8 @@ static const char *record_text(void)
 		return chip_nvs(b, RECORD_KEY)->type ? "damaged" : "none";
 	text[0] = '\0';
 	for (size_t i = 0; i < record.n; i++)
-		len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%s=%s/%u",
-					i ? " " : "", record.entries[i].key,
-					name_of(record.entries[i].name),
+		len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%s=%s/%u", i ? " " : "",
+					record.entries[i].key, name_of(record.entries[i].name),
 					record.entries[i].generation);
 	return text;
 }
@@ -483,9 +484,9 @@ static void want_both(void)
 static void fill_factory(void)
 {
 	static const char *const keys[] = {
-		"client_ca.0", "client_ca.1",   "client_cert.0", "client_cert.1", "client_key.0",
-		"client_key.1", "server_ca",    "server_cert",   "server_key",    "mqtt_ca",
-		"mqtt_cert",    "mqtt_key",
+		"client_ca.0",  "client_ca.1",  "client_cert.0", "client_cert.1",
+		"client_key.0", "client_key.1", "server_ca",     "server_cert",
+		"server_key",   "mqtt_ca",      "mqtt_cert",     "mqtt_key",
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
@@ -845,46 +846,58 @@ static const struct row {
 	unsigned int flags;
 } rows[] = {
 	{ "empty", start_empty, "w slots|w client_ca.0|w client_cert.0|w client_key.0|",
-	  "client_ca.0=corp/1 client_cert.0=gateway/1 client_key.0=gateway/1", "corp:0 gateway:0", 0 },
+	  "client_ca.0=corp/1 client_cert.0=gateway/1 client_key.0=gateway/1", "corp:0 gateway:0",
+	  0 },
 	{ "factory", start_factory, "w slots|w client_ca.2|w client_cert.2|w client_key.2|",
-	  "client_ca.2=corp/1 client_cert.2=gateway/1 client_key.2=gateway/1", "corp:2 gateway:2", 0 },
+	  "client_ca.2=corp/1 client_cert.2=gateway/1 client_key.2=gateway/1", "corp:2 gateway:2",
+	  0 },
 	{ "provisioned", start_provisioned, "",
-	  "client_ca.3=corp/1 client_cert.4=gateway/1 client_key.4=gateway/1", "corp:3 gateway:4", 0 },
+	  "client_ca.3=corp/1 client_cert.4=gateway/1 client_key.4=gateway/1", "corp:3 gateway:4",
+	  0 },
 	{ "no record", start_without_record, "", "none", "corp:3 gateway:4", BY_CONTENT },
 	{ "record damaged", start_damaged_record, "", "damaged", "corp:3 gateway:4", BY_CONTENT },
 	{ "record damaged, new material", start_damaged_record_and_new_material,
 	  "w slots|w client_ca.2|", "client_ca.2=corp/2", "corp:2 gateway:4", BY_CONTENT },
 	{ "record of another type", start_record_of_another_type,
 	  "e slots|w slots|w client_ca.0|w client_cert.0|w client_key.0|",
-	  "client_ca.0=corp/1 client_cert.0=gateway/1 client_key.0=gateway/1", "corp:0 gateway:0", 0 },
+	  "client_ca.0=corp/1 client_cert.0=gateway/1 client_key.0=gateway/1", "corp:0 gateway:0",
+	  0 },
 	{ "missing", start_missing, "w client_ca.3|",
-	  "client_ca.3=corp/1 client_cert.4=gateway/1 client_key.4=gateway/1", "corp:3 gateway:4", 0 },
+	  "client_ca.3=corp/1 client_cert.4=gateway/1 client_key.4=gateway/1", "corp:3 gateway:4",
+	  0 },
 	{ "half missing", start_missing_half, "w client_key.4|",
-	  "client_ca.3=corp/1 client_cert.4=gateway/1 client_key.4=gateway/1", "corp:3 gateway:4", 0 },
+	  "client_ca.3=corp/1 client_cert.4=gateway/1 client_key.4=gateway/1", "corp:3 gateway:4",
+	  0 },
 	{ "damaged", start_damaged, "w client_cert.4|",
-	  "client_ca.3=corp/1 client_cert.4=gateway/1 client_key.4=gateway/1", "corp:3 gateway:4", 0 },
+	  "client_ca.3=corp/1 client_cert.4=gateway/1 client_key.4=gateway/1", "corp:3 gateway:4",
+	  0 },
 	{ "of another type", start_of_another_type, "e client_ca.3|w client_ca.3|",
-	  "client_ca.3=corp/1 client_cert.4=gateway/1 client_key.4=gateway/1", "corp:3 gateway:4", 0 },
+	  "client_ca.3=corp/1 client_cert.4=gateway/1 client_key.4=gateway/1", "corp:3 gateway:4",
+	  0 },
 	{ "half foreign", start_half_foreign, "w slots|w client_key.5|", "client_key.5=gateway/1",
 	  "corp:8 gateway:5", BY_CONTENT },
 	{ "half foreign, new material", start_half_foreign_and_new_material,
 	  "w slots|w client_cert.0|w client_key.0|e client_key.5|w slots|",
 	  "client_cert.0=gateway/2 client_key.0=gateway/2", "corp:8 gateway:0", BY_CONTENT },
 	{ "of another host", start_of_another_host, "",
-	  "client_ca.3=corp/7 client_cert.4=gateway/8 client_key.4=gateway/9", "corp:3 gateway:4", 0 },
-	{ "superseded", start_superseded,
-	  "e client_ca.3|e client_cert.4|e client_key.4|w slots|",
-	  "client_ca.0=corp/2 client_cert.0=gateway/2 client_key.0=gateway/2", "corp:0 gateway:0", 0 },
+	  "client_ca.3=corp/7 client_cert.4=gateway/8 client_key.4=gateway/9", "corp:3 gateway:4",
+	  0 },
+	{ "superseded", start_superseded, "e client_ca.3|e client_cert.4|e client_key.4|w slots|",
+	  "client_ca.0=corp/2 client_cert.0=gateway/2 client_key.0=gateway/2", "corp:0 gateway:0",
+	  0 },
 	/* What is missing is asked for twice: the first time a byte may have been lost. */
 	{ "superseded and erased", start_superseded_and_erased,
 	  "e client_ca.3|e client_ca.3|e client_cert.4|e client_key.4|e client_key.4|w slots|",
-	  "client_ca.0=corp/2 client_cert.0=gateway/2 client_key.0=gateway/2", "corp:0 gateway:0", 0 },
+	  "client_ca.0=corp/2 client_cert.0=gateway/2 client_key.0=gateway/2", "corp:0 gateway:0",
+	  0 },
 	{ "announced", start_announced, "w client_ca.0|e client_ca.3|w slots|",
-	  "client_cert.4=gateway/1 client_key.4=gateway/1 client_ca.0=corp/2", "corp:0 gateway:4", 0 },
+	  "client_cert.4=gateway/1 client_key.4=gateway/1 client_ca.0=corp/2", "corp:0 gateway:4",
+	  0 },
 	{ "new material", start_new_material,
 	  "w slots|w client_ca.0|w client_cert.0|w client_key.0|"
 	  "e client_ca.3|e client_cert.4|e client_key.4|w slots|",
-	  "client_ca.0=corp/2 client_cert.0=gateway/2 client_key.0=gateway/2", "corp:0 gateway:0", 0 },
+	  "client_ca.0=corp/2 client_cert.0=gateway/2 client_key.0=gateway/2", "corp:0 gateway:0",
+	  0 },
 	{ "orphans", start_orphans, "",
 	  "client_ca.3=corp/1 client_cert.4=gateway/1 client_key.4=gateway/1 client_ca.5=gone/3 "
 	  "client_cert.6=gone/4 client_key.6=gone/4 mqtt_key=mqtt_key/0",
@@ -893,20 +906,22 @@ static const struct row {
 	  "client_ca.5=gone/3 client_cert.6=gone/4 client_key.6=gone/4 mqtt_key=mqtt_key/0",
 	  "corp:5", 0 },
 	{ "full", start_full, "w slots|w client_cert.0|w client_key.0|",
-	  "client_cert.0=gateway/1 client_key.0=gateway/1", "corp:-1 gateway:0", BY_CONTENT | FAILS },
+	  "client_cert.0=gateway/1 client_key.0=gateway/1", "corp:-1 gateway:0",
+	  BY_CONTENT | FAILS },
 	{ "full, new material", start_full_and_new_material,
 	  "w slots|w client_ca.6|w client_cert.0|w client_key.0|",
-	  "client_ca.6=corp/2 client_cert.0=gateway/1 client_key.0=gateway/1",
-	  "corp:6 gateway:0", 0 },
+	  "client_ca.6=corp/2 client_cert.0=gateway/1 client_key.0=gateway/1", "corp:6 gateway:0",
+	  0 },
 	{ "full until erased", start_full_until_erased,
 	  "w slots|w client_cert.0|w client_key.0|e client_ca.6|w slots|w slots|w client_ca.6|",
 	  "client_ca.7=other/2 client_cert.0=gateway/1 client_key.0=gateway/1 client_ca.6=corp/1",
 	  "corp:6 other:7 gateway:0", 0 },
-	{ "full, but a twin", start_full_but_a_twin, "w slots|w client_ca.6|",
-	  "client_ca.6=corp/1", "corp:6 other:6", 0 },
+	{ "full, but a twin", start_full_but_a_twin, "w slots|w client_ca.6|", "client_ca.6=corp/1",
+	  "corp:6 other:6", 0 },
 	{ "pinned on foreign", start_pinned_on_foreign,
 	  "w slots|w client_ca.1|w client_cert.0|w client_key.0|",
-	  "client_ca.1=corp/1 client_cert.0=gateway/1 client_key.0=gateway/1", "corp:1 gateway:0", 0 },
+	  "client_ca.1=corp/1 client_cert.0=gateway/1 client_key.0=gateway/1", "corp:1 gateway:0",
+	  0 },
 	{ "pinned on foreign of the same", start_pinned_on_foreign_of_the_same, "", "none",
 	  "corp:1 gateway:0", 0 },
 	{ "pin moved", start_pin_moved, "w slots|w client_ca.6|e client_ca.3|w slots|",
@@ -1004,8 +1019,9 @@ static void test_orphans(void **state)
 	chip_forget(b);
 	bench_up(b);
 	assert_ready();
-	assert_string_equal(ops("we"), "e client_ca.5|e client_cert.6|e client_key.6|e client_key.6|"
-				       "e mqtt_key|w slots|");
+	assert_string_equal(ops("we"),
+			    "e client_ca.5|e client_cert.6|e client_key.6|e client_key.6|"
+			    "e mqtt_key|w slots|");
 	assert_string_equal(record_text(), "client_ca.3=corp/1 client_cert.4=gateway/1 "
 					   "client_key.4=gateway/1");
 	assert_int_equal(b->dev->orphans.n, 0);
@@ -1067,7 +1083,8 @@ static void test_load_fails(void **state)
 	assert_int_equal(b->dev->n_keys, 2);
 	assert_string_equal(b->dev->keys[0].key, "client_cert.0");
 	assert_int_equal(errors, 1);
-	assert_string_equal(last_error, "esp0: authority corp is not on the chip: Permission denied");
+	assert_string_equal(last_error,
+			    "esp0: authority corp is not on the chip: Permission denied");
 	assert_sane();
 	b->load_error = -ESTALE;
 	up();
@@ -1246,7 +1263,7 @@ static void test_enterprise(void **state)
 	assert_second_is_quiet(false);
 }
 
-/* The same name in two places: as long as one of them cannot have the newer one, the older one stays. */
+/* One name in two places: as long as one of them cannot have the newer one, the older one stays. */
 static void test_enterprise_half_done(void **state)
 {
 	want_enterprise();
@@ -1439,8 +1456,8 @@ static void go_on(enum then then)
 }
 
 /*
- * The chip waits for the rest of the record, and will get something else (step-probe.c): what was ours
- * until then is not known any more, but is as safe as what is not ours.
+ * The chip waits for the rest of the record, and will get something else (step-probe.c): what was
+ * ours until then is not known any more, but is as safe as what is not ours.
  */
 static bool record_is_lost(enum cut cut)
 {
@@ -1723,7 +1740,10 @@ static void test_rotation_while_connecting(void **state)
 static void test_link_that_uses_nothing(void **state)
 {
 	static const struct link_target target = {
-		.host = "192.0.2.1", .port = 1, .server_name = "a", .auth = LINK_AUTH_NONE,
+		.host = "192.0.2.1",
+		.port = 1,
+		.server_name = "a",
+		.auth = LINK_AUTH_NONE,
 	};
 	struct user *u = &users[0];
 
@@ -1884,7 +1904,7 @@ static void test_load_fails_in_place(void **state)
 	assert_int_equal(device_identity_generation(b->dev, &w.identities[0]), 2);
 }
 
-/* It can be read when it is looked at, and not when it is its turn: nobody is told to use half of it. */
+/* It can be read when it is looked at, and not at its turn: nobody is told to use half of it. */
 static void test_load_fails_half_way(void **state)
 {
 	pin_both();
@@ -1939,7 +1959,7 @@ static void test_twin_fails(void **state)
 	}
 }
 
-/* One is pinned, the other one is there because it is the same: it has to move when it is not any more. */
+/* One is pinned, the other one there because it is the same: it moves when that is over. */
 static void test_twin_of_pinned_moves(void **state)
 {
 	struct cert_blob blob = { .data = NULL };
@@ -2252,7 +2272,7 @@ static void assert_rotated(unsigned int generation)
 	assert_sane();
 }
 
-/* Somebody begins to connect at any moment of it: what he was told to use stays until he has gone. */
+/* Somebody begins to connect at any moment: what he was told to use stays until he has gone. */
 static void test_connecting_during_it(void **state)
 {
 	for (unsigned int n = 0; into_rotation(false, n); n++) {
@@ -2562,7 +2582,14 @@ static void test_recheck_of_twins(void **state)
 /* Whatever comes in between, the link ends, and with the right reason where that is known. */
 static void test_recheck_and_something_else(void **state)
 {
-	enum { CHANGE, NO_CHANGE, WIFI, RESET, CLOSE, N_EVENTS };
+	enum {
+		CHANGE,
+		NO_CHANGE,
+		WIFI,
+		RESET,
+		CLOSE,
+		N_EVENTS
+	};
 
 	for (int event = CHANGE; event < N_EVENTS; event++)
 		for (unsigned int n = 0;; n++) {
@@ -2928,7 +2955,7 @@ static void random_service(void)
 	assert_foreign_untouched();
 }
 
-/* Nothing is missing for want of a slot while one is free, and what is the same stands there once. */
+/* Nothing is missing for want of a slot while one is free; what is the same stands there once. */
 static void assert_well_placed(void)
 {
 	char ca[16], cert[16], key[16];

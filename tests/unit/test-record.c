@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* device/record: what is ours on a chip. It comes back from a chip that others may have written to. */
+/* device/record: what is ours. It comes back from a chip that others may have written to. */
 #include "test.h"
 
 #include <errno.h>
@@ -97,10 +97,9 @@ static void fill(struct record *record)
 
 static void test_text(void **state)
 {
-	static const char expected[] =
-		"espatd 1 7\n"
-		"client_ca.0 0123456789abcdef 1 " HEX_OF_A "\n"
-		"mqtt_ca 00000000000000ff 4294967295 " HEX_OF_A "\n";
+	static const char expected[] = "espatd 1 7\n"
+				       "client_ca.0 0123456789abcdef 1 " HEX_OF_A "\n"
+				       "mqtt_ca 00000000000000ff 4294967295 " HEX_OF_A "\n";
 	struct record record = { .writes = 7 };
 	char buf[CERT_BLOB_MAX], want[ROOM];
 	size_t len, want_len;
