@@ -1833,6 +1833,9 @@ static void test_nvs_in_service(void **state)
 	device_provision(b->dev);
 	bench_run(b);
 	assert_string_equal(ops("we"), "w slots|w mqtt_ca|");
+	/* Only what was written is read. */
+	assert_int_equal(count_of(ops("r"), "mqtt_ca"), 1);
+	assert_int_equal(count_of(ops("r"), "https_ca.1"), 0);
 	assert_non_null(device_free_link(b->dev));
 	assert_sane();
 	assert_second_is_quiet(false);
