@@ -304,3 +304,18 @@ def test_adopted_before_the_chip_was_ever_seen(bench, port, serve):
     port.plug(SECOND)
     daemon.await_line(READY, seen)
     assert works(daemon)
+
+
+def test_the_next_one(bench, port, serve):
+    """A bench where the chip goes out, and another one comes."""
+    daemon = swapped(bench, port, [tunnel(serve(echo))])
+    result = bench.run("--adopt", "esp0=next")
+    assert result.returncode == 0 and "found next" in result.stdout, result.stderr
+    daemon.await_line(READY, count=2)
+    assert works(daemon)
+    # The first one is another one now.
+    seen = daemon.mark()
+    port.plug(FIRST)
+    line = daemon.await_line(UNKNOWN, seen)
+    assert FIRST in line and SECOND in line
+    assert told_no_secret(bench.chip)
