@@ -21,7 +21,8 @@ static unsigned int errors;
 static char last_error[256];
 static const char *never_logged; /* NULL: anything may be */
 
-void __wrap_log_msg(enum log_level level, const char *format, ...);
+void __wrap_log_msg(enum log_level level, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
 
 void __wrap_log_msg(enum log_level level, const char *format, ...)
 {
