@@ -15,6 +15,7 @@
 #include "cert/digest.h"
 #include "cert/intake.h"
 #include "util/cleanup.h"
+#include "util/file.h"
 
 /* Largest file: eight times what the chip takes, as C arrays are five times their bytes. */
 #define MATERIAL_FILE_MAX (64 * 1024)
@@ -118,26 +119,6 @@ static int material_open(const char *path, const char *expected, const char *sec
 	return fd;
 }
 
-/* Reads the whole file into *ret, which has room for MATERIAL_FILE_MAX + 1 bytes. */
-static int read_all(int fd, uint8_t *data, size_t *ret_len)
-{
-	size_t len = 0;
-
-	while (len <= MATERIAL_FILE_MAX) {
-		ssize_t n = read(fd, data + len, MATERIAL_FILE_MAX + 1 - len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			break;
-		len += n;
-	}
-	*ret_len = len;
-	return 0;
-}
-
 /* Bytes that are not looked at. */
 static int take_raw(struct cert_blob **ret, const void *data, size_t len,
 		    const struct cert_source *source, struct problems *problems)
@@ -169,11 +150,11 @@ static int read_blob(struct cert_blob **ret, enum cert_kind kind, const char *pa
 	data = malloc(MATERIAL_FILE_MAX + 1);
 	if (!data)
 		return -ENOMEM;
-	r = read_all(fd, data, &len);
-	if (r < 0)
-		r = refuse_errno(source, problems, -r, expected);
-	else if (len > MATERIAL_FILE_MAX)
+	r = file_read_fd(fd, data, MATERIAL_FILE_MAX, &len);
+	if (r == -E2BIG)
 		r = refuse(source, problems, "is larger than 64 KiB", expected);
+	else if (r < 0)
+		r = refuse_errno(source, problems, -r, expected);
 	else if (kind == CERT_KIND_RAW)
 		r = take_raw(ret, data, len, source, problems);
 	else

@@ -627,6 +627,20 @@ static int put(struct store *store, enum store_kind kind, const char *name, stru
 	return file_sync_dir(store->dir);
 }
 
+/* What one of the name's files has, after what was cut off has been ended. */
+static int load_kept(struct store_item **ret, struct store *store, enum store_kind kind,
+		     const char *name, const char *suffix)
+{
+	int r;
+
+	if (!is_name(name))
+		return -EINVAL;
+	r = recover(store, kind, name);
+	if (r < 0)
+		return r;
+	return load_file(ret, store, kind, name, suffix);
+}
+
 int store_put(struct store *store, enum store_kind kind, const char *name, struct store_item *item)
 {
 	int r;
@@ -645,12 +659,7 @@ int store_roll_back(struct store *store, enum store_kind kind, const char *name,
 	_cleanup_(store_item_freep) struct store_item *item = NULL;
 	int r;
 
-	if (!is_name(name))
-		return -EINVAL;
-	r = recover(store, kind, name);
-	if (r < 0)
-		return r;
-	r = load_file(&item, store, kind, name, PREVIOUS);
+	r = load_kept(&item, store, kind, name, PREVIOUS);
 	if (r < 0)
 		return r;
 	item->source = STORE_ROLLED_BACK;
@@ -665,12 +674,7 @@ int store_set_origin(struct store *store, enum store_kind kind, const char *name
 	_cleanup_(store_item_freep) struct store_item *item = NULL;
 	int r;
 
-	if (!is_name(name))
-		return -EINVAL;
-	r = recover(store, kind, name);
-	if (r < 0)
-		return r;
-	r = load_file(&item, store, kind, name, CURRENT);
+	r = load_kept(&item, store, kind, name, CURRENT);
 	if (r < 0)
 		return r;
 	memcpy(item->origin, origin, sizeof(item->origin));

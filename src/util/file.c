@@ -275,11 +275,9 @@ int file_write_atomic(const char *path, const void *data, size_t len, mode_t mod
 
 /* ---- reading ---- */
 
-/*
- * Fills @data, which has room for @max + 1 bytes: one more than allowed shows that it is too large.
- */
-static int read_all(int fd, char *data, size_t max, size_t *ret_len)
+int file_read_fd(int fd, void *buf, size_t max, size_t *ret_len)
 {
+	char *data = buf;
 	size_t len = 0;
 
 	while (len <= max) {
@@ -320,7 +318,7 @@ int file_read(const char *path, size_t max, void **ret, size_t *ret_len)
 	data = malloc(max + 1);
 	if (!data)
 		return -ENOMEM;
-	r = read_all(fd, data, max, ret_len);
+	r = file_read_fd(fd, data, max, ret_len);
 	if (r < 0) {
 		explicit_bzero(data, max + 1);
 		free(data);

@@ -31,6 +31,11 @@ int file_write_atomic(const char *path, const void *data, size_t len, mode_t mod
  */
 int file_read(const char *path, size_t max, void **ret, size_t *ret_len);
 /*
+ * Reads @fd to its end into @buf, which has room for @max + 1 bytes, and puts a NUL behind them.
+ * Returns 0, -E2BIG if there are more than @max bytes, or another -errno.
+ */
+int file_read_fd(int fd, void *buf, size_t max, size_t *ret_len);
+/*
  * Unlinks @path and what a killed file_write_atomic() has left of it, then writes zeros over the
  * bytes: where a file system writes in place (few do on flash), they are gone from there too.
  * Returns 0, -ENOENT if there was no file, or another -errno.

@@ -1,23 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* The decoders of reply lines and reports: each line of the input, as the lexer would hand it over. */
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "at/lexer.h"
 #include "at/reply.h"
 #include "at/report.h"
+#include "must.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define MUST(condition)                                                                            \
-	do {                                                                                       \
-		if (!(condition)) {                                                                \
-			fprintf(stderr, "not so: %s\n", #condition);                               \
-			abort();                                                                   \
-		}                                                                                  \
-	} while (0)
 
 static void one_line(const char *text, size_t len)
 {
