@@ -166,9 +166,10 @@ struct device {
 	size_t n_keys;
 	struct record record;        /* of what is ours on the chip, as it should be */
 	struct record record_stored; /* and as the chip has it */
+	struct record record_copy;   /* what is known to stand in its copy */
 	struct record orphans;       /* entries that were told to be some */
 	bool record_known;
-	int record_at;         /* which copy holds it; -1: none does */
+	bool record_is_whole;  /* it stands in its first place, not only in the copy */
 	bool retire_later;     /* something to be erased is still in use */
 	bool incomplete;       /* something that it should hold cannot be had */
 	bool eap_is_new;       /* the firmware looks for wpa_ent_*, not wpa2_* */

@@ -5,16 +5,18 @@
 #include "device/provision.h"
 #include "util/log.h"
 
-/* Written in turn: see record_write(). */
-static const char *const record_keys[RECORD_COPIES] = { RECORD_KEY ".0", RECORD_KEY ".1" };
+static const char *const record_keys[] = {
+	[RECORD_MAIN] = RECORD_KEY,
+	[RECORD_COPY] = RECORD_KEY_COPY,
+};
 
 /* ---- our record ---- */
 
-static void record_line(struct device *dev, int op, int copy)
+static void record_line(struct device *dev, int op, enum record_place place)
 {
 	provision_begin_op(dev, op);
 	at_line_string(&dev->mfg_cmd.line, CONFIG_NVS_OWN);
-	at_line_string(&dev->mfg_cmd.line, record_keys[copy]);
+	at_line_string(&dev->mfg_cmd.line, record_keys[place]);
 }
 
 static void record_data(struct chan_cmd *cmd, const struct at_block *block, const uint8_t *data,
@@ -33,52 +35,48 @@ static void record_data(struct chan_cmd *cmd, const struct at_block *block, cons
 	}
 }
 
-static void record_read(struct device *dev, int copy,
+static void record_read(struct device *dev, enum record_place place,
 			void (*step)(struct device *dev, enum chan_result result))
 {
 	struct provision *p = dev->provision;
 
-	p->copy = copy;
+	p->place = place;
 	p->complete = false;
 	p->text_len = 0;
-	record_line(dev, MFG_READ, copy);
+	record_line(dev, MFG_READ, place);
 	dev->mfg_cmd.on_data = record_data;
 	provision_run(dev, step);
 }
 
-/* What was read of p->copy; false if it is not what a copy must be. */
+/* What was read at p->place; false if it is not what a record must be. */
 static bool record_take(struct device *dev, enum chan_result result, struct record *ret)
 {
 	struct provision *p = dev->provision;
 
 	/* As another type than binary it has no bytes for us. */
-	p->unusable[p->copy] = result == CHAN_OK && !p->complete;
+	p->unusable[p->place] = result == CHAN_OK && !p->complete;
 	return result == CHAN_OK && p->complete && record_parse(ret, p->text, p->text_len) == 0;
 }
 
-static void record_copy_read(struct device *dev, enum chan_result result)
+static void record_found(struct device *dev, enum chan_result result)
 {
 	struct provision *p = dev->provision;
-	struct record there;
-	bool newest;
 
-	if (record_take(dev, result, &there)) {
-		newest = dev->record_at < 0 || record_is_later(&there, &dev->record);
-		if (newest) {
-			dev->record = there;
-			dev->record_at = p->copy;
+	if (record_take(dev, result, &dev->record)) {
+		dev->record_is_whole = p->place == RECORD_MAIN;
+	} else {
+		memset(&dev->record, 0, sizeof(dev->record));
+		p->damaged = p->damaged || result == CHAN_OK; /* ERROR: there is none yet */
+		if (p->place == RECORD_MAIN) {
+			record_read(dev, RECORD_COPY, record_found);
+			return;
 		}
-	} else if (result == CHAN_OK) {
-		p->damaged = true; /* ERROR: there is none yet */
+		if (p->damaged)
+			log_warning(
+				"%s: the record of what is ours on the chip is damaged; what it "
+				"holds is found by its content",
+				dev->settings->name);
 	}
-	if (p->copy + 1 < RECORD_COPIES) {
-		record_read(dev, p->copy + 1, record_copy_read);
-		return;
-	}
-	if (p->damaged && dev->record_at < 0)
-		log_warning("%s: the record of what is ours on the chip is damaged; what it holds "
-			    "is found by its content",
-			    dev->settings->name);
 	dev->record_known = true;
 	dev->record_stored = dev->record;
 	provision_next(dev);
@@ -86,10 +84,10 @@ static void record_copy_read(struct device *dev, enum chan_result result)
 
 void record_read_all(struct device *dev)
 {
-	memset(&dev->record, 0, sizeof(dev->record));
-	dev->record_at = -1;
+	dev->record_is_whole = false;
+	memset(&dev->record_copy, 0, sizeof(dev->record_copy));
 	dev->uncounted = 0;
-	record_read(dev, 0, record_copy_read);
+	record_read(dev, RECORD_MAIN, record_found);
 }
 
 static void record_write_now(struct device *dev);
@@ -98,14 +96,11 @@ static void record_write_now(struct device *dev);
 static void record_give_up(struct device *dev)
 {
 	struct provision *p = dev->provision;
-	/* What is there may be whole all the same, and only its reading not. */
-	uint64_t sequence = dev->record.sequence;
 
 	p->writes = 0;
 	p->record_is_stuck = true;
 	dev->uncounted += (int64_t)(dev->record.writes - p->kept.writes);
 	dev->record = p->kept;
-	dev->record.sequence = sequence;
 	for (size_t i = 0; i < p->n_wants; i++) {
 		if (p->wants[i].state != WANT_WRITE)
 			continue;
@@ -121,9 +116,15 @@ static void record_compared(struct device *dev, enum chan_result result)
 	struct record there;
 
 	if (record_take(dev, result, &there) && record_equal(&there, &dev->record)) {
-		dev->record_stored = dev->record;
-		dev->record_at = p->copy;
 		p->writes = 0;
+		if (p->place == RECORD_COPY) {
+			dev->record_copy = dev->record;
+			p->place = RECORD_MAIN;
+			record_write_now(dev);
+			return;
+		}
+		dev->record_stored = dev->record;
+		dev->record_is_whole = true;
 		provision_next(dev);
 		return;
 	}
@@ -141,7 +142,7 @@ static void record_written(struct device *dev, enum chan_result result)
 	dev->mfg_cmd.payload = NULL;
 	provision_count_write(dev, result);
 	if (result != CHAN_E_ERROR)
-		record_read(dev, p->copy, record_compared);
+		record_read(dev, p->place, record_compared);
 	else if (p->writes < PROVISION_REFUSED_MAX)
 		record_write_now(dev);
 	else
@@ -177,7 +178,7 @@ static int64_t provision_planned(struct device *dev)
 static void record_erased(struct device *dev, enum chan_result result)
 {
 	provision_count_write(dev, result);
-	dev->provision->unusable[dev->provision->copy] = false;
+	dev->provision->unusable[dev->provision->place] = false;
 	record_write_now(dev);
 }
 
@@ -188,17 +189,21 @@ static void record_write_now(struct device *dev)
 	int64_t ahead = provision_planned(dev) + 1;
 
 	/* As value_write() */
-	if (p->unusable[p->copy]) {
-		record_line(dev, MFG_ERASE, p->copy);
+	if (p->unusable[p->place]) {
+		record_line(dev, MFG_ERASE, p->place);
 		provision_run(dev, record_erased);
 		return;
 	}
 	p->writes++;
-	dev->record.sequence++;
+	/* Until it has been read back. */
+	if (p->place == RECORD_MAIN)
+		dev->record_is_whole = false;
+	else
+		dev->record_copy.n = 0;
 	dev->record.writes += (uint64_t)(dev->uncounted + ahead);
 	dev->uncounted = -ahead;
 	p->text_len = record_format(&dev->record, p->text);
-	record_line(dev, MFG_WRITE, p->copy);
+	record_line(dev, MFG_WRITE, p->place);
 	at_line_int(&dev->mfg_cmd.line, MFG_BINARY);
 	at_line_int(&dev->mfg_cmd.line, (long)p->text_len);
 	dev->mfg_cmd.kind = CHAN_BLOCK;
@@ -209,8 +214,10 @@ static void record_write_now(struct device *dev)
 
 void record_write(struct device *dev)
 {
-	/* Never over the one that holds: what is cut off leaves that. */
-	dev->provision->copy = dev->record_at == 0 ? 1 : 0;
+	/* Never over the only one that is whole. Where the copy has all that there will be, it will do. */
+	bool copied = !dev->record_is_whole || record_covers(&dev->record_copy, &dev->record);
+
+	dev->provision->place = copied ? RECORD_MAIN : RECORD_COPY;
 	record_write_now(dev);
 }
 

@@ -42,6 +42,11 @@ struct want {
 	struct slot values[MATERIAL_BLOBS];             /* what is under them, if they are named */
 };
 
+enum record_place {
+	RECORD_MAIN,
+	RECORD_COPY,
+};
+
 struct provision {
 	struct want *wants;
 	size_t n_wants;
@@ -65,9 +70,9 @@ struct provision {
 	struct record kept;   /* what it said before, or what was erased since */
 	char text[CERT_BLOB_MAX];
 	size_t text_len;
-	int copy;                     /* that is read or written */
-	bool unusable[RECORD_COPIES]; /* it stands there as another type than binary */
-	bool damaged;                 /* one of them was */
+	enum record_place place; /* that is read or written */
+	bool unusable[2];        /* it stands there as another type than binary */
+	bool damaged;            /* one of them is */
 	char erasing[AT_NVS_NAME_MAX + 1];
 	unsigned int erases; /* of this key */
 };

@@ -16,7 +16,7 @@
 #define HEX_SIZE (2 * CERT_DIGEST_SIZE)
 /* "client_cert.9 0123456789abcdef 4294967295 <64>\n" */
 #define LINE_MAX_LEN (AT_NVS_NAME_MAX + 1 + 16 + 1 + 10 + 1 + HEX_SIZE + 1)
-#define HEAD_MAX (sizeof(MAGIC) + 20 + 1 + 20 + 1)
+#define HEAD_MAX (sizeof(MAGIC) + 20 + 1)
 #define TAIL_LEN (sizeof(SUM) - 1 + HEX_SIZE + 1)
 
 _Static_assert(HEAD_MAX + RECORD_MAX * LINE_MAX_LEN + TAIL_LEN <= CERT_BLOB_MAX,
@@ -176,8 +176,8 @@ static bool parse(struct record *record, const char *text, size_t len)
 	if (!sum_is_right(text, len))
 		return false;
 	c.len -= TAIL_LEN;
-	if (!take(&c, MAGIC) || !take_number(&c, 10, UINT64_MAX, &record->sequence) ||
-	    !take(&c, " ") || !take_number(&c, 10, UINT64_MAX, &record->writes) || !take(&c, "\n"))
+	if (!take(&c, MAGIC) || !take_number(&c, 10, UINT64_MAX, &record->writes) ||
+	    !take(&c, "\n"))
 		return false;
 	while (c.len > 0) {
 		if (!take_entry(&c, &entry) || record_find(record, entry.key) ||
@@ -204,8 +204,7 @@ size_t record_format(const struct record *record, char buf[CERT_BLOB_MAX])
 	char hex[HEX_SIZE + 1];
 	size_t len;
 
-	len = (size_t)snprintf(buf, CERT_BLOB_MAX, MAGIC "%" PRIu64 " %" PRIu64 "\n",
-			       record->sequence, record->writes);
+	len = (size_t)snprintf(buf, CERT_BLOB_MAX, MAGIC "%" PRIu64 "\n", record->writes);
 	for (size_t i = 0; i < record->n; i++) {
 		const struct record_entry *e = &record->entries[i];
 
@@ -256,12 +255,10 @@ void record_remove(struct record *record, const char *key)
 	memmove(old, old + 1, (size_t)(&record->entries[record->n] - old) * sizeof(*old));
 }
 
-bool record_equal(const struct record *a, const struct record *b)
+bool record_covers(const struct record *a, const struct record *b)
 {
-	if (a->n != b->n)
-		return false;
-	for (size_t i = 0; i < a->n; i++) {
-		const struct record_entry *x = &a->entries[i], *y = record_find(b, x->key);
+	for (size_t i = 0; i < b->n; i++) {
+		const struct record_entry *x = &b->entries[i], *y = record_find(a, x->key);
 
 		if (!y || x->name != y->name || x->generation != y->generation ||
 		    memcmp(x->digest, y->digest, CERT_DIGEST_SIZE) != 0)
@@ -270,9 +267,9 @@ bool record_equal(const struct record *a, const struct record *b)
 	return true;
 }
 
-bool record_is_later(const struct record *a, const struct record *b)
+bool record_equal(const struct record *a, const struct record *b)
 {
-	return (int64_t)(a->sequence - b->sequence) > 0;
+	return a->n == b->n && record_covers(a, b);
 }
 
 void record_namespace(const char *key, char buf[AT_NVS_NAME_MAX + 1])

@@ -4,10 +4,10 @@
  * and with which content. It is written before what it speaks of, so whatever is cut off, nothing of
  * ours stands on a chip without being known to be ours, also on another host. Pure.
  *
- * It is kept in two copies, CONFIG_NVS_OWN / RECORD_KEY ".0" and ".1", which are written in turn, so that
- * one that is cut off leaves the one before; the one of the later sequence number holds. Text lines:
+ * It is CONFIG_NVS_OWN / RECORD_KEY. One that is whole is not written over before RECORD_KEY_COPY has
+ * the same, so a write that is cut off leaves one or the other. Text lines:
  *
- *	espatd 1 <sequence number> <flash writes and erases so far>
+ *	espatd 1 <flash writes and erases so far>
  *	<key> <hash of the name> <generation> <SHA-256 of the content>
  *	...
  *	sum <SHA-256 of all before>
@@ -22,7 +22,7 @@
 #include "cert/check.h"
 
 #define RECORD_KEY "slots"
-#define RECORD_COPIES 2
+#define RECORD_KEY_COPY "slots.copy"
 /* 30 slots for clients, 3 keys for Enterprise Wi-Fi, CONFIG_NVS_DEVICE_MAX, and some to spare. */
 #define RECORD_MAX 72
 
@@ -37,8 +37,7 @@ struct record_entry {
 struct record {
 	struct record_entry entries[RECORD_MAX];
 	size_t n;
-	uint64_t sequence; /* of this copy; after the last one comes 0 */
-	uint64_t writes;   /* so far, and those that are announced */
+	uint64_t writes; /* so far, and those that are announced */
 };
 
 /* Names of one kind ("authority") are told apart by this; the names themselves stay on the host. */
@@ -52,9 +51,9 @@ const struct record_entry *record_find(const struct record *record, const char *
 /* Adds @entry, or replaces the one of its key. Returns 0, or -ENOSPC. */
 int record_put(struct record *record, const struct record_entry *entry);
 void record_remove(struct record *record, const char *key);
-/* The same entries; the order, the sequence number and the writes do not count. */
+/* The same entries; the order and the writes do not count. */
 bool record_equal(const struct record *a, const struct record *b);
-/* @a has been written after @b. */
-bool record_is_later(const struct record *a, const struct record *b);
+/* @a has all entries of @b, as they are there. */
+bool record_covers(const struct record *a, const struct record *b);
 /* The namespace of a key: @buf has room for any. */
 void record_namespace(const char *key, char buf[AT_NVS_NAME_MAX + 1]);

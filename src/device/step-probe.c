@@ -98,6 +98,12 @@ static void probe_ask(struct device *dev)
 	device_run_plain(dev, "ATE1", PROBE_TIMEOUT, NULL, probe_answered);
 }
 
+static void probe_flushed(struct device *dev, enum chan_result result)
+{
+	/* ERROR, or nothing where it was taken for what it is; something old may have come instead. */
+	probe_ask(dev);
+}
+
 static void probe_wait_over(struct timer *timer)
 {
 	struct device *dev = device_of_timer(timer);
@@ -106,6 +112,11 @@ static void probe_wait_over(struct timer *timer)
 		dev->chan.send_open = 0;
 		dev->ops->write(dev->userdata, "+++", 3);
 		device_wait(dev, PROBE_GUARD, probe_wait_over);
+		return;
+	}
+	if (dev->attempt == PROBE_CANCEL) {
+		/* Where nothing was open, it stands in the chip's line buffer. */
+		device_run_plain(dev, "", PROBE_TIMEOUT, NULL, probe_flushed);
 		return;
 	}
 	if (dev->attempt == PROBE_PLUS) {

@@ -11,8 +11,8 @@ import tempfile
 from harness import PASSWORD, Espatd, Program, Sim
 
 
-# Our two copies of what is ours on the chip, as the simulator's flash has them.
-RECORDS = "espatd/slots.0", "espatd/slots.1"
+# Our record of what is ours on the chip, and its copy, as the simulator's flash has them.
+RECORDS = "espatd/slots", "espatd/slots.copy"
 
 
 def settings(items):

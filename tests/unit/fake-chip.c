@@ -299,7 +299,7 @@ static void chip_store(struct chip *c, struct chip_key *key, const uint8_t *data
 	key->ours = true;
 	key->len = n;
 	memcpy(key->data, data, n);
-	if (c->corrupt > 0 && strncmp(key->name, c->corrupted, strlen(c->corrupted)) == 0) {
+	if (c->corrupt > 0 && strcmp(key->name, c->corrupted) == 0) {
 		key->data[0] ^= 1;
 		c->corrupt--;
 	}

@@ -58,13 +58,13 @@ static void test_factory_chip(void **state)
 	assert_ready(b);
 	assert_string_equal(
 		b->chip.told,
-		"+++ATE1|ATE1|ATESPATD0123456789ABCDEF|ATE0|AT+GMR|AT+CMD?|AT+CIPSTAMAC?|"
+		"+++|ATE1|ATESPATD0123456789ABCDEF|ATE0|AT+GMR|AT+CMD?|AT+CIPSTAMAC?|"
 		"AT+SYSSTORE=0|AT+CIPSERVER=0,1|AT+CIPMUX=1|AT+CIPCLOSE=5|AT+CIPDINFO=0|"
 		"AT+CIPRECVTYPE=5,0|AT+CWMODE?|AT+CWMODE=1|AT+CIPSSLCALPN=5,0|AT+CIPSSLCPSK=5,\"\","
 		"\"\"|"
-		"AT+SYSMFG=1,\"espatd\",\"slots.0\"|AT+SYSMFG=1,\"espatd\",\"slots.1\"|"
+		"AT+SYSMFG=1,\"espatd\",\"slots\"|AT+SYSMFG=1,\"espatd\",\"slots.copy\"|"
 		"AT+SYSMFG=1,\"client_ca\"|AT+SYSMFG=1,\"client_cert\"|AT+SYSMFG=1,\"client_key\"|"
-		"AT+SYSMFG=2,\"espatd\",\"slots.0\",8,373|[373]|AT+SYSMFG=1,\"espatd\",\"slots.0\"|"
+		"AT+SYSMFG=2,\"espatd\",\"slots\",8,371|[371]|AT+SYSMFG=1,\"espatd\",\"slots\"|"
 		"AT+SYSMFG=2,\"client_ca\",\"client_ca.0\",8,20|[20]|"
 		"AT+SYSMFG=1,\"client_ca\",\"client_ca.0\"|"
 		"AT+SYSMFG=2,\"client_cert\",\"client_cert.0\",8,16|[16]|"
@@ -160,7 +160,7 @@ static void test_record_that_never_holds(void **state)
 	struct bench *b = *state;
 
 	b->chip.corrupt = 1000;
-	b->chip.corrupted = "slots.";
+	b->chip.corrupted = "slots";
 	bench_up(b);
 	assert_ready(b);
 	assert_int_equal(device_authority_slot(b->dev, &b->authority), -1);
@@ -181,7 +181,7 @@ static void test_writes_that_are_refused(void **state)
 	/* Asked twice: the first time a byte may have been lost. */
 	assert_int_equal(count_of(b->chip.told, "SYSMFG=2,\"client_ca\""), 2);
 	chip_answer(b, "AT+SYSMFG=2,\"espatd\"", "\r\nERROR\r\n", -1);
-	chip_nvs(b, "slots.0")->type = chip_nvs(b, "slots.1")->type = 0;
+	chip_nvs(b, "slots")->type = chip_nvs(b, "slots.copy")->type = 0;
 	chip_forget(b);
 	bench_up(b);
 	assert_ready(b);

@@ -226,7 +226,7 @@ static void put_ours(const char *name, const char *kind, const char *owner, unsi
 
 static void put_record(uint64_t writes)
 {
-	struct chip_key *key = chip_nvs(b, RECORD_KEY ".0");
+	struct chip_key *key = chip_nvs(b, RECORD_KEY);
 
 	w.record.writes = writes;
 	key->type = 8;
@@ -235,7 +235,7 @@ static void put_record(uint64_t writes)
 
 static bool is_record(const struct chip_key *key)
 {
-	return strcmp(key->name, RECORD_KEY ".0") == 0 || strcmp(key->name, RECORD_KEY ".1") == 0;
+	return strcmp(key->name, RECORD_KEY) == 0 || strcmp(key->name, RECORD_KEY_COPY) == 0;
 }
 
 /* From here on it is known what is not ours. */
@@ -259,7 +259,7 @@ static void assert_ready(void)
 
 /*
  * What the chip was told of its keys: 'w'rite, 'e'rase, 'r'ead, 'l'ist, 'n'ames; only those of @which.
- * Which of the two copies of the record it is that is written or erased is not told.
+ * What the record's copy was written for is told by the record itself: that one only for a 'c' in @which.
  */
 static const char *ops(const char *which)
 {
@@ -275,10 +275,10 @@ static const char *ops(const char *which)
 		if (n < 2 && strncmp(p, "AT+SYSMFG?|", 11) != 0)
 			continue;
 		letter = n == 3 ? "erw"[op] : n == 2 ? 'l' : 'n';
-		if (letter != 'r' && n == 3 &&
-		    strncmp(key, RECORD_KEY ".", strlen(RECORD_KEY) + 1) == 0)
-			key[strlen(RECORD_KEY)] = '\0';
 		if (!strchr(which, letter))
+			continue;
+		if (letter != 'r' && n == 3 && strcmp(key, RECORD_KEY_COPY) == 0 &&
+		    !strchr(which, 'c'))
 			continue;
 		len += (size_t)snprintf(text + len, sizeof(text) - len, "%c %s|", letter,
 					n == 3   ? key
@@ -305,10 +305,10 @@ static const char *name_of(uint64_t hash)
 	return "?";
 }
 
-/* The record that is on the chip; false if there is none, or both copies are damaged. */
+/* The record that is on the chip, or its copy; false if there is neither, or both are damaged. */
 static bool read_record(struct record *record)
 {
-	static const char *const keys[] = { RECORD_KEY ".0", RECORD_KEY ".1" };
+	static const char *const keys[] = { RECORD_KEY, RECORD_KEY_COPY };
 	bool found = false;
 
 	memset(record, 0, sizeof(*record));
@@ -316,8 +316,7 @@ static bool read_record(struct record *record)
 		const struct chip_key *key = chip_nvs(b, keys[i]);
 		struct record there;
 
-		if (key->type != 8 || record_parse(&there, key->data, key->len) < 0 ||
-		    (found && !record_is_later(&there, record)))
+		if (found || key->type != 8 || record_parse(&there, key->data, key->len) < 0)
 			continue;
 		*record = there;
 		found = true;
@@ -327,7 +326,7 @@ static bool read_record(struct record *record)
 
 static bool has_record(void)
 {
-	return chip_nvs(b, RECORD_KEY ".0")->type || chip_nvs(b, RECORD_KEY ".1")->type;
+	return chip_nvs(b, RECORD_KEY)->type || chip_nvs(b, RECORD_KEY_COPY)->type;
 }
 
 static const char *record_text(void)
@@ -479,7 +478,8 @@ static void assert_second_is_quiet(bool found_by_content)
 	assert_int_equal(b->dev->flash_writes, 0);
 	assert_string_equal(slots_text(), slots);
 	reads = ops("r");
-	if (!found_by_content && (size_t)count_of(reads, "|") > count_keys() + RECORD_COPIES)
+	if (!found_by_content &&
+	    (size_t)count_of(reads, "|") > count_keys() + (has_record() ? 1 : 2))
 		fail_msg("a second start reads %s", reads);
 	for (const char *p = reads; *p; p = strchr(p, '|') + 1) {
 		char one[32];
@@ -552,7 +552,7 @@ static void start_without_record(void)
 {
 	start_provisioned();
 	memset(&w.record, 0, sizeof(w.record));
-	chip_nvs(b, RECORD_KEY ".0")->type = 0;
+	chip_nvs(b, RECORD_KEY)->type = 0;
 	for (size_t i = 0; i < b->chip.n_nvs; i++)
 		b->chip.nvs[i].ours = false;
 }
@@ -561,7 +561,7 @@ static void start_damaged_record(void)
 {
 	start_provisioned();
 	memset(&w.record, 0, sizeof(w.record));
-	chip_nvs(b, RECORD_KEY ".0")->data[20] ^= 1;
+	chip_nvs(b, RECORD_KEY)->data[20] ^= 1;
 	for (size_t i = 0; i < b->chip.n_nvs; i++)
 		b->chip.nvs[i].ours = false;
 }
@@ -575,7 +575,7 @@ static void start_damaged_record_and_new_material(void)
 static void start_record_of_another_type(void)
 {
 	want_both();
-	put_key(RECORD_KEY ".0", 7, "slots");
+	put_key(RECORD_KEY, 7, "slots");
 }
 
 static void start_missing(void)
@@ -1311,8 +1311,7 @@ static void test_enterprise_half_done(void **state)
 /* It says OK, and nothing has changed. */
 static void test_writes_that_are_lost(void **state)
 {
-	/* Of the record, the copy that is not in use. */
-	static const char *const keys[] = { RECORD_KEY ".1", "client_ca.0", "client_key.0" };
+	static const char *const keys[] = { RECORD_KEY, "client_ca.0", "client_key.0" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
 		teardown(NULL);
@@ -1322,7 +1321,7 @@ static void test_writes_that_are_lost(void **state)
 		b->chip.lose = 1;
 		up();
 		assert_ready();
-		assert_int_equal(count_of(ops("w"), i == 0 ? RECORD_KEY : keys[i]), i == 0 ? 3 : 2);
+		assert_int_equal(count_of(ops("w"), keys[i]), i == 0 ? 3 : 2);
 		assert_sane();
 		assert_second_is_quiet(false);
 	}
@@ -1349,7 +1348,7 @@ static void test_nothing_erased_without_record(void **state)
 	chip_answer(b, "AT+SYSMFG=2,\"espatd\"", "\r\nERROR\r\n", -1);
 	up();
 	assert_ready();
-	assert_string_equal(ops("we"), "w slots|w slots|");
+	assert_string_equal(ops("wec"), "w slots.copy|w slots.copy|");
 	assert_string_equal(slots_text(), "corp:0 gateway:-1");
 	assert_sane();
 }
@@ -1389,7 +1388,7 @@ static void test_writes_that_fail(void **state)
 static void test_record_that_never_holds(void **state)
 {
 	want_both();
-	b->chip.corrupted = RECORD_KEY ".";
+	b->chip.corrupted = RECORD_KEY;
 	b->chip.corrupt = 2;
 	up();
 	assert_ready();
@@ -1398,7 +1397,7 @@ static void test_record_that_never_holds(void **state)
 	teardown(NULL);
 	setup(NULL);
 	want_both();
-	b->chip.corrupted = RECORD_KEY ".";
+	b->chip.corrupted = RECORD_KEY;
 	b->chip.corrupt = 1000;
 	up();
 	assert_ready();
@@ -1774,7 +1773,7 @@ static void test_record_of_another_type_in_service(void **state)
 {
 	start_provisioned();
 	in_service();
-	put_key(RECORD_KEY ".1", 7, "x");
+	put_key(RECORD_KEY, 7, "x");
 	change_both("C2", "G", 2);
 	bench_run(b);
 	assert_ready();
@@ -2113,26 +2112,75 @@ static void test_given_up_in_place(void **state)
 	assert_second_is_quiet(false);
 }
 
+/* It is not written over before its copy has the same; what goes only leaves it. */
+static void test_record_is_copied_first(void **state)
+{
+	start_provisioned();
+	in_service();
+	change_both("C2", "G", 2);
+	bench_run(b);
+	assert_string_equal(ops("wec"),
+			    "w slots.copy|w slots|w client_ca.2|e client_ca.3|w slots|");
+	assert_counted(4);
+	chip_forget(b);
+	change_both("C3", "G", 3);
+	bench_run(b);
+	assert_string_equal(ops("wec"),
+			    "w slots.copy|w slots|w client_ca.3|e client_ca.2|w slots|");
+	assert_sane();
+	assert_second_is_quiet(false);
+}
+
+/* Only the copy is left of it: that holds, and it is repaired. */
+static void test_record_is_only_in_the_copy(void **state)
+{
+	struct chip_key *copy, *key;
+
+	start_provisioned();
+	copy = chip_nvs(b, RECORD_KEY_COPY);
+	key = chip_nvs(b, RECORD_KEY);
+	copy->type = key->type;
+	copy->len = key->len;
+	memcpy(copy->data, key->data, key->len);
+	memset(key->data + 30, ' ', key->len - 30);
+	up();
+	assert_ready();
+	assert_string_equal(ops("wec"), "w slots|");
+	assert_string_equal(record_text(),
+			    "client_ca.3=corp/1 client_cert.4=gateway/1 client_key.4=gateway/1");
+	assert_sane();
+	assert_second_is_quiet(false);
+}
+
 /* Without its record nothing is written, and what it said before is not forgotten. */
 static void test_record_is_given_up(void **state)
 {
-	for (int damaged = 0; damaged < 2; damaged++) {
+	static const struct {
+		const char *refused, *corrupted, *told;
+		bool lost; /* the first place does not say it any more, but the copy does */
+	} rows[] = {
+		{ "AT+SYSMFG=2,\"espatd\",\"slots.copy\"", NULL, "w slots.copy|w slots.copy|",
+		  false },
+		{ "AT+SYSMFG=2,\"espatd\",\"slots\"", NULL, "w slots.copy|w slots|w slots|",
+		  false },
+		{ NULL, RECORD_KEY_COPY, "w slots.copy|w slots.copy|w slots.copy|", false },
+		{ NULL, RECORD_KEY, "w slots.copy|w slots|w slots|w slots|", true },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		teardown(NULL);
 		setup(NULL);
 		start_provisioned();
 		in_service();
 		open_link(0);
 		chip_forget(b);
-		if (damaged) {
-			b->chip.corrupted = RECORD_KEY ".";
-			b->chip.corrupt = 3;
-		} else {
-			chip_answer(b, "AT+SYSMFG=2,\"espatd\"", "\r\nERROR\r\n", 2);
-		}
+		b->chip.corrupted = rows[i].corrupted;
+		b->chip.corrupt = rows[i].corrupted ? 3 : 0;
+		if (rows[i].refused)
+			chip_answer(b, rows[i].refused, "\r\nERROR\r\n", 2);
 		change_both("C2", "G2", 2);
 		bench_run(b);
-		assert_string_equal(ops("we"),
-				    damaged ? "w slots|w slots|w slots|" : "w slots|w slots|");
+		assert_string_equal(ops("wec"), rows[i].told);
 		assert_string_equal(slots_text(), "corp:3 gateway:4");
 		assert_int_equal(errors, 2);
 		assert_counted(4);
@@ -2140,13 +2188,20 @@ static void test_record_is_given_up(void **state)
 		chip_forget(b);
 		change_both("C", "G", 3);
 		bench_run(b);
-		/* The other copy still says it. */
-		assert_string_equal(ops("we"), "");
-		assert_string_equal(record_text(), "client_ca.3=corp/1 client_cert.4=gateway/1 "
-						   "client_key.4=gateway/1");
+		assert_string_equal(ops("wec"), "");
+		if (!rows[i].lost)
+			assert_string_equal(record_text(),
+					    "client_ca.3=corp/1 client_cert.4=gateway/1 "
+					    "client_key.4=gateway/1");
 		assert_counted(4);
 		close_link(0);
 		assert_sane();
+		/* What the copy has announced is looked for, and is not there. */
+		if (rows[i].lost) {
+			up();
+			assert_ready();
+			assert_sane();
+		}
 		assert_second_is_quiet(false);
 	}
 }
@@ -2757,12 +2812,22 @@ static void random_chip(void)
 		if (chance(percent))
 			random_key(named[i]);
 	put_record(below(1000));
+	if (chance(15)) {
+		/* Cut off while it was written. */
+		struct chip_key *copy = chip_nvs(b, RECORD_KEY_COPY),
+				*key = chip_nvs(b, RECORD_KEY);
+
+		copy->type = key->type;
+		copy->len = key->len;
+		memcpy(copy->data, key->data, key->len);
+		memset(key->data + 20, ' ', key->len - 20);
+	}
 	if (!chance(15))
 		return;
 	/* None, or one that is damaged: nobody knows any more what was ours. */
 	memset(&w.record, 0, sizeof(w.record));
 	for (int copy = 0; copy < 2; copy++) {
-		struct chip_key *key = chip_nvs(b, copy ? RECORD_KEY ".1" : RECORD_KEY ".0");
+		struct chip_key *key = chip_nvs(b, copy ? RECORD_KEY_COPY : RECORD_KEY);
 
 		if (key->len == 0)
 			continue;
@@ -3071,6 +3136,8 @@ int main(void)
 		T(test_recorded_slot_of_use_to_others),
 		T(test_given_up_in_service),
 		T(test_given_up_in_place),
+		T(test_record_is_copied_first),
+		T(test_record_is_only_in_the_copy),
 		T(test_record_is_given_up),
 		T(test_twins_without_room),
 		T(test_rotation_without_room),

@@ -92,16 +92,15 @@ static void fill(struct record *record)
 	put(record, "client_ca.0", 0x0123456789abcdef, 1, 'a');
 	put(record, "client_cert.9", 0, 4294967295u, 'c');
 	put(record, "mqtt_ca", UINT64_MAX, 0, '\xff');
-	record->sequence = 77;
 	record->writes = 12345;
 }
 
 static void test_text(void **state)
 {
-	static const char expected[] = "espatd 1 3 7\n"
+	static const char expected[] = "espatd 1 7\n"
 				       "client_ca.0 0123456789abcdef 1 " HEX_OF_A "\n"
 				       "mqtt_ca 00000000000000ff 4294967295 " HEX_OF_A "\n";
-	struct record record = { .sequence = 3, .writes = 7 };
+	struct record record = { .writes = 7 };
 	char buf[CERT_BLOB_MAX], want[ROOM];
 	size_t len, want_len;
 
@@ -123,7 +122,6 @@ static void test_round_trip(void **state)
 	len = format(&record, buf);
 	assert_int_equal(record_parse(&back, buf, len), 0);
 	assert_int_equal(back.n, 3);
-	assert_int_equal(back.sequence, 77);
 	assert_int_equal(back.writes, 12345);
 	assert_true(record_equal(&record, &back));
 	for (size_t i = 0; i < record.n; i++) {
@@ -179,91 +177,80 @@ static void test_damage(void **state)
 static void test_hostile(void **state)
 {
 	static const char *const good[] = {
-		"espatd 1 0 0\n",
-		"espatd 1 18446744073709551615 18446744073709551615\n",
-		"espatd 1 0 0\n" LINE("client_ca.0"),
-		"espatd 1 0 0\n" LINE("client_ca.0") LINE("client_ca.1"),
-		"espatd 1 0 0\n" LINE("_-") LINE("A") LINE("z.9") LINE("fifteen_bytes.9"),
-		"espatd 1 0 0\nx 0000000000000000 0 " HEX_OF_A "\n",
-		"espatd 1 0 0\nx ffffffffffffffff 4294967295 " HEX_OF_A "\n",
+		"espatd 1 0\n",
+		"espatd 1 18446744073709551615\n",
+		"espatd 1 0\n" LINE("client_ca.0"),
+		"espatd 1 0\n" LINE("client_ca.0") LINE("client_ca.1"),
+		"espatd 1 0\n" LINE("_-") LINE("A") LINE("z.9") LINE("fifteen_bytes.9"),
+		"espatd 1 0\nx 0000000000000000 0 " HEX_OF_A "\n",
+		"espatd 1 0\nx ffffffffffffffff 4294967295 " HEX_OF_A "\n",
 	};
 	static const char *const bad[] = {
 		"",
 		"\n",
-		"espatd 1 0 0",
-		"espatd 1 0 0\r\n",
-		"espatd 1 0 0\n\n",
-		"espatd 1 0 0\n ",
+		"espatd 1 0",
+		"espatd 1 0\r\n",
+		"espatd 1 0\n\n",
+		"espatd 1 0\n ",
 		"espatd 2 0\n",
 		"espatd 1\n",
 		"espatd 1 \n",
 		" espatd 1 0\n",
 		"Espatd 1 0\n",
 		/* numbers: too long, of another base, with zeros, signs and blanks */
-		"espatd 1 18446744073709551616 0\n",
-		"espatd 1 0 18446744073709551616\n",
-		"espatd 1 99999999999999999999 0\n",
-		"espatd 1 0 99999999999999999999\n",
-		"espatd 1 100000000000000000000 0\n",
-		"espatd 1 0 100000000000000000000\n",
-		"espatd 1 00 0\n",
-		"espatd 1 0 00\n",
-		"espatd 1 01 0\n",
-		"espatd 1 0 01\n",
-		"espatd 1 0x1 0\n",
-		"espatd 1 0 0x1\n",
-		"espatd 1 a 0\n",
-		"espatd 1 0 a\n",
-		"espatd 1 -1 0\n",
-		"espatd 1 0 -1\n",
-		"espatd 1 +1 0\n",
-		"espatd 1 0 +1\n",
-		"espatd 1  1 0\n",
-		"espatd 1 0  1\n",
-		"espatd 1 1  0\n",
-		"espatd 1 0 1 \n",
-		"espatd 1 0 0\nx 0123456789abcdef 4294967296 " HEX_OF_A "\n",
-		"espatd 1 0 0\nx 0123456789abcdef 99999999999999999999999999 " HEX_OF_A "\n",
-		"espatd 1 0 0\nx 0123456789abcdef 01 " HEX_OF_A "\n",
-		"espatd 1 0 0\nx 0123456789abcdef -1 " HEX_OF_A "\n",
-		"espatd 1 0 0\nx 0123456789abcdef  " HEX_OF_A "\n",
-		"espatd 1 0 0\nx 0123456789abcde 1 " HEX_OF_A "\n",
-		"espatd 1 0 0\nx 0123456789abcdef0 1 " HEX_OF_A "\n",
-		"espatd 1 0 0\nx 00123456789abcdef 1 " HEX_OF_A "\n",
-		"espatd 1 0 0\nx 0123456789ABCDEF 1 " HEX_OF_A "\n",
-		"espatd 1 0 0\nx 0123456789abcdeg 1 " HEX_OF_A "\n",
+		"espatd 1 18446744073709551616\n",
+		"espatd 1 99999999999999999999\n",
+		"espatd 1 100000000000000000000\n",
+		"espatd 1 00\n",
+		"espatd 1 01\n",
+		"espatd 1 0x1\n",
+		"espatd 1 a\n",
+		"espatd 1 -1\n",
+		"espatd 1 +1\n",
+		"espatd 1  1\n",
+		"espatd 1 1 \n",
+		"espatd 1 0\nx 0123456789abcdef 4294967296 " HEX_OF_A "\n",
+		"espatd 1 0\nx 0123456789abcdef 99999999999999999999999999 " HEX_OF_A "\n",
+		"espatd 1 0\nx 0123456789abcdef 01 " HEX_OF_A "\n",
+		"espatd 1 0\nx 0123456789abcdef -1 " HEX_OF_A "\n",
+		"espatd 1 0\nx 0123456789abcdef  " HEX_OF_A "\n",
+		"espatd 1 0\nx 0123456789abcde 1 " HEX_OF_A "\n",
+		"espatd 1 0\nx 0123456789abcdef0 1 " HEX_OF_A "\n",
+		"espatd 1 0\nx 00123456789abcdef 1 " HEX_OF_A "\n",
+		"espatd 1 0\nx 0123456789ABCDEF 1 " HEX_OF_A "\n",
+		"espatd 1 0\nx 0123456789abcdeg 1 " HEX_OF_A "\n",
 		/* digests: too short and too long */
-		"espatd 1 0 0\nx 0123456789abcdef 1 6161\n",
-		"espatd 1 0 0\nx 0123456789abcdef 1 " HEX_OF_A "61\n",
-		"espatd 1 0 0\nx 0123456789abcdef 1 6" HEX_OF_A "\n",
-		"espatd 1 0 0\nx 0123456789abcdef 1 "
+		"espatd 1 0\nx 0123456789abcdef 1 6161\n",
+		"espatd 1 0\nx 0123456789abcdef 1 " HEX_OF_A "61\n",
+		"espatd 1 0\nx 0123456789abcdef 1 6" HEX_OF_A "\n",
+		"espatd 1 0\nx 0123456789abcdef 1 "
 		"616161616161616161616161616161616161616161616161616161616161616A\n",
-		"espatd 1 0 0\nx 0123456789abcdef 1 " HEX_OF_A,
-		"espatd 1 0 0\nx 0123456789abcdef 1 " HEX_OF_A " \n",
+		"espatd 1 0\nx 0123456789abcdef 1 " HEX_OF_A,
+		"espatd 1 0\nx 0123456789abcdef 1 " HEX_OF_A " \n",
 		/* keys */
-		"espatd 1 0 0\n" LINE(""),
-		"espatd 1 0 0\n" LINE("."),
-		"espatd 1 0 0\n" LINE(".x"),
-		"espatd 1 0 0\n" LINE("sixteen__bytes.9"),
-		"espatd 1 0 0\n" LINE("a b"),
-		"espatd 1 0 0\n" LINE("\""),
-		"espatd 1 0 0\n" LINE("a\"b"),
-		"espatd 1 0 0\n" LINE("a,b"),
-		"espatd 1 0 0\n" LINE("a\\b"),
-		"espatd 1 0 0\n" LINE("a\rb"),
-		"espatd 1 0 0\n" LINE("a\r"),
-		"espatd 1 0 0\n" LINE("a\nb"),
-		"espatd 1 0 0\n" LINE("\x80"),
-		"espatd 1 0 0\n" LINE("a=b"),
-		"espatd 1 0 0\n" LINE("a*"),
+		"espatd 1 0\n" LINE(""),
+		"espatd 1 0\n" LINE("."),
+		"espatd 1 0\n" LINE(".x"),
+		"espatd 1 0\n" LINE("sixteen__bytes.9"),
+		"espatd 1 0\n" LINE("a b"),
+		"espatd 1 0\n" LINE("\""),
+		"espatd 1 0\n" LINE("a\"b"),
+		"espatd 1 0\n" LINE("a,b"),
+		"espatd 1 0\n" LINE("a\\b"),
+		"espatd 1 0\n" LINE("a\rb"),
+		"espatd 1 0\n" LINE("a\r"),
+		"espatd 1 0\n" LINE("a\nb"),
+		"espatd 1 0\n" LINE("\x80"),
+		"espatd 1 0\n" LINE("a=b"),
+		"espatd 1 0\n" LINE("a*"),
 		/* one key twice, also apart */
-		"espatd 1 0 0\n" LINE("x") LINE("x"),
-		"espatd 1 0 0\n" LINE("x") LINE("y") "x ffffffffffffffff 9 " HEX_OF_A "\n",
+		"espatd 1 0\n" LINE("x") LINE("x"),
+		"espatd 1 0\n" LINE("x") LINE("y") "x ffffffffffffffff 9 " HEX_OF_A "\n",
 		/* a sum before its time */
-		"espatd 1 0 0\nsum " HEX_OF_A "\n",
-		"espatd 1 0 0\n" LINE("x") "sum " HEX_OF_A "\n" LINE("y"),
+		"espatd 1 0\nsum " HEX_OF_A "\n",
+		"espatd 1 0\n" LINE("x") "sum " HEX_OF_A "\n" LINE("y"),
 	};
-	static const char with_nul[] = "espatd 1 0 0\n" LINE("a\0b");
+	static const char with_nul[] = "espatd 1 0\n" LINE("a\0b");
 
 	for (size_t i = 0; i < ARRAY_SIZE(good); i++)
 		if (!body_parses(good[i], strlen(good[i])))
@@ -272,9 +259,9 @@ static void test_hostile(void **state)
 		if (body_parses(bad[i], strlen(bad[i])))
 			fail_msg("taken: %s", bad[i]);
 	/* NUL ends nothing. */
-	assert_false(body_parses("espatd 1 0 0\n\0", 14));
+	assert_false(body_parses("espatd 1 0\n\0", 12));
 	assert_false(body_parses(with_nul, sizeof(with_nul) - 1));
-	assert_false(body_parses("\0espatd 1 0 0\n", 14));
+	assert_false(body_parses("\0espatd 1 0\n", 12));
 }
 
 /* What belongs to the firmware is nobody's to write or erase, whatever a record says. */
@@ -289,12 +276,12 @@ static void test_keys_of_the_firmware(void **state)
 	char text[256];
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
-		snprintf(text, sizeof(text), "espatd 1 0 0\n" LINE("%s"), bad[i]);
+		snprintf(text, sizeof(text), "espatd 1 0\n" LINE("%s"), bad[i]);
 		if (body_parses(text, strlen(text)))
 			fail_msg("taken: %s", bad[i]);
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
-		snprintf(text, sizeof(text), "espatd 1 0 0\n" LINE("%s"), good[i]);
+		snprintf(text, sizeof(text), "espatd 1 0\n" LINE("%s"), good[i]);
 		if (!body_parses(text, strlen(text)))
 			fail_msg("refused: %s", good[i]);
 	}
@@ -302,7 +289,7 @@ static void test_keys_of_the_firmware(void **state)
 
 static void test_largest(void **state)
 {
-	struct record record = { .sequence = UINT64_MAX, .writes = UINT64_MAX }, back;
+	struct record record = { .writes = UINT64_MAX }, back;
 	struct record_entry more = entry("one_more", 1, 1, 'm');
 	char buf[ROOM], key[AT_NVS_NAME_MAX + 1];
 	size_t len;
@@ -365,7 +352,6 @@ static void test_equal(void **state)
 	fill(&a);
 	fill(&b);
 	b.writes = 1;
-	b.sequence = 1;
 	assert_true(record_equal(&a, &b));
 	/* Another order. */
 	record_remove(&b, "client_ca.0");
@@ -398,18 +384,21 @@ static void test_equal(void **state)
 	}
 }
 
-static void test_sequence(void **state)
+static void test_covers(void **state)
 {
-	struct record a = { .sequence = 1 }, b = { .sequence = 2 };
+	struct record a, b;
 
-	assert_true(record_is_later(&b, &a));
-	assert_false(record_is_later(&a, &b));
-	assert_false(record_is_later(&a, &a));
-	/* It goes round; the writes say nothing: they may turn out to be fewer than announced. */
-	a = (struct record){ .sequence = UINT64_MAX, .writes = 9 };
-	b = (struct record){ .sequence = 0, .writes = 3 };
-	assert_true(record_is_later(&b, &a));
-	assert_false(record_is_later(&a, &b));
+	fill(&a);
+	fill(&b);
+	assert_true(record_covers(&a, &b));
+	record_remove(&b, "client_cert.9");
+	assert_true(record_covers(&a, &b));
+	assert_false(record_covers(&b, &a));
+	b.entries[0].generation++;
+	assert_false(record_covers(&a, &b));
+	memset(&b, 0, sizeof(b));
+	assert_true(record_covers(&a, &b));
+	assert_true(record_covers(&b, &b));
 }
 
 static void test_names(void **state)
@@ -446,7 +435,7 @@ int main(void)
 		cmocka_unit_test(test_largest),
 		cmocka_unit_test(test_put_and_remove),
 		cmocka_unit_test(test_equal),
-		cmocka_unit_test(test_sequence),
+		cmocka_unit_test(test_covers),
 		cmocka_unit_test(test_names),
 	};
 
