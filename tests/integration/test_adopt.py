@@ -73,6 +73,7 @@ def refused_for_the_chip(daemon, tunnel="broker"):
 
 def told_no_secret(chip):
     """After the question who it is nothing more is said to it."""
+    chip.await_line(r"^H>D AT\+CIPSTAMAC\?")
     told = chip.commands()
     assert told and told[-1] == "AT+CIPSTAMAC?", told
     assert not [x for x in told if x.startswith(("AT+SYSMFG", "AT+CWJAP", "AT+CIPSSLC"))]
