@@ -31,15 +31,30 @@ static struct want *provision_add(struct provision *p, const struct material *ma
 	return want;
 }
 
-static void provision_add_named(struct provision *p, const struct material *material, size_t item,
-				const char *what, const char *const *keys)
+/* In service it is as with slots: what stood there when it was looked at last. */
+static void want_recall(const struct device *dev, struct want *want, size_t i)
 {
-	struct want *want = provision_add(p, material, item);
+	for (size_t k = 0; k < dev->n_keys; k++) {
+		if (strcmp(dev->keys[k].key, want->keys[i]) != 0)
+			continue;
+		want->values[i].content = SLOT_READ;
+		memcpy(want->values[i].digest, dev->keys[k].digest, CERT_DIGEST_SIZE);
+	}
+}
+
+static void provision_add_named(struct device *dev, size_t item, const char *what,
+				const char *const *keys)
+{
+	struct provision *p = dev->provision;
+	struct want *want = provision_add(p, dev->material, item);
 
 	want->what = what;
 	want->named = true;
-	for (size_t i = 0; i < want->n_blobs; i++)
+	for (size_t i = 0; i < want->n_blobs; i++) {
 		snprintf(want->keys[i], sizeof(want->keys[i]), "%s", keys[i]);
+		if (!p->up)
+			want_recall(dev, want, i);
+	}
 }
 
 static void provision_add_nvs(struct device *dev, size_t item)
@@ -52,7 +67,7 @@ static void provision_add_nvs(struct device *dev, size_t item)
 		snprintf(key, sizeof(key), "%s", nvs->namespace);
 	else
 		snprintf(key, sizeof(key), "%.13s.%d", nvs->namespace, nvs->slot);
-	provision_add_named(dev->provision, dev->material, item, "nvs", keys);
+	provision_add_named(dev, item, "nvs", keys);
 	for (int kind = 0; kind < 3; kind++) {
 		int slot = slots_of_key((enum cert_kind)kind, key);
 
@@ -71,9 +86,9 @@ static void provision_add_eap(struct device *dev)
 	static const char *const new_pair[] = { "wpa_ent_cert", "wpa_ent_key" };
 
 	if (eap->authority)
-		provision_add_named(dev->provision, m, material_of_authority(m, eap->authority),
-				    "authority", dev->eap_is_new ? new_ca : old_ca);
-	provision_add_named(dev->provision, m, material_of_identity(m, eap->credential), "identity",
+		provision_add_named(dev, material_of_authority(m, eap->authority), "authority",
+				    dev->eap_is_new ? new_ca : old_ca);
+	provision_add_named(dev, material_of_identity(m, eap->credential), "identity",
 			    dev->eap_is_new ? new_pair : old_pair);
 }
 

@@ -66,7 +66,8 @@ static void check_whole(const struct config *config)
 		MUST(!d->mac || (strlen(d->mac) == 17 && d->adopt == CONFIG_ADOPT_FIRST));
 		MUST((d->time == CONFIG_TIME_SNTP) == (d->ntp_servers.n > 0));
 		MUST(d->ntp_servers.n <= CONFIG_NTP_SERVERS_MAX);
-		MUST(line_len(&d->ntp_servers) + strlen("AT+CIPSNTPCFG=1,0\r\n") <= CONFIG_COMMAND_MAX);
+		MUST(line_len(&d->ntp_servers) + strlen("AT+CIPSNTPCFG=1,0\r\n") <=
+		     CONFIG_COMMAND_MAX);
 		check_wifi(&d->wifi);
 	}
 	for (size_t i = 0; i < config->n_nvs; i++) {
@@ -74,8 +75,10 @@ static void check_whole(const struct config *config)
 
 		MUST(nvs->file && nvs->file[0] == '/' && nvs->namespace);
 		MUST(nvs->slot >= CONFIG_SLOT_NONE && nvs->slot <= CONFIG_SLOT_MAX);
-		MUST(strlen(nvs->namespace) + (nvs->slot == CONFIG_SLOT_NONE ? 0 : 2) <= CONFIG_NVS_NAME_MAX);
-		MUST(strcmp(nvs->namespace, "factory_param") != 0 && strcmp(nvs->namespace, "ble_data") != 0 &&
+		MUST(strlen(nvs->namespace) + (nvs->slot == CONFIG_SLOT_NONE ? 0 : 2) <=
+		     CONFIG_NVS_NAME_MAX);
+		MUST(strcmp(nvs->namespace, "factory_param") != 0 &&
+		     strcmp(nvs->namespace, "ble_data") != 0 &&
 		     strcmp(nvs->namespace, CONFIG_NVS_OWN) != 0);
 	}
 	for (size_t i = 0; i < config->n_tunnels; i++) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * record_parse() takes what is one record's only form, or refuses; what it takes can be put into
- * commands. Then the last line is made right for a second look, as hardly a change would get past it.
+ * commands. Then the last line is made right for a second look, as hardly a change gets past it.
  */
 #include <errno.h>
 #include <openssl/evp.h>

@@ -482,6 +482,42 @@ def test_rollback_of_nothing(bench, what):
 
 # ---- what is left over ----
 
+def kept_of(bench, name):
+    return [x.name for x in (bench.dir / "state/material").iterdir() if name in x.name]
+
+
+def test_forget(bench, serve):
+    """What has gone from the configuration is kept, told at each start, and removed for good."""
+    server = serve(echo)
+    assert bench.up(tunnel(server, identity="gateway")).end() == 0
+    bench.replace(cert="chain", key="client")
+    assert bench.up(tunnel(server, identity="gateway")).end() == 0
+    assert len(kept_of(bench, "identity-gateway")) == 2
+    result = bench.run("--forget", "identity:gateway")
+    assert result.returncode == 1 and "is in the configuration" in result.stderr
+    assert len(kept_of(bench, "identity-gateway")) == 2
+    # Without it.
+    bench.identity["name"] = "other"
+    daemon = bench.up(tunnel(server))
+    assert daemon.matching("espatd --forget identity:gateway")
+    assert daemon.end() == 0
+    assert len(kept_of(bench, "identity-gateway")) == 2
+    (bench.dir / "espatd.conf").write_text(bench.config(tunnel(server)))
+    result = bench.run("--forget", "identity:gateway")
+    assert result.returncode == 0 and "Nothing is kept of identity:gateway" in result.stdout
+    assert not kept_of(bench, "identity-gateway") and kept_of(bench, "authority-corp")
+    daemon = bench.up(tunnel(server))
+    assert not daemon.matching("--forget")
+    assert works(daemon)
+
+
+@pytest.mark.parametrize("what", ["corp", "", "identity", "authority:", "identity:../x", "identity:a b"])
+def test_forget_nothing(bench, what):
+    (bench.dir / "espatd.conf").write_text(bench.config(tunnel(7)))
+    result = bench.run("--forget", what)
+    assert result.returncode and not result.stdout, result
+    assert "--forget" in result.stderr or "cannot forget" in result.stderr
+
 def test_orphan(bench, serve):
     """A name that has gone from the configuration: what it had stays, and is told."""
     server = serve(echo)

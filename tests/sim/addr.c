@@ -34,7 +34,8 @@ static void ip6_text(char *to, size_t size, const struct in6_addr *a)
 	int run = -1;
 
 	if (IN6_IS_ADDR_V4MAPPED(a)) {
-		snprintf(to, size, "::FFFF:%u.%u.%u.%u", a->s6_addr[12], a->s6_addr[13], a->s6_addr[14], a->s6_addr[15]);
+		snprintf(to, size, "::FFFF:%u.%u.%u.%u", a->s6_addr[12], a->s6_addr[13],
+			 a->s6_addr[14], a->s6_addr[15]);
 		return;
 	}
 	for (int i = 0; i < 8; i++) {

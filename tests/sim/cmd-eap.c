@@ -12,8 +12,8 @@ enum {
 };
 
 enum {
-	SECURITY_SHOW = 1,	/* our certificate */
-	SECURITY_CHECK = 2,	/* theirs */
+	SECURITY_SHOW = 1,  /* our certificate */
+	SECURITY_CHECK = 2, /* theirs */
 };
 
 /* The documented codes of ERR CODE. */
@@ -107,8 +107,8 @@ HANDLER(cwjeap_query)
 	const struct eap *e = &c->eap;
 
 	if ((c->wifi == WIFI_UP || c->wifi == WIFI_ASSOCIATED) && e->on)
-		sim_sayf(c, "+CWJEAP:\"%s\",%u,\"%s\",\"%s\",\"%s\",%u\r\n", c->wifi_ssid, e->method, e->identity,
-			 e->username, e->password, e->security);
+		sim_sayf(c, "+CWJEAP:\"%s\",%u,\"%s\",\"%s\",\"%s\",%u\r\n", c->wifi_ssid,
+			 e->method, e->identity, e->username, e->password, e->security);
 	return RES_OK;
 }
 
@@ -119,7 +119,8 @@ static enum result refuse(struct sim_core *c, unsigned code)
 }
 
 /* A text of 1 to 32 bytes; the code for a wrong length is the next one. */
-static unsigned text(struct sim_core *c, struct call *call, int i, bool needed, unsigned code, char to[33])
+static unsigned text(struct sim_core *c, struct call *call, int i, bool needed, unsigned code,
+		     char to[33])
 {
 	const char *from = "";
 	int r = arg_str(c, call, i, &from);
@@ -133,18 +134,16 @@ static unsigned text(struct sim_core *c, struct call *call, int i, bool needed, 
 }
 
 /* What came with newer firmware; for each a code for what is no number, and the next one for a wrong one. */
-static unsigned newer_args(struct sim_core *c, struct call *call, uint8_t bssid[6], long long *timeout,
-			   long long *authmode)
+static unsigned newer_args(struct sim_core *c, struct call *call, uint8_t bssid[6],
+			   long long *timeout, long long *authmode)
 {
 	static const struct {
 		int i;
 		long long min, max;
 		unsigned code;
 	} args[] = {
-		{ 6, 3, 600, EAP_TIMEOUT_BAD },
-		{ 7, -128, 127, EAP_RSSI_BAD },
-		{ 9, 0, 177, EAP_CHANNEL_BAD },
-		{ 10, 0, 1, EAP_SCAN_BAD },
+		{ 6, 3, 600, EAP_TIMEOUT_BAD }, { 7, -128, 127, EAP_RSSI_BAD },
+		{ 9, 0, 177, EAP_CHANNEL_BAD }, { 10, 0, 1, EAP_SCAN_BAD },
 		{ 11, 0, 2, EAP_AUTHMODE_BAD },
 	};
 	long long v;

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <time.h>
 
-#define HEAP_HANDSHAKE 30000	/* what a TLS handshake needs at its peak */
+#define HEAP_HANDSHAKE 30000 /* what a TLS handshake needs at its peak */
 
 static const char *const type_names[2][3] = {
 	{ [SIM_TCP] = "TCP", [SIM_UDP] = "UDP", [SIM_SSL] = "SSL" },
@@ -114,8 +114,8 @@ static void conn_open(struct sim_core *c)
 		return;
 	}
 	if (c->sysmsg & 2)
-		sim_sayf(c, "+LINK_CONN:0,%d,\"%s\",0,\"%s\",%u,%u\r\n", c->conn.link, type_name(l->type, l->v6),
-			 l->ip, l->port, l->local_port);
+		sim_sayf(c, "+LINK_CONN:0,%d,\"%s\",0,\"%s\",%u,%u\r\n", c->conn.link,
+			 type_name(l->type, l->v6), l->ip, l->port, l->local_port);
 	else
 		sim_link_say(c, c->conn.link, "CONNECT");
 	sim_done(c, RES_OK);
@@ -143,7 +143,8 @@ static int conn_dial(struct sim_core *c)
 	}
 	addr_text(l->ip, sizeof(l->ip), n->ip);
 	/* Beyond the link nothing answers to a chip without a global address. */
-	n->stage = n->v6 && c->ip6 != IP6_GLOBAL && !is_link_local(n->ip) ? CONN_NO_NET : CONN_OPENING;
+	n->stage = n->v6 && c->ip6 != IP6_GLOBAL && !is_link_local(n->ip) ? CONN_NO_NET
+									  : CONN_OPENING;
 	if (n->stage == CONN_NO_NET)
 		return 0;
 	return c->ops->open ? c->ops->open(c->ud, n->link, &o) : -ENETUNREACH;
@@ -181,14 +182,16 @@ static int conn_start(struct sim_core *c, unsigned timeout_ms)
 		snprintf(n->ip, sizeof(n->ip), "%s", n->host);
 		r = conn_dial(c);
 	} else if (is_ip4(n->host) || is_ip6(n->host)) {
-		r = -ENOENT;		/* of the other family: lwIP knows no such host */
+		r = -ENOENT; /* of the other family: lwIP knows no such host */
 	} else {
 		uint64_t patience = ms_after(c, c->cfg.times.dns_timeout);
 
 		n->stage = CONN_NAME;
 		if (patience < c->conn_deadline)
 			c->conn_deadline = patience;
-		r = c->ops->resolve ? c->ops->resolve(c->ud, 0, n->host, n->v6 ? SIM_V6 : SIM_V4, c->dns[0]) : -ENOENT;
+		r = c->ops->resolve
+			    ? c->ops->resolve(c->ud, 0, n->host, n->v6 ? SIM_V6 : SIM_V4, c->dns[0])
+			    : -ENOENT;
 	}
 	if (r < 0)
 		sim_connect_abort(c);
@@ -204,8 +207,9 @@ static enum result start(struct sim_core *c, struct call *call, int i, int link)
 	bool v6;
 	int r;
 
-	if (arg_type(c, call, i, &type, &v6) < 0 || arg_str(c, call, i + 1, &host) < 0 || !host[0] ||
-	    strlen(host) > SIM_NAME_MAX || arg_range(c, call, i + 2, 1, 65535, &port) < 0)
+	if (arg_type(c, call, i, &type, &v6) < 0 || arg_str(c, call, i + 1, &host) < 0 ||
+	    !host[0] || strlen(host) > SIM_NAME_MAX ||
+	    arg_range(c, call, i + 2, 1, 65535, &port) < 0)
 		return RES_ERROR;
 	i += 3;
 	if (type == SIM_UDP) {
@@ -407,21 +411,23 @@ HANDLER(cipclose_set)
 
 /* ---- send ---- */
 
-static enum result send_prompt(struct sim_core *c, struct call *call, enum prompt prompt, long long max)
+static enum result send_prompt(struct sim_core *c, struct call *call, enum prompt prompt,
+			       long long max)
 {
 	long long len, port;
 	const char *ip;
 	int i = 0, link;
 
-	if (arg_link(c, call, &i, SIM_LINKS - 1, &link) < 0 || arg_range(c, call, i, 1, max, &len) < 0)
+	if (arg_link(c, call, &i, SIM_LINKS - 1, &link) < 0 ||
+	    arg_range(c, call, i, 1, max, &len) < 0)
 		return RES_ERROR;
 	i++;
 	if (c->link[link].state != LINK_OPEN || c->cipmode)
 		return RES_ERROR;
 	if (call->n > i) {
 		/* A datagram to somebody else. */
-		if (c->link[link].type != SIM_UDP || call->n != i + 2 || arg_str(c, call, i, &ip) < 0 ||
-		    !(c->link[link].v6 ? is_ip6(ip) : is_ip4(ip)) ||
+		if (c->link[link].type != SIM_UDP || call->n != i + 2 ||
+		    arg_str(c, call, i, &ip) < 0 || !(c->link[link].v6 ? is_ip6(ip) : is_ip4(ip)) ||
 		    arg_range(c, call, i + 1, 1, 65535, &port) < 0 || !c->ops->udp_peer ||
 		    c->ops->udp_peer(c->ud, link, ip, port) < 0)
 			return RES_ERROR;
@@ -664,7 +670,8 @@ HANDLER(ciprecvtype_set)
 	long long mode;
 	int i = 0, link;
 
-	if (arg_link(c, call, &i, SIM_LINKS, &link) < 0 || call->n != i + 1 || arg_range(c, call, i, 0, 1, &mode) < 0)
+	if (arg_link(c, call, &i, SIM_LINKS, &link) < 0 || call->n != i + 1 ||
+	    arg_range(c, call, i, 0, 1, &mode) < 0)
 		return RES_ERROR;
 	for (int k = 0; k < SIM_LINKS; k++)
 		if (link == SIM_LINKS || link == k) {
@@ -752,8 +759,9 @@ static void say_links(struct sim_core *c, const char *what)
 		const struct link *l = &c->link[i];
 
 		if (l->state == LINK_OPEN)
-			sim_sayf(c, "+%s:%d,\"%s\",\"%s\",%u,%u,%d\r\n", what, i, type_name(l->type, l->v6), l->ip,
-				 l->port, l->local_port, l->server);
+			sim_sayf(c, "+%s:%d,\"%s\",\"%s\",%u,%u,%d\r\n", what, i,
+				 type_name(l->type, l->v6), l->ip, l->port, l->local_port,
+				 l->server);
 	}
 }
 
@@ -863,8 +871,8 @@ HANDLER(cipconnpersist_set)
 HANDLER(cipserver_query)
 {
 	if (c->server_on)
-		sim_sayf(c, "+CIPSERVER:1,%u,\"%s\",%d\r\n", c->server_port, type_name(c->server_type, c->server_v6),
-			 c->server_ca);
+		sim_sayf(c, "+CIPSERVER:1,%u,\"%s\",%d\r\n", c->server_port,
+			 type_name(c->server_type, c->server_v6), c->server_ca);
 	else
 		sim_sayf(c, "+CIPSERVER:0\r\n");
 	return RES_OK;
@@ -907,10 +915,11 @@ HANDLER(cipserver_set)
 	}
 	if ((arg_given(call, 1) && arg_range(c, call, 1, 1, 65535, &port) < 0) ||
 	    (arg_given(call, 2) && arg_type(c, call, 2, &type, &v6) < 0) || type == SIM_UDP ||
-	    (arg_given(call, 3) && arg_range(c, call, 3, 0, type == SIM_SSL ? 1 : 7200, &extra) < 0))
+	    (arg_given(call, 3) &&
+	     arg_range(c, call, 3, 0, type == SIM_SSL ? 1 : 7200, &extra) < 0))
 		return RES_ERROR;
 	if (c->server_on)
-		return RES_OK;		/* and nothing changes (capture 50) */
+		return RES_OK; /* and nothing changes (capture 50) */
 	if (type == SIM_SSL) {
 		tls.cert = server_blob(c, "server_cert");
 		tls.key = server_blob(c, "server_key");
@@ -970,7 +979,8 @@ HANDLER(cipsto_set)
 
 /* ---- names, ping, time ---- */
 
-static enum result ask_name(struct sim_core *c, const char *name, enum sim_family family, unsigned timeout_ms)
+static enum result ask_name(struct sim_core *c, const char *name, enum sim_family family,
+			    unsigned timeout_ms)
 {
 	if (!wifi_is_up(c) || !c->ops->resolve)
 		return RES_ERROR;
@@ -994,9 +1004,10 @@ HANDLER(cipdomain_set)
 	enum result res;
 	const char *name;
 
-	if (call->n > (c->prof->start_timeout ? 3 : 2) || arg_str(c, call, 0, &name) < 0 || !name[0] ||
-	    (arg_given(call, 1) && arg_range(c, call, 1, SIM_ANY, SIM_V6, &net) < 0) ||
-	    (arg_given(call, 2) && arg_range(c, call, 2, 0, 60000, &timeout) < 0) || c->conn.stage != CONN_NONE)
+	if (call->n > (c->prof->start_timeout ? 3 : 2) || arg_str(c, call, 0, &name) < 0 ||
+	    !name[0] || (arg_given(call, 1) && arg_range(c, call, 1, SIM_ANY, SIM_V6, &net) < 0) ||
+	    (arg_given(call, 2) && arg_range(c, call, 2, 0, 60000, &timeout) < 0) ||
+	    c->conn.stage != CONN_NONE)
 		return RES_ERROR;
 	if (net == SIM_ANY)
 		net = any_family(c);
@@ -1031,7 +1042,8 @@ HANDLER(ping_set)
 	enum result res;
 	const char *host;
 
-	if (call->n != 1 || arg_str(c, call, 0, &host) < 0 || !host[0] || c->conn.stage != CONN_NONE)
+	if (call->n != 1 || arg_str(c, call, 0, &host) < 0 || !host[0] ||
+	    c->conn.stage != CONN_NONE)
 		return RES_ERROR;
 	if (is_ip(c, host))
 		return wifi_is_up(c) ? ping(c, host) : RES_ERROR;
@@ -1103,7 +1115,8 @@ static bool zone_ok(long long tz)
 
 HANDLER(cipsntpcfg_set)
 {
-	static const char *const pool[3] = { "cn.ntp.org.cn", "ntp.sjtu.edu.cn", "us.pool.ntp.org" };
+	static const char *const pool[3] = { "cn.ntp.org.cn", "ntp.sjtu.edu.cn",
+					     "us.pool.ntp.org" };
 	const char *server[3] = { 0 };
 	long long on, tz;
 
@@ -1147,7 +1160,7 @@ static void sntp_ask(struct sim_core *c)
 		return;
 	}
 	if (!c->sntp_on || !wifi_is_up(c))
-		return;		/* asked again when the address comes */
+		return; /* asked again when the address comes */
 	server = c->sntp_server[c->sntp_index];
 	if (!server[0]) {
 		c->sntp_index = 0;
@@ -1156,8 +1169,9 @@ static void sntp_ask(struct sim_core *c)
 	if (is_ip(c, server)) {
 		r = c->ops->sntp ? c->ops->sntp(c->ud, server) : -ENETUNREACH;
 	} else {
-		r = server[0] && c->ops->resolve ? c->ops->resolve(c->ud, 1, server, any_family(c), c->dns[0]) :
-						   -ENOENT;
+		r = server[0] && c->ops->resolve
+			    ? c->ops->resolve(c->ud, 1, server, any_family(c), c->dns[0])
+			    : -ENOENT;
 		c->sntp_resolving = !r;
 		if (!r)
 			c->sntp_at = ms_after(c, c->cfg.times.dns_timeout);
@@ -1219,7 +1233,8 @@ void ip_tick(struct sim_core *c)
 	for (int i = 0; c->server_timeout && i < SIM_LINKS; i++) {
 		struct link *l = &c->link[i];
 
-		if (l->state == LINK_OPEN && l->server && l->last_io + c->server_timeout * 1000000ull <= c->now)
+		if (l->state == LINK_OPEN && l->server &&
+		    l->last_io + c->server_timeout * 1000000ull <= c->now)
 			sim_link_closed(c, i, true);
 	}
 }

@@ -92,12 +92,13 @@ static enum result mfg_read(struct sim_core *c, struct call *call)
 		if (call->n == 5)
 			return sim_flash_done(c, RES_ERROR);
 		snprintf(text, sizeof(text), "%lld", int_value(e->type, e->data));
-		sim_sayf(c, "+SYSMFG:\"%s\",\"%s\",%d,%zu,%s\r\n", ns, key, e->type, strlen(text), text);
+		sim_sayf(c, "+SYSMFG:\"%s\",\"%s\",%d,%zu,%s\r\n", ns, key, e->type, strlen(text),
+			 text);
 		return sim_flash_done(c, RES_OK);
 	}
 	if (call->n == 3)
 		len = e->len;
-	if (off + len > e->len)		/* not a short read (capture 48) */
+	if (off + len > e->len) /* not a short read (capture 48) */
 		return sim_flash_done(c, RES_ERROR);
 	sim_sayf(c, "+SYSMFG:\"%s\",\"%s\",%d,%lld,", ns, key, e->type, len);
 	sim_say(c, e->data + off, len);
@@ -139,7 +140,8 @@ static enum result mfg_write(struct sim_core *c, struct call *call)
 
 void mfg_block_done(struct sim_core *c)
 {
-	int r = nvs_set(&c->nvs, c->mfg_ns, c->mfg_key, c->mfg_type, buf_data(&c->send), buf_len(&c->send));
+	int r = nvs_set(&c->nvs, c->mfg_ns, c->mfg_key, c->mfg_type, buf_data(&c->send),
+			buf_len(&c->send));
 
 	buf_clear(&c->send);
 	if (!r)
@@ -206,7 +208,8 @@ static int arg_part(struct sim_core *c, struct call *call, int i)
 
 static int arg_area(struct sim_core *c, struct call *call, int part, long long *off, long long *len)
 {
-	if (arg_range(c, call, 2, 0, part_size(part), off) < 0 || arg_range(c, call, 3, 1, part_size(part), len) < 0)
+	if (arg_range(c, call, 2, 0, part_size(part), off) < 0 ||
+	    arg_range(c, call, 3, 1, part_size(part), len) < 0)
 		return -EINVAL;
 	return *off + *len > part_size(part) ? -EINVAL : 0;
 }

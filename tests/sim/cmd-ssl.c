@@ -7,22 +7,24 @@
 
 enum {
 	AUTH_NONE,
-	AUTH_CLIENT,		/* we show a certificate */
-	AUTH_SERVER,		/* we verify theirs */
+	AUTH_CLIENT, /* we show a certificate */
+	AUTH_SERVER, /* we verify theirs */
 	AUTH_BOTH,
 };
 
 /* The cipher suites of the recorded firmware, in its order (capture 40). */
 static const uint16_t all_ciphers[] = {
-	0xC02C, 0xC030, 0x009F, 0xC0AD, 0xC09F, 0xC024, 0xC028, 0x006B, 0xC00A, 0xC014, 0x0039, 0xC0AF, 0xC0A3, 0xC05D,
-	0xC061, 0xC053, 0xC049, 0xC04D, 0xC045, 0xC02B, 0xC02F, 0x009E, 0xC0AC, 0xC09E, 0xC023, 0xC027, 0x0067, 0xC009,
-	0xC013, 0x0033, 0xC0AE, 0xC0A2, 0xC05C, 0xC060, 0xC052, 0xC048, 0xC04C, 0xC044, 0x00AB, 0xC0A7, 0xC038, 0x00B3,
-	0xC036, 0x0091, 0xC0AB, 0xC06D, 0xC071, 0xC067, 0x00AA, 0xC0A6, 0xC037, 0x00B2, 0xC035, 0x0090, 0xC0AA, 0xC06C,
-	0xC070, 0xC066, 0x009D, 0xC09D, 0x003D, 0x0035, 0xC032, 0xC02A, 0xC00F, 0xC02E, 0xC026, 0xC005, 0xC0A1, 0xC05F,
-	0xC063, 0xC051, 0xC04B, 0xC04F, 0xC03D, 0x009C, 0xC09C, 0x003C, 0x002F, 0xC031, 0xC029, 0xC00E, 0xC02D, 0xC025,
-	0xC004, 0xC0A0, 0xC05E, 0xC062, 0xC050, 0xC04A, 0xC04E, 0xC03C, 0x00AD, 0x00B7, 0x0095, 0xC06F, 0xC069, 0x00AC,
-	0x00B6, 0x0094, 0xC06E, 0xC068, 0x00A9, 0xC0A5, 0x00AF, 0x008D, 0xC0A9, 0xC06B, 0xC065, 0x00A8, 0xC0A4, 0x00AE,
-	0x008C, 0xC0A8, 0xC06A, 0xC064,
+	0xC02C, 0xC030, 0x009F, 0xC0AD, 0xC09F, 0xC024, 0xC028, 0x006B, 0xC00A, 0xC014, 0x0039,
+	0xC0AF, 0xC0A3, 0xC05D, 0xC061, 0xC053, 0xC049, 0xC04D, 0xC045, 0xC02B, 0xC02F, 0x009E,
+	0xC0AC, 0xC09E, 0xC023, 0xC027, 0x0067, 0xC009, 0xC013, 0x0033, 0xC0AE, 0xC0A2, 0xC05C,
+	0xC060, 0xC052, 0xC048, 0xC04C, 0xC044, 0x00AB, 0xC0A7, 0xC038, 0x00B3, 0xC036, 0x0091,
+	0xC0AB, 0xC06D, 0xC071, 0xC067, 0x00AA, 0xC0A6, 0xC037, 0x00B2, 0xC035, 0x0090, 0xC0AA,
+	0xC06C, 0xC070, 0xC066, 0x009D, 0xC09D, 0x003D, 0x0035, 0xC032, 0xC02A, 0xC00F, 0xC02E,
+	0xC026, 0xC005, 0xC0A1, 0xC05F, 0xC063, 0xC051, 0xC04B, 0xC04F, 0xC03D, 0x009C, 0xC09C,
+	0x003C, 0x002F, 0xC031, 0xC029, 0xC00E, 0xC02D, 0xC025, 0xC004, 0xC0A0, 0xC05E, 0xC062,
+	0xC050, 0xC04A, 0xC04E, 0xC03C, 0x00AD, 0x00B7, 0x0095, 0xC06F, 0xC069, 0x00AC, 0x00B6,
+	0x0094, 0xC06E, 0xC068, 0x00A9, 0xC0A5, 0x00AF, 0x008D, 0xC0A9, 0xC06B, 0xC065, 0x00A8,
+	0xC0A4, 0x00AE, 0x008C, 0xC0A8, 0xC06A, 0xC064,
 };
 
 #define N_CIPHERS (sizeof(all_ciphers) / sizeof(all_ciphers[0]))
@@ -114,7 +116,8 @@ int ssl_fill(struct sim_core *c, int link, const char *host, struct sim_tls *tls
 HANDLER(cipsslcconf_query)
 {
 	for (int i = 0; i < n_links(c); i++)
-		sim_sayf(c, "+CIPSSLCCONF:%d,%u,%u,%u\r\n", i, c->ssl_conf[i][0], c->ssl_conf[i][1], c->ssl_conf[i][2]);
+		sim_sayf(c, "+CIPSSLCCONF:%d,%u,%u,%u\r\n", i, c->ssl_conf[i][0], c->ssl_conf[i][1],
+			 c->ssl_conf[i][2]);
 	return RES_OK;
 }
 
@@ -123,14 +126,16 @@ HANDLER(cipsslcconf_set)
 	long long auth, pki = 0, ca = 0;
 	int i = 0, link;
 
-	if (arg_link(c, call, &i, SIM_LINKS, &link) < 0 || arg_range(c, call, i, AUTH_NONE, AUTH_BOTH, &auth) < 0) {
-		c->err_code = 0;	/* capture 02 */
+	if (arg_link(c, call, &i, SIM_LINKS, &link) < 0 ||
+	    arg_range(c, call, i, AUTH_NONE, AUTH_BOTH, &auth) < 0) {
+		c->err_code = 0; /* capture 02 */
 		return RES_ERROR;
 	}
 	/* Both numbers with every mode but 0, and none with that (capture 40). */
 	if (call->n != i + (auth == AUTH_NONE ? 1 : 3))
 		return RES_ERROR;
-	if (auth != AUTH_NONE && (arg_range(c, call, i + 1, 0, 255, &pki) < 0 || arg_range(c, call, i + 2, 0, 255, &ca) < 0))
+	if (auth != AUTH_NONE && (arg_range(c, call, i + 1, 0, 255, &pki) < 0 ||
+				  arg_range(c, call, i + 2, 0, 255, &ca) < 0))
 		return RES_ERROR;
 	if (auth & AUTH_CLIENT) {
 		if (!found(c, "client_cert", pki))
@@ -171,8 +176,8 @@ static enum result set_name(struct sim_core *c, struct call *call, size_t offset
 	const char *name;
 	int i = 0, link;
 
-	if (arg_link(c, call, &i, SIM_LINKS, &link) < 0 || call->n != i + 1 || arg_str(c, call, i, &name) < 0 ||
-	    strlen(name) > SIM_NAME_MAX)
+	if (arg_link(c, call, &i, SIM_LINKS, &link) < 0 || call->n != i + 1 ||
+	    arg_str(c, call, i, &name) < 0 || strlen(name) > SIM_NAME_MAX)
 		return RES_ERROR;
 	for (int k = 0; k < SIM_LINKS; k++)
 		if (link == SIM_LINKS || link == k)
@@ -225,11 +230,12 @@ HANDLER(cipsslcalpn_set)
 	long long count;
 	int i = 0, link;
 
-	if (arg_link(c, call, &i, SIM_LINKS, &link) < 0 || arg_range(c, call, i, 0, SIM_ALPN_MAX, &count) < 0 ||
-	    call->n != i + 1 + count)
+	if (arg_link(c, call, &i, SIM_LINKS, &link) < 0 ||
+	    arg_range(c, call, i, 0, SIM_ALPN_MAX, &count) < 0 || call->n != i + 1 + count)
 		return RES_ERROR;
 	for (int k = 0; k < count; k++)
-		if (arg_str(c, call, i + 1 + k, &name[k]) < 0 || !name[k][0] || strlen(name[k]) > SIM_NAME_MAX)
+		if (arg_str(c, call, i + 1 + k, &name[k]) < 0 || !name[k][0] ||
+		    strlen(name[k]) > SIM_NAME_MAX)
 			return RES_ERROR;
 	for (int k = 0; k < SIM_LINKS; k++) {
 		if (link != SIM_LINKS && link != k)
@@ -279,8 +285,9 @@ static enum result set_psk(struct sim_core *c, struct call *call, bool hex)
 	uint8_t psk[32];
 	int i = 0, link, len;
 
-	if (arg_link(c, call, &i, SIM_LINKS, &link) < 0 || call->n != i + 2 || arg_str(c, call, i, &key) < 0 ||
-	    arg_str(c, call, i + 1, &hint) < 0 || strlen(hint) > 32)
+	if (arg_link(c, call, &i, SIM_LINKS, &link) < 0 || call->n != i + 2 ||
+	    arg_str(c, call, i, &key) < 0 || arg_str(c, call, i + 1, &hint) < 0 ||
+	    strlen(hint) > 32)
 		return RES_ERROR;
 	len = strlen(key);
 	if (hex)

@@ -4,7 +4,6 @@
 
 #include <stdio.h>
 
-
 /* SYSSTORE is itself not kept: it is 1 again after a reset (capture 62). */
 static bool store(struct sim_core *c)
 {
@@ -108,7 +107,8 @@ HANDLER(sysram_set)
 		return RES_ERROR;
 	/* The largest block, what is free, what it was down to, all. */
 	heap = sim_heap_free(c);
-	sim_sayf(c, "+SYSRAM:%u,%u,%u,%u\r\n", heap / 2, heap, heap_least(c), c->prof->heap / 2 * 3);
+	sim_sayf(c, "+SYSRAM:%u,%u,%u,%u\r\n", heap / 2, heap, heap_least(c),
+		 c->prof->heap / 2 * 3);
 	return RES_OK_BARE;
 }
 
@@ -197,9 +197,9 @@ static int uart_args(struct sim_core *c, struct call *call, unsigned v[2])
 {
 	long long baud, bits, stop, parity, flow;
 
-	if (call->n != 5 || arg_range(c, call, 0, 80, 5000000, &baud) < 0 || arg_range(c, call, 1, 5, 8, &bits) < 0 ||
-	    arg_range(c, call, 2, 1, 3, &stop) < 0 || arg_range(c, call, 3, 0, 2, &parity) < 0 ||
-	    arg_range(c, call, 4, 0, 3, &flow) < 0)
+	if (call->n != 5 || arg_range(c, call, 0, 80, 5000000, &baud) < 0 ||
+	    arg_range(c, call, 1, 5, 8, &bits) < 0 || arg_range(c, call, 2, 1, 3, &stop) < 0 ||
+	    arg_range(c, call, 3, 0, 2, &parity) < 0 || arg_range(c, call, 4, 0, 3, &flow) < 0)
 		return -1;
 	v[0] = baud;
 	v[1] = flow;
@@ -303,8 +303,10 @@ HANDLER(userram_set)
 
 HANDLER(userdocs_query)
 {
-	sim_sayf(c, "+USERDOCS:\"https://docs.espressif.com/projects/esp-at/en/latest/esp32/index.html\"\r\n");
-	sim_sayf(c, "+USERDOCS:\"https://docs.espressif.com/projects/esp-at/zh_CN/latest/esp32/index.html\"\r\n");
+	sim_sayf(c, "+USERDOCS:\"https://docs.espressif.com/projects/esp-at/en/latest/esp32/"
+		    "index.html\"\r\n");
+	sim_sayf(c, "+USERDOCS:\"https://docs.espressif.com/projects/esp-at/zh_CN/latest/esp32/"
+		    "index.html\"\r\n");
 	return RES_OK;
 }
 

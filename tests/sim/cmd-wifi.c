@@ -75,7 +75,9 @@ static int ap_authmode(const struct sim_ap *ap)
 /* Of several with that name the first one. */
 static int find_ap(struct sim_core *c)
 {
-	unsigned lowest = c->prof->authmode ? c->jap.threshold : c->jap.threshold ? AUTH_WPA_PSK : AUTH_OPEN;
+	unsigned lowest = c->prof->authmode  ? c->jap.threshold
+			  : c->jap.threshold ? AUTH_WPA_PSK
+					     : AUTH_OPEN;
 
 	for (int i = 0; i < c->cfg.n_ap; i++) {
 		const struct sim_ap *ap = &c->cfg.ap[i];
@@ -180,7 +182,7 @@ void wifi_boot(struct sim_core *c)
 	set_text(c->wifi_psk, sizeof(c->wifi_psk), nvs_saved(&c->nvs, "psk", NULL));
 	c->jap = jap && len == sizeof(*jap) ? *jap : default_jap;
 	if (!jap && !ssid)
-		c->jap.reconn = 0;	/* capture 04: CWRECONNCFG of a new chip */
+		c->jap.reconn = 0; /* capture 04: CWRECONNCFG of a new chip */
 	c->jap_timeout = 0;
 	c->eap = eap && len_eap == sizeof(*eap) ? *eap : (struct eap){ 0 };
 	set_text(c->hostname, sizeof(c->hostname), "espressif");
@@ -257,7 +259,7 @@ static void join_step(struct sim_core *c)
 		return;
 	}
 	if (!with_dhcp(c) && !c->own.ip[0]) {
-		join_failed(c, JOIN_TIMEOUT);	/* nobody gives it an address */
+		join_failed(c, JOIN_TIMEOUT); /* nobody gives it an address */
 		return;
 	}
 	by_cmd = c->wifi_by_cmd;
@@ -267,7 +269,7 @@ static void join_step(struct sim_core *c)
 	sim_sayf(c, "WIFI GOT IP\r\n");
 	if (by_cmd)
 		sim_done(c, RES_OK);
-	if (c->ip6 == IP6_NONE)		/* else it is only the IPv4 address that is new */
+	if (c->ip6 == IP6_NONE) /* else it is only the IPv4 address that is new */
 		ip6_start(c);
 	if (c->sntp_on)
 		c->sntp_at = c->now;
@@ -325,7 +327,7 @@ HANDLER(cwmode_set)
 	    (arg_given(call, 1) && arg_range(c, call, 1, 0, 1, &autoconn) < 0))
 		return RES_ERROR;
 	if (mode < 0 || mode > 3) {
-		c->err_code = 0x01070001;	/* capture 02 */
+		c->err_code = 0x01070001; /* capture 02 */
 		return RES_ERROR;
 	}
 	if (!(mode & 1)) {
@@ -363,8 +365,8 @@ HANDLER(cwjap_query)
 		return RES_OK;
 	sim_sayf(c, "+CWJAP:\"%s\",", c->wifi_ssid);
 	say_bssid(c, c->wifi_ap);
-	sim_sayf(c, ",%d,%d,%u,%u,%u,%u,%u\r\n", c->cfg.ap[c->wifi_ap].channel, -24, c->jap.threshold, c->jap.reconn,
-		 c->jap.listen, c->jap.scan, c->jap.pmf);
+	sim_sayf(c, ",%d,%d,%u,%u,%u,%u,%u\r\n", c->cfg.ap[c->wifi_ap].channel, -24,
+		 c->jap.threshold, c->jap.reconn, c->jap.listen, c->jap.scan, c->jap.pmf);
 	return RES_OK;
 }
 
@@ -379,7 +381,8 @@ static enum result join(struct sim_core *c)
 /* From the third parameter on. */
 static int jap_args(struct sim_core *c, struct call *call, struct jap *jap, long long *timeout)
 {
-	long long threshold = 0, reconn = jap->reconn, listen = jap->listen, scan = 0, pmf = jap->pmf;
+	long long threshold = 0, reconn = jap->reconn, listen = jap->listen, scan = 0,
+		  pmf = jap->pmf;
 
 	if (arg_given(call, 2) && arg_mac(c, call, 2, jap->bssid) < 0)
 		return -EINVAL;
@@ -414,10 +417,11 @@ HANDLER(cwjap_set)
 	struct jap jap = default_jap;
 	long long timeout = 0;
 
-	if (call->n > 9 || (!last && arg_str(c, call, 0, &ssid) < 0) || strlen(ssid) > 32 || !ssid[0] ||
+	if (call->n > 9 || (!last && arg_str(c, call, 0, &ssid) < 0) || strlen(ssid) > 32 ||
+	    !ssid[0] ||
 	    (arg_given(call, 1) && (arg_str(c, call, 1, &psk) < 0 || strlen(psk) > 64)) ||
 	    jap_args(c, call, &jap, &timeout) < 0) {
-		c->err_code = 0;	/* capture 02 */
+		c->err_code = 0; /* capture 02 */
 		return RES_ERROR;
 	}
 	if (!(c->mode & 1))
@@ -435,7 +439,8 @@ HANDLER(cwjap_set)
 	return join(c);
 }
 
-enum result wifi_join_eap(struct sim_core *c, const char *ssid, const uint8_t *bssid, unsigned timeout)
+enum result wifi_join_eap(struct sim_core *c, const char *ssid, const uint8_t *bssid,
+			  unsigned timeout)
 {
 	wifi_leave(c, true);
 	set_text(c->wifi_ssid, sizeof(c->wifi_ssid), ssid);
@@ -498,9 +503,11 @@ HANDLER(cwlap_set)
 	const char *ssid = "";
 	long long channel = 0, v;
 
-	if (call->n > (c->prof->has_5ghz ? 8 : 7) || (arg_given(call, 0) && arg_str(c, call, 0, &ssid) < 0) ||
-	    (arg_given(call, 1) && arg_mac(c, call, 1, c->scan_bssid) < 0) || !arg_option(c, call, 2, 0, 177, &channel) ||
-	    !arg_option(c, call, 3, 0, 1, &v) || !arg_option(c, call, 4, 0, 1500, &v) || !arg_option(c, call, 5, 0, 1500, &v))
+	if (call->n > (c->prof->has_5ghz ? 8 : 7) ||
+	    (arg_given(call, 0) && arg_str(c, call, 0, &ssid) < 0) ||
+	    (arg_given(call, 1) && arg_mac(c, call, 1, c->scan_bssid) < 0) ||
+	    !arg_option(c, call, 2, 0, 177, &channel) || !arg_option(c, call, 3, 0, 1, &v) ||
+	    !arg_option(c, call, 4, 0, 1500, &v) || !arg_option(c, call, 5, 0, 1500, &v))
 		return RES_ERROR;
 	set_text(c->scan_ssid, sizeof(c->scan_ssid), ssid);
 	c->scan_has_bssid = arg_given(call, 1);
@@ -581,7 +588,7 @@ HANDLER(cwautoconn_set)
 	if (call->n != 1 || arg_range(c, call, 0, 0, 1, &on) < 0)
 		return RES_ERROR;
 	v = c->autoconn = on;
-	save(c, "autoconn", &v, sizeof(v));	/* whatever SYSSTORE says */
+	save(c, "autoconn", &v, sizeof(v)); /* whatever SYSSTORE says */
 	return sim_flash_done(c, RES_OK);
 }
 
@@ -595,7 +602,8 @@ HANDLER(cwreconncfg_set)
 {
 	long long interval, count;
 
-	if (call->n != 2 || arg_range(c, call, 0, 0, 7200, &interval) < 0 || arg_range(c, call, 1, 0, 1000, &count) < 0)
+	if (call->n != 2 || arg_range(c, call, 0, 0, 7200, &interval) < 0 ||
+	    arg_range(c, call, 1, 0, 1000, &count) < 0)
 		return RES_ERROR;
 	c->jap.reconn = interval;
 	c->reconn_count = count;
@@ -634,7 +642,8 @@ HANDLER(cwhostname_set)
 {
 	const char *name;
 
-	if (!(c->mode & 1) || call->n != 1 || arg_str(c, call, 0, &name) < 0 || strlen(name) > 32 || !name[0])
+	if (!(c->mode & 1) || call->n != 1 || arg_str(c, call, 0, &name) < 0 || strlen(name) > 32 ||
+	    !name[0])
 		return RES_ERROR;
 	set_text(c->hostname, sizeof(c->hostname), name);
 	return RES_OK;
@@ -642,7 +651,8 @@ HANDLER(cwhostname_set)
 
 HANDLER(cwcountry_query)
 {
-	sim_sayf(c, "+CWCOUNTRY:%u,\"%s\",%u,%u", c->country_policy, c->country, c->country_first, c->country_count);
+	sim_sayf(c, "+CWCOUNTRY:%u,\"%s\",%u,%u", c->country_policy, c->country, c->country_first,
+		 c->country_count);
 	if (c->prof->has_5ghz)
 		sim_sayf(c, ",%u", c->country_5ghz);
 	sim_sayf(c, "\r\n");
@@ -654,9 +664,11 @@ HANDLER(cwcountry_set)
 	long long policy, first, count, bitmap = 0;
 	const char *code;
 
-	if (call->n < 4 || call->n > (c->prof->has_5ghz ? 5 : 4) || arg_range(c, call, 0, 0, 1, &policy) < 0 ||
-	    arg_str(c, call, 1, &code) < 0 || !code[0] || strlen(code) > 3 || arg_range(c, call, 2, 1, 14, &first) < 0 ||
-	    arg_range(c, call, 3, 1, 15 - first, &count) < 0 || !arg_option(c, call, 4, 0, UINT32_MAX, &bitmap))
+	if (call->n < 4 || call->n > (c->prof->has_5ghz ? 5 : 4) ||
+	    arg_range(c, call, 0, 0, 1, &policy) < 0 || arg_str(c, call, 1, &code) < 0 ||
+	    !code[0] || strlen(code) > 3 || arg_range(c, call, 2, 1, 14, &first) < 0 ||
+	    arg_range(c, call, 3, 1, 15 - first, &count) < 0 ||
+	    !arg_option(c, call, 4, 0, UINT32_MAX, &bitmap))
 		return RES_ERROR;
 	set_text(c->country, sizeof(c->country), code);
 	c->country_policy = policy;
@@ -671,7 +683,8 @@ HANDLER(cwcountry_set)
 /* An own address is there without a network, too. */
 static struct sta_ip sta(const struct sim_core *c)
 {
-	static const struct sta_ip leased = { STA_IP, STA_GATEWAY, STA_NETMASK }, none = { "0.0.0.0", "0.0.0.0", "0.0.0.0" };
+	static const struct sta_ip leased = { STA_IP, STA_GATEWAY, STA_NETMASK },
+				   none = { "0.0.0.0", "0.0.0.0", "0.0.0.0" };
 
 	if (with_dhcp(c))
 		return wifi_is_up(c) ? leased : none;
@@ -711,7 +724,8 @@ HANDLER(cwdhcp_set)
 	bool was = with_dhcp(c), joined = c->wifi == WIFI_UP || c->wifi == WIFI_ASSOCIATED;
 	long long on, which;
 
-	if (call->n != 2 || arg_range(c, call, 0, 0, 1, &on) < 0 || arg_range(c, call, 1, 1, 3, &which) < 0)
+	if (call->n != 2 || arg_range(c, call, 0, 0, 1, &on) < 0 ||
+	    arg_range(c, call, 1, 1, 3, &which) < 0)
 		return RES_ERROR;
 	c->dhcp = on ? c->dhcp | which : c->dhcp & ~which;
 	/* What it has it keeps, unless it once got an address of its own. */
@@ -763,7 +777,8 @@ HANDLER(cipsta_query)
 {
 	struct sta_ip a = sta(c);
 
-	sim_sayf(c, "+CIPSTA:ip:\"%s\"\r\n+CIPSTA:gateway:\"%s\"\r\n+CIPSTA:netmask:\"%s\"\r\n", a.ip, a.gateway, a.netmask);
+	sim_sayf(c, "+CIPSTA:ip:\"%s\"\r\n+CIPSTA:gateway:\"%s\"\r\n+CIPSTA:netmask:\"%s\"\r\n",
+		 a.ip, a.gateway, a.netmask);
 	say_ip6(c, false, "+CIPSTA:ip6ll:", "+CIPSTA:ip6gl:");
 	return RES_OK;
 }
@@ -790,7 +805,8 @@ HANDLER(cipsta_set)
 
 HANDLER(cipap_query)
 {
-	sim_sayf(c, "+CIPAP:ip:\"192.168.4.1\"\r\n+CIPAP:gateway:\"192.168.4.1\"\r\n+CIPAP:netmask:\"255.255.255.0\"\r\n");
+	sim_sayf(c, "+CIPAP:ip:\"192.168.4.1\"\r\n+CIPAP:gateway:\"192.168.4.1\"\r\n+CIPAP:netmask:"
+		    "\"255.255.255.0\"\r\n");
 	say_ip6(c, true, "+CIPAP:ip6ll:", NULL);
 	return RES_OK;
 }
@@ -887,7 +903,8 @@ HANDLER(cipdns_set)
 	if (call->n > 4 || arg_range(c, call, 0, 0, 1, &on) < 0)
 		return RES_ERROR;
 	for (int i = 1; i < call->n; i++) {
-		if (arg_str(c, call, i, &server[i - 1]) < 0 || !(is_ip4(server[i - 1]) || is_ip6(server[i - 1])))
+		if (arg_str(c, call, i, &server[i - 1]) < 0 ||
+		    !(is_ip4(server[i - 1]) || is_ip6(server[i - 1])))
 			return RES_ERROR;
 		for (int k = 1; on && k < i; k++)
 			if (!strcmp(server[k - 1], server[i - 1]))

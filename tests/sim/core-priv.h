@@ -7,13 +7,13 @@
 #include "nvs.h"
 #include "profile.h"
 
-#define LINE_MAX_AT 256		/* the longest command line (capture 01) */
+#define LINE_MAX_AT 256 /* the longest command line (capture 01) */
 #define PARAMS_MAX 20
-#define IPD_MAX 2920		/* data in one active +IPD (capture 62) */
-#define SEND_MAX 8192		/* one CIPSEND (capture 31) */
-#define WINDOW_TCP 5760		/* what lwIP keeps of an unread TCP link (capture 32) */
-#define RECORD_MAX 16384	/* of an unread TLS link one record is kept (capture 62) */
-#define STREAM_MAX 8192		/* CIPSENDL and passthrough bytes that wait for the network */
+#define IPD_MAX 2920     /* data in one active +IPD (capture 62) */
+#define SEND_MAX 8192    /* one CIPSEND (capture 31) */
+#define WINDOW_TCP 5760  /* what lwIP keeps of an unread TCP link (capture 32) */
+#define RECORD_MAX 16384 /* of an unread TLS link one record is kept (capture 62) */
+#define STREAM_MAX 8192  /* CIPSENDL and passthrough bytes that wait for the network */
 #define CA_FOUND_MAX 10
 
 enum op {
@@ -25,11 +25,11 @@ enum op {
 
 enum result {
 	RES_OK,
-	RES_OK_BARE,		/* OK without the empty line before it, as some queries have it (capture 04) */
+	RES_OK_BARE, /* OK without the empty line before it, as some queries have it (capture 04) */
 	RES_ERROR,
-	RES_PENDING,		/* sim_done() follows */
-	RES_PROMPT,		/* the handler has opened a data prompt */
-	RES_SILENT,		/* all has been said */
+	RES_PENDING, /* sim_done() follows */
+	RES_PROMPT,  /* the handler has opened a data prompt */
+	RES_SILENT,  /* all has been said */
 };
 
 enum param_kind {
@@ -42,7 +42,7 @@ enum param_kind {
 struct param {
 	enum param_kind kind;
 	long long num;
-	char *str;		/* PARAM_STR: NUL-terminated, unescaped, in call.raw */
+	char *str; /* PARAM_STR: NUL-terminated, unescaped, in call.raw */
 };
 
 struct cmd;
@@ -59,8 +59,8 @@ struct call {
 typedef enum result (*cmd_fn)(struct sim_core *c, struct call *call);
 
 struct cmd {
-	const char *name;	/* without AT */
-	cmd_fn fn[4];		/* by enum op; NULL: this form does not exist */
+	const char *name; /* without AT */
+	cmd_fn fn[4];     /* by enum op; NULL: this form does not exist */
 	unsigned profiles;
 };
 
@@ -68,13 +68,13 @@ extern const struct cmd sim_cmds[];
 extern const int sim_n_cmds;
 
 enum in_state {
-	IN_OFF,			/* in reset: nobody reads the UART */
+	IN_OFF, /* in reset: nobody reads the UART */
 	IN_COMMAND,
-	IN_QUEUED,		/* a line is complete and runs when the chunk has been read */
+	IN_QUEUED, /* a line is complete and runs when the chunk has been read */
 	IN_BUSY,
-	IN_DATA,		/* at a prompt */
-	IN_DATA_DONE,		/* the block is complete */
-	IN_PASS,		/* passthrough */
+	IN_DATA,      /* at a prompt */
+	IN_DATA_DONE, /* the block is complete */
+	IN_PASS,      /* passthrough */
 	IN_HUNG,
 };
 
@@ -99,7 +99,7 @@ struct link {
 	char ip[SIM_NAME_MAX + 1];
 	uint16_t port, local_port;
 	bool readable, wanted, announced, peer_closed;
-	struct buf rx;			/* passive: read and not fetched */
+	struct buf rx; /* passive: read and not fetched */
 	uint64_t last_io;
 	/* Forgotten when an established TLS link closes (capture 44). */
 	char sni[SIM_NAME_MAX + 1], cn[SIM_NAME_MAX + 1];
@@ -113,7 +113,7 @@ struct link {
 	int n_ciphers;
 };
 
-enum wifi_state {		/* the numbers are those of CWSTATE */
+enum wifi_state { /* the numbers are those of CWSTATE */
 	WIFI_NONE,
 	WIFI_ASSOCIATED,
 	WIFI_UP,
@@ -131,25 +131,25 @@ enum ip6_state {
 /* What CWJAP says beyond name and password; saved as it is. */
 struct jap {
 	uint8_t has_bssid, bssid[6];
-	uint8_t threshold;		/* pci_en, or with newer firmware the lowest authmode */
+	uint8_t threshold; /* pci_en, or with newer firmware the lowest authmode */
 	uint8_t listen, scan, pmf;
 	uint16_t reconn;
 };
 
 /* Enterprise Wi-Fi; saved as it is. */
 struct eap {
-	uint8_t on;			/* the last join was a CWJEAP */
+	uint8_t on; /* the last join was a CWJEAP */
 	uint8_t method, security, authmode;
 	char identity[33], username[33], password[33];
 };
 
 enum conn_stage {
 	CONN_NONE,
-	CONN_NAME,		/* the address of the host is asked for */
+	CONN_NAME, /* the address of the host is asked for */
 	CONN_OPENING,
-	CONN_HANDSHAKE,		/* open, but the chip would still be calculating */
-	CONN_NO_NET,		/* nothing will come but the timeout (capture 02) */
-	CONN_PAUSE,		/* before passthrough connects again */
+	CONN_HANDSHAKE, /* open, but the chip would still be calculating */
+	CONN_NO_NET,    /* nothing will come but the timeout (capture 02) */
+	CONN_PAUSE,     /* before passthrough connects again */
 };
 
 /* A CIPSTART on its way. */
@@ -162,7 +162,7 @@ struct connect {
 	uint16_t port, local_port;
 	unsigned udp_mode;
 	enum conn_stage stage;
-	bool reconnect;		/* passthrough re-opens its link by itself */
+	bool reconnect; /* passthrough re-opens its link by itself */
 };
 
 struct sim_core {
@@ -172,7 +172,7 @@ struct sim_core {
 	const struct profile *prof;
 	uint64_t now;
 	struct buf out;
-	size_t said;			/* total, for switches of the rate */
+	size_t said; /* total, for switches of the rate */
 
 	enum in_state in;
 	char line[LINE_MAX_AT + 2];
@@ -182,16 +182,16 @@ struct sim_core {
 	unsigned sleep, rfpower, transintvl;
 	unsigned sysmsg;
 	unsigned err_code;
-	uint64_t run_at;		/* IN_QUEUED, IN_DATA_DONE: when to go on */
+	uint64_t run_at; /* IN_QUEUED, IN_DATA_DONE: when to go on */
 	struct call call;
 
 	enum prompt prompt;
 	int send_link;
-	size_t send_need;		/* of the whole block */
-	size_t send_got;		/* taken from the host */
-	size_t send_done;		/* given to the network */
+	size_t send_need; /* of the whole block */
+	size_t send_got;  /* taken from the host */
+	size_t send_done; /* given to the network */
 	size_t send_reported;
-	bool sending;			/* the block is on its way to the network */
+	bool sending; /* the block is on its way to the network */
 	bool send_failed, send_escape;
 	struct buf send;
 	unsigned sendl_report, sendl_chunk;
@@ -219,7 +219,8 @@ struct sim_core {
 	bool dinfo;
 	uint8_t passive[SIM_LINKS];
 	struct link link[SIM_LINKS];
-	uint8_t ssl_conf[SIM_LINKS][3];	/* mode, client_cert and client_key number, client_ca number */
+	uint8_t ssl_conf[SIM_LINKS]
+			[3]; /* mode, client_cert and client_key number, client_ca number */
 	int pump_first;
 	struct nvs nvs;
 	bool dirty;
@@ -231,33 +232,33 @@ struct sim_core {
 	bool server_v6, server_ca;
 	unsigned server_max, server_timeout;
 
-	unsigned mode;			/* 1 station, 2 SoftAP, 3 both */
+	unsigned mode; /* 1 station, 2 SoftAP, 3 both */
 	bool autoconn;
 	enum wifi_state wifi;
-	char wifi_ssid[33], wifi_psk[65];	/* last tried */
+	char wifi_ssid[33], wifi_psk[65]; /* last tried */
 	struct jap jap;
-	unsigned jap_timeout;		/* s; 0: its own patience */
+	unsigned jap_timeout; /* s; 0: its own patience */
 	struct eap eap;
-	int wifi_ap;			/* index, while joining or joined */
-	int wifi_step;			/* 1 associate, 2 address */
+	int wifi_ap;   /* index, while joining or joined */
+	int wifi_step; /* 1 associate, 2 address */
 	bool wifi_by_cmd;
-	int wifi_fail;			/* CWJAP code of the attempt under way, 0 if it will succeed */
-	uint64_t wifi_at;		/* next step of the join */
+	int wifi_fail;    /* CWJAP code of the attempt under way, 0 if it will succeed */
+	uint64_t wifi_at; /* next step of the join */
 	uint64_t wifi_retry_at;
-	bool ipv6;			/* CIPV6 */
+	bool ipv6; /* CIPV6 */
 	enum ip6_state ip6;
-	uint64_t ip6_at;		/* the next address comes */
+	uint64_t ip6_at; /* the next address comes */
 	struct sta_ip {
 		char ip[16], gateway[16], netmask[16];
-	} own;				/* of the station without DHCP; empty: none */
-	unsigned dhcp;			/* bit 0 station, bit 1 SoftAP */
+	} own;         /* of the station without DHCP; empty: none */
+	unsigned dhcp; /* bit 0 station, bit 1 SoftAP */
 	bool dns_manual;
 	char dns[3][48];
 	char hostname[33], country[4];
 	unsigned country_policy, country_first, country_count, country_5ghz;
 	unsigned reconn_count, cwconfig[3];
 
-	int64_t clock_base;		/* seconds, at clock_at */
+	int64_t clock_base; /* seconds, at clock_at */
 	uint64_t clock_at;
 	bool sntp_on;
 	int sntp_tz;
@@ -267,21 +268,21 @@ struct sim_core {
 	bool sntp_resolving;
 	int sntp_index;
 
-	unsigned reconn_interval;	/* 100 ms */
+	unsigned reconn_interval; /* 100 ms */
 	unsigned uart_baud, uart_flow;
 	unsigned cwlap_sort, cwlap_mask;
 	unsigned heap_min;
 
-	uint64_t boot_at;		/* "ready" */
-	uint64_t reset_at;		/* the reset that a command asked for */
+	uint64_t boot_at;  /* "ready" */
+	uint64_t reset_at; /* the reset that a command asked for */
 	bool reset_restore;
 	bool ready;
 
-	long fault[SIM_FAULT_COUNT];	/* by enum sim_fault; 0: not armed */
+	long fault[SIM_FAULT_COUNT]; /* by enum sim_fault; 0: not armed */
 	bool mute;
-	uint64_t fault_at;		/* the reset that a fault asked for */
+	uint64_t fault_at; /* the reset that a fault asked for */
 	bool fault_rom;
-	uint64_t late_at;		/* a CLOSED that is late */
+	uint64_t late_at; /* a CLOSED that is late */
 	char late[16];
 };
 
@@ -305,11 +306,13 @@ uint64_t ms_after(const struct sim_core *c, unsigned ms);
 
 /* Parameters: 0, -ENOENT if it is missing or empty, -EINVAL if it is something else. */
 int arg_num(struct sim_core *c, struct call *call, int i, long long *ret);
-int arg_range(struct sim_core *c, struct call *call, int i, long long min, long long max, long long *ret);
+int arg_range(struct sim_core *c, struct call *call, int i, long long min, long long max,
+	      long long *ret);
 int arg_str(struct sim_core *c, struct call *call, int i, const char **ret);
 bool arg_given(const struct call *call, int i);
 /* A number that may be left out: what is not given keeps its value in *ret. False if it is wrong. */
-bool arg_option(struct sim_core *c, struct call *call, int i, long long min, long long max, long long *ret);
+bool arg_option(struct sim_core *c, struct call *call, int i, long long min, long long max,
+		long long *ret);
 /* Six bytes as 24:0a:c4:12:34:56. */
 int arg_mac(struct sim_core *c, struct call *call, int i, uint8_t mac[6]);
 /* The link parameter that stands in front with CIPMUX=1 and is absent with CIPMUX=0: moves *i past it. */
@@ -323,7 +326,8 @@ void wifi_leave(struct sim_core *c, bool say);
 void wifi_scan_done(struct sim_core *c);
 bool wifi_is_up(const struct sim_core *c);
 /* Joins what c->eap says; bssid may be NULL. */
-enum result wifi_join_eap(struct sim_core *c, const char *ssid, const uint8_t *bssid, unsigned timeout);
+enum result wifi_join_eap(struct sim_core *c, const char *ssid, const uint8_t *bssid,
+			  unsigned timeout);
 
 /* cmd-eap.c */
 /* Whether that access point can be joined with c->eap. */

@@ -79,7 +79,7 @@ static void idle(struct sim_core *c)
 
 void sim_done(struct sim_core *c, enum result res)
 {
-	if (c->in == IN_HUNG)		/* what a command waited for has come, and nobody is there */
+	if (c->in == IN_HUNG) /* what a command waited for has come, and nobody is there */
 		return;
 	switch (res) {
 	case RES_OK:
@@ -132,14 +132,15 @@ int arg_num(struct sim_core *c, struct call *call, int i, long long *ret)
 	if (!arg_given(call, i))
 		return -ENOENT;
 	if (call->par[i].kind != PARAM_NUM) {
-		c->err_code = 0x01080000 | i;	/* capture 02 */
+		c->err_code = 0x01080000 | i; /* capture 02 */
 		return -EINVAL;
 	}
 	*ret = call->par[i].num;
 	return 0;
 }
 
-int arg_range(struct sim_core *c, struct call *call, int i, long long min, long long max, long long *ret)
+int arg_range(struct sim_core *c, struct call *call, int i, long long min, long long max,
+	      long long *ret)
 {
 	int r = arg_num(c, call, i, ret);
 
@@ -177,7 +178,8 @@ int arg_link(struct sim_core *c, struct call *call, int *i, int max, int *link)
 	return 0;
 }
 
-bool arg_option(struct sim_core *c, struct call *call, int i, long long min, long long max, long long *ret)
+bool arg_option(struct sim_core *c, struct call *call, int i, long long min, long long max,
+		long long *ret)
 {
 	return !arg_given(call, i) || !arg_range(c, call, i, min, max, ret);
 }
@@ -191,8 +193,8 @@ int arg_mac(struct sim_core *c, struct call *call, int i, uint8_t mac[6])
 
 	if (r < 0)
 		return r;
-	if (strlen(text) != 17 ||
-	    sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%c", m, m + 1, m + 2, m + 3, m + 4, m + 5, &end) != 6)
+	if (strlen(text) != 17 || sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%c", m, m + 1, m + 2, m + 3,
+					 m + 4, m + 5, &end) != 6)
 		return -EINVAL;
 	for (int k = 0; k < 6; k++)
 		mac[k] = m[k];
@@ -270,7 +272,8 @@ static const struct cmd *find_cmd(struct sim_core *c, const char *name, size_t l
 	for (int i = 0; i < sim_n_cmds; i++) {
 		const struct cmd *cmd = &sim_cmds[i];
 
-		if (sim_has_cmd(c, cmd) && strlen(cmd->name) == len && !strncasecmp(cmd->name, name, len))
+		if (sim_has_cmd(c, cmd) && strlen(cmd->name) == len &&
+		    !strncasecmp(cmd->name, name, len))
 			return cmd;
 	}
 	return NULL;
@@ -438,11 +441,14 @@ static size_t take_line(struct sim_core *c, const uint8_t *data, size_t len)
 		if (b == '\n' && c->line_cr) {
 			c->line_cr = false;
 			if (c->line_len)
-				c->line_len--;		/* the CR; it may have been cut off an overlong line */
+				c->line_len--; /* the CR; it may have been cut off an overlong line */
 			c->in = IN_QUEUED;
 			if (c->ops->command)
-				c->ops->command(c->ud, c->line, c->line_len < LINE_MAX_AT ? c->line_len : LINE_MAX_AT);
-			c->run_at = ms_after(c, c->cfg.times.latency + take_fault(c, SIM_FAULT_DELAY));
+				c->ops->command(c->ud, c->line,
+						c->line_len < LINE_MAX_AT ? c->line_len
+									  : LINE_MAX_AT);
+			c->run_at = ms_after(c,
+					     c->cfg.times.latency + take_fault(c, SIM_FAULT_DELAY));
 			n++;
 			break;
 		}
@@ -599,8 +605,8 @@ static void emit_ipd(struct sim_core *c, int i, const uint8_t *data, size_t len)
 	char head[96];
 	int n;
 
-	n = c->mux ? snprintf(head, sizeof(head), "\r\n+IPD,%d,%zu", i, len) :
-		     snprintf(head, sizeof(head), "\r\n+IPD,%zu", len);
+	n = c->mux ? snprintf(head, sizeof(head), "\r\n+IPD,%d,%zu", i, len)
+		   : snprintf(head, sizeof(head), "\r\n+IPD,%zu", len);
 	if (c->dinfo)
 		n += snprintf(head + n, sizeof(head) - n, ",\"%s\",%u", l->ip, l->port);
 	head[n++] = ':';
@@ -705,7 +711,7 @@ void sim_pump(struct sim_core *c)
 
 	if (c->in == IN_OFF || c->in == IN_HUNG)
 		return;
-	c->mute = false;		/* that is for an answer, not for the links' data */
+	c->mute = false; /* that is for an answer, not for the links' data */
 	while (more) {
 		more = false;
 		for (int k = 0; k < SIM_LINKS; k++) {
@@ -818,7 +824,8 @@ static void sudden_reset(struct sim_core *c, bool boot_rom_text)
 	c->mute = false;
 	c->in = IN_OFF;
 	if (boot_rom_text)
-		sim_sayf(c, "ets Jul 29 2019 12:21:46\r\n\r\nrst:0xc (SW_CPU_RESET),boot:0x13 (SPI_FAST_FLASH_BOOT)\r\n"
+		sim_sayf(c, "ets Jul 29 2019 12:21:46\r\n\r\nrst:0xc (SW_CPU_RESET),boot:0x13 "
+			    "(SPI_FAST_FLASH_BOOT)\r\n"
 			    "\xff\x86\x1c\xf2\r\nload:0x3fff0030,len:7112\r\nentry 0x400805c4\r\n");
 	boot(c);
 }
@@ -1016,7 +1023,8 @@ bool sim_core_may_accept(const struct sim_core *c)
 	return c->server_on && c->in != IN_HUNG && free_one && used < c->server_max;
 }
 
-int sim_core_on_accept(struct sim_core *c, uint64_t now, const char *ip, uint16_t port, uint16_t local_port)
+int sim_core_on_accept(struct sim_core *c, uint64_t now, const char *ip, uint16_t port,
+		       uint16_t local_port)
 {
 	int i = 0;
 
@@ -1204,8 +1212,9 @@ const char *sim_core_firmwares(void)
 	return names;
 }
 
-int sim_core_new(struct sim_core **ret, const struct sim_config *cfg, const struct sim_core_ops *ops, void *ud,
-		 const uint8_t *image, size_t len, uint64_t now)
+int sim_core_new(struct sim_core **ret, const struct sim_config *cfg,
+		 const struct sim_core_ops *ops, void *ud, const uint8_t *image, size_t len,
+		 uint64_t now)
 {
 	struct sim_core *c;
 	int r;

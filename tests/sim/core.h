@@ -15,7 +15,7 @@
 
 #define SIM_LINKS 5
 #define SIM_MAX_AP 16
-#define SIM_NAME_MAX 64		/* SNI, CN and host name (capture 40: 64 characters pass, 65 do not) */
+#define SIM_NAME_MAX 64 /* SNI, CN and host name (capture 40: 64 characters pass, 65 do not) */
 #define SIM_ALPN_MAX 5
 #define SIM_CIPHER_MAX 16
 #define SIM_NEVER UINT64_MAX
@@ -31,37 +31,37 @@ enum sim_type {
 
 /* Which addresses of a name are wanted; the numbers are those of CIPDOMAIN. */
 enum sim_family {
-	SIM_ANY = 1,		/* IPv4 rather than IPv6 */
+	SIM_ANY = 1, /* IPv4 rather than IPv6 */
 	SIM_V4,
 	SIM_V6,
 };
 
 struct sim_blob {
-	const uint8_t *data;	/* NULL: none */
+	const uint8_t *data; /* NULL: none */
 	size_t len;
 };
 
 /* What the chip wants of one TLS connection; valid during the call that gets it. */
 struct sim_tls {
-	bool verify;			/* chain, validity and, if name is set, the name */
+	bool verify; /* chain, validity and, if name is set, the name */
 	struct sim_blob ca, cert, key;
-	const char *name;		/* sent as SNI and checked: one value (capture 60); NULL: neither */
+	const char *name; /* sent as SNI and checked: one value (capture 60); NULL: neither */
 	const char *alpn[SIM_ALPN_MAX];
 	int n_alpn;
-	const char *psk_hint;		/* identity; NULL: no PSK */
+	const char *psk_hint; /* identity; NULL: no PSK */
 	struct sim_blob psk;
 	uint16_t ciphers[SIM_CIPHER_MAX];
-	int n_ciphers;			/* 0: all */
-	int64_t time;			/* the chip's clock, against which validity is checked */
+	int n_ciphers; /* 0: all */
+	int64_t time;  /* the chip's clock, against which validity is checked */
 };
 
 struct sim_open {
 	enum sim_type type;
 	const char *ip;
 	uint16_t port;
-	uint16_t local_port;		/* UDP; 0: any */
-	unsigned udp_mode;		/* its peer: 0 fixed, 1 whoever else writes first, 2 who wrote last */
-	const struct sim_tls *tls;	/* for SIM_SSL */
+	uint16_t local_port; /* UDP; 0: any */
+	unsigned udp_mode;   /* its peer: 0 fixed, 1 whoever else writes first, 2 who wrote last */
+	const struct sim_tls *tls; /* for SIM_SSL */
 };
 
 /*
@@ -79,7 +79,8 @@ struct sim_core_ops {
 	void (*want_read)(void *ud, int link, bool want);
 	void (*close)(void *ud, int link);
 	/* Two look-ups at most are under way: token 0 for a command, 1 for SNTP. */
-	int (*resolve)(void *ud, int token, const char *name, enum sim_family family, const char *server);
+	int (*resolve)(void *ud, int token, const char *name, enum sim_family family,
+		       const char *server);
 	void (*resolve_cancel)(void *ud, int token);
 	/* UDP: where the following sends go. */
 	int (*udp_peer)(void *ud, int link, const char *ip, uint16_t port);
@@ -100,53 +101,53 @@ struct sim_core_ops {
 
 struct sim_ap {
 	char ssid[33];
-	char psk[65];		/* empty: open */
+	char psk[65]; /* empty: open */
 	int channel;
-	uint8_t bssid[6];	/* all zero: one of the simulator's choice */
-	bool hidden;		/* answers those that know its name */
-	bool eap;		/* Enterprise, EAP-TLS */
-	char eap_identity[33];	/* that it lets in; empty: any */
+	uint8_t bssid[6];      /* all zero: one of the simulator's choice */
+	bool hidden;           /* answers those that know its name */
+	bool eap;              /* Enterprise, EAP-TLS */
+	char eap_identity[33]; /* that it lets in; empty: any */
 };
 
 /* What the chip brings to an Enterprise access point; valid during the call that gets it. */
 struct sim_eap {
-	bool show;			/* certificate and key */
-	bool check;			/* the server, by the CA */
+	bool show;  /* certificate and key */
+	bool check; /* the server, by the CA */
 	struct sim_blob ca, cert, key;
-	int64_t time;			/* the chip's clock */
+	int64_t time; /* the chip's clock */
 };
 
 /* Times in milliseconds. The defaults are those of a chip in a hurry; sim_times_real() gives the recorded ones. */
 struct sim_times {
-	unsigned boot;			/* power-up to "ready" */
-	unsigned join;			/* CWJAP to GOT IP */
-	unsigned join_fail;		/* CWJAP to its failure */
+	unsigned boot;      /* power-up to "ready" */
+	unsigned join;      /* CWJAP to GOT IP */
+	unsigned join_fail; /* CWJAP to its failure */
 	unsigned scan;
-	unsigned flash;			/* one NVS write or read */
-	unsigned latency;		/* between command and answer, and a block's last byte and "Recv" */
-	unsigned handshake;		/* added to a TLS connect */
-	unsigned connect_timeout;	/* unless CIPSTART names one */
+	unsigned flash;     /* one NVS write or read */
+	unsigned latency;   /* between command and answer, and a block's last byte and "Recv" */
+	unsigned handshake; /* added to a TLS connect */
+	unsigned connect_timeout; /* unless CIPSTART names one */
 	unsigned dns_timeout;
 };
 
 struct sim_factory_item {
-	const char *ns;			/* of Enterprise Wi-Fi: what stands behind the firmware's prefix */
-	const char *key;		/* NULL: Enterprise Wi-Fi, only with_eap, the same as the namespace */
+	const char *ns;  /* of Enterprise Wi-Fi: what stands behind the firmware's prefix */
+	const char *key; /* NULL: Enterprise Wi-Fi, only with_eap, the same as the namespace */
 	uint8_t type;
 	const uint8_t *data;
 	uint32_t len;
 };
 
 struct sim_config {
-	const char *firmware;		/* NULL: the default profile */
+	const char *firmware; /* NULL: the default profile */
 	struct sim_ap ap[SIM_MAX_AP];
 	int n_ap;
 	uint8_t mac[6];
 	struct sim_times times;
-	unsigned baud;			/* of a new flash's UART_DEF */
-	size_t tx_buffer;		/* bytes that may wait for the host before the network is no longer read */
-	bool with_eap;			/* a firmware that was built with AT+CWJEAP */
-	unsigned heap;			/* bytes; 0: the profile's */
+	unsigned baud;    /* of a new flash's UART_DEF */
+	size_t tx_buffer; /* bytes that may wait for the host before the network is no longer read */
+	bool with_eap;    /* a firmware that was built with AT+CWJEAP */
+	unsigned heap;    /* bytes; 0: the profile's */
 	const struct sim_factory_item *factory;
 	int n_factory;
 };
@@ -156,8 +157,9 @@ void sim_times_fast(struct sim_times *t);
 void sim_times_real(struct sim_times *t);
 
 /* image: what sim_core_flash() once gave, or NULL for a new flash. -EBADMSG if it is not that, -EINVAL for a profile. */
-int sim_core_new(struct sim_core **ret, const struct sim_config *cfg, const struct sim_core_ops *ops, void *ud,
-		 const uint8_t *image, size_t len, uint64_t now);
+int sim_core_new(struct sim_core **ret, const struct sim_config *cfg,
+		 const struct sim_core_ops *ops, void *ud, const uint8_t *image, size_t len,
+		 uint64_t now);
 struct sim_core *sim_core_free(struct sim_core *c);
 const char *sim_core_firmwares(void);
 
@@ -179,7 +181,8 @@ void sim_core_peer(struct sim_core *c, int link, const char *ip, uint16_t port);
 void sim_core_on_readable(struct sim_core *c, uint64_t now, int link);
 void sim_core_on_writable(struct sim_core *c, uint64_t now, int link);
 /* An inbound client: returns its link, or -errno when it is to be dropped. */
-int sim_core_on_accept(struct sim_core *c, uint64_t now, const char *ip, uint16_t port, uint16_t local_port);
+int sim_core_on_accept(struct sim_core *c, uint64_t now, const char *ip, uint16_t port,
+		       uint16_t local_port);
 /* Whether one more would be taken (asked before a TLS handshake is begun). */
 bool sim_core_may_accept(const struct sim_core *c);
 void sim_core_on_resolved(struct sim_core *c, uint64_t now, int token, int err, const char *ip);
@@ -188,20 +191,20 @@ void sim_core_on_ping(struct sim_core *c, uint64_t now, int err, unsigned ms);
 
 /* Misbehaviour, armed until it has happened; may be called from within ops->command. */
 enum sim_fault {
-	SIM_FAULT_DELAY,	/* ms before the next command runs */
-	SIM_FAULT_MUTE,		/* the next command's answer is swallowed */
-	SIM_FAULT_NO_PROMPT,	/* the next prompt lacks its ">" */
-	SIM_FAULT_BUSY,		/* so many commands get "busy p..." though nothing runs */
-	SIM_FAULT_BUSY_AFTER,	/* so many OKs are followed by one */
-	SIM_FAULT_RESET,	/* in so many ms */
-	SIM_FAULT_RESET_ROM,	/* with the boot ROM's text */
-	SIM_FAULT_HANG,		/* for good */
-	SIM_FAULT_BROWNOUT_OLD,	/* reset during the next NVS write or erase, which leaves the old value */
-	SIM_FAULT_BROWNOUT_NEW,	/* or the new one */
-	SIM_FAULT_SEND_FAIL,	/* of the next block so many bytes go out, then SEND FAIL */
-	SIM_FAULT_LATE_CLOSED,	/* the next CLOSED comes so many ms late */
-	SIM_FAULT_TLS_LENGTH,	/* added to the announced lengths of TLS links, until set to 0 */
-	SIM_FAULT_HEAP,		/* bytes of heap from now on: below 30000 no TLS connect succeeds */
+	SIM_FAULT_DELAY,      /* ms before the next command runs */
+	SIM_FAULT_MUTE,       /* the next command's answer is swallowed */
+	SIM_FAULT_NO_PROMPT,  /* the next prompt lacks its ">" */
+	SIM_FAULT_BUSY,       /* so many commands get "busy p..." though nothing runs */
+	SIM_FAULT_BUSY_AFTER, /* so many OKs are followed by one */
+	SIM_FAULT_RESET,      /* in so many ms */
+	SIM_FAULT_RESET_ROM,  /* with the boot ROM's text */
+	SIM_FAULT_HANG,       /* for good */
+	SIM_FAULT_BROWNOUT_OLD, /* reset during the next NVS write or erase, which leaves the old value */
+	SIM_FAULT_BROWNOUT_NEW, /* or the new one */
+	SIM_FAULT_SEND_FAIL,    /* of the next block so many bytes go out, then SEND FAIL */
+	SIM_FAULT_LATE_CLOSED,  /* the next CLOSED comes so many ms late */
+	SIM_FAULT_TLS_LENGTH,   /* added to the announced lengths of TLS links, until set to 0 */
+	SIM_FAULT_HEAP,         /* bytes of heap from now on: below 30000 no TLS connect succeeds */
 	SIM_FAULT_COUNT,
 };
 

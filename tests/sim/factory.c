@@ -3,10 +3,22 @@
 #include "factory.h"
 #include "factory-pki.h"
 
-#define PEM(ns, key, what) { ns, key, 8, what, sizeof(what) }
-#define EAP(ns, what) { ns, NULL, 8, what, sizeof(what) }
-#define NUM(key, type, ...) { "factory_param", key, type, (const uint8_t[]){ __VA_ARGS__ }, 4 }
-#define STR(ns, key, text) { ns, key, 7, (const uint8_t *)text, sizeof(text) - 1 }
+#define PEM(ns, key, what)                                                                         \
+	{                                                                                          \
+		ns, key, 8, what, sizeof(what)                                                     \
+	}
+#define EAP(ns, what)                                                                              \
+	{                                                                                          \
+		ns, NULL, 8, what, sizeof(what)                                                    \
+	}
+#define NUM(key, type, ...)                                                                        \
+	{                                                                                          \
+		"factory_param", key, type, (const uint8_t[]){ __VA_ARGS__ }, 4                    \
+	}
+#define STR(ns, key, text)                                                                         \
+	{                                                                                          \
+		ns, key, 7, (const uint8_t *)text, sizeof(text) - 1                                \
+	}
 
 const struct sim_factory_item sim_factory[] = {
 	PEM("server_cert", "server_cert", server_cert),

@@ -26,7 +26,7 @@ enum trigger {
 };
 
 enum action {
-	ACT_CORE,		/* to the chip: fault */
+	ACT_CORE, /* to the chip: fault */
 	ACT_DROP,
 	ACT_FLIP,
 	ACT_DOUBLE,
@@ -40,10 +40,10 @@ enum action {
 };
 
 enum args {
-	ARGS_NUMBER,		/* [N] */
-	ARGS_WIRE,		/* in|out [N] */
-	ARGS_NEEDED,		/* N */
-	ARGS_KEY,		/* NAMESPACE KEY */
+	ARGS_NUMBER, /* [N] */
+	ARGS_WIRE,   /* in|out [N] */
+	ARGS_NEEDED, /* N */
+	ARGS_KEY,    /* NAMESPACE KEY */
 };
 
 static const struct {
@@ -82,8 +82,8 @@ static const struct {
 struct rule {
 	enum trigger on;
 	char prefix[64];
-	uint64_t when;		/* matches left, bytes, or us */
-	int action;		/* index, -1: spent */
+	uint64_t when; /* matches left, bytes, or us */
+	int action;    /* index, -1: spent */
 	bool to_chip;
 	int64_t value;
 	char ns[NVS_NAME_MAX + 1], key[NVS_NAME_MAX + 1];
@@ -101,11 +101,12 @@ struct faults {
 	uint64_t start;
 	struct rule rule[RULES_MAX];
 	int n;
-	struct wire wire[2];	/* [to_chip] */
-	int64_t split;		/* largest chunk, 0: whole */
+	struct wire wire[2]; /* [to_chip] */
+	int64_t split;       /* largest chunk, 0: whole */
 };
 
-struct faults *faults_new(struct sim_core **core, const struct fault_ops *ops, void *ud, uint64_t now)
+struct faults *faults_new(struct sim_core **core, const struct fault_ops *ops, void *ud,
+			  uint64_t now)
 {
 	struct faults *f = calloc(1, sizeof(*f));
 
@@ -189,7 +190,8 @@ static int parse_action(struct rule *r, char *word, char **save, const char **wh
 		r->action = i;
 		r->value = actions[i].otherwise;
 		*why = "expected a namespace and a key";
-		if (actions[i].args == ARGS_KEY && (!take_name(r->ns, save) || !take_name(r->key, save)))
+		if (actions[i].args == ARGS_KEY &&
+		    (!take_name(r->ns, save) || !take_name(r->key, save)))
 			return -EINVAL;
 		word = strtok_r(NULL, " \t", save);
 		if (actions[i].args == ARGS_KEY) {
@@ -299,7 +301,8 @@ void faults_command(struct faults *f, uint64_t now, const char *line, size_t len
 		struct rule *r = &f->rule[i];
 		size_t n = strlen(r->prefix);
 
-		if (r->action < 0 || r->on != ON_COMMAND || len < n || strncasecmp(line, r->prefix, n))
+		if (r->action < 0 || r->on != ON_COMMAND || len < n ||
+		    strncasecmp(line, r->prefix, n))
 			continue;
 		if (r->when > 1)
 			r->when--;
@@ -308,7 +311,8 @@ void faults_command(struct faults *f, uint64_t now, const char *line, size_t len
 	}
 }
 
-size_t faults_wire(struct faults *f, uint64_t now, bool to_chip, const uint8_t *in, size_t len, uint8_t *out)
+size_t faults_wire(struct faults *f, uint64_t now, bool to_chip, const uint8_t *in, size_t len,
+		   uint8_t *out)
 {
 	struct wire *w = &f->wire[to_chip];
 	enum trigger on = to_chip ? ON_IN : ON_OUT;

@@ -70,7 +70,8 @@ static void op_close(void *ud, int link)
 	w->open[link] = false;
 }
 
-static int op_resolve(void *ud, int token, const char *name, enum sim_family family, const char *server)
+static int op_resolve(void *ud, int token, const char *name, enum sim_family family,
+		      const char *server)
 {
 	return next(ud) % 4 == 3 ? -ENOENT : 0;
 }
@@ -93,8 +94,15 @@ static int op_eap(void *ud, int ap, const struct sim_eap *e)
 }
 
 static const struct sim_core_ops ops = {
-	.open = op_open, .send = op_send, .recv = op_recv, .close = op_close, .resolve = op_resolve, .sntp = op_ip,
-	.ping = op_ip, .listen = op_listen, .eap = op_eap,
+	.open = op_open,
+	.send = op_send,
+	.recv = op_recv,
+	.close = op_close,
+	.resolve = op_resolve,
+	.sntp = op_ip,
+	.ping = op_ip,
+	.listen = op_listen,
+	.eap = op_eap,
 };
 
 static void drain(struct sim_core *c, uint64_t now)
@@ -188,7 +196,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			sim_core_on_writable(c, now, link);
 			break;
 		case 12:
-			sim_core_on_resolved(c, now, arg & 1, arg & 2 ? -ENOENT : 0, arg & 16 ? "fd00::2" : "10.0.2.2");
+			sim_core_on_resolved(c, now, arg & 1, arg & 2 ? -ENOENT : 0,
+					     arg & 16 ? "fd00::2" : "10.0.2.2");
 			sim_core_on_sntp(c, now, arg & 4 ? -EPROTO : 0, arg * 1000000ll);
 			sim_core_on_ping(c, now, arg & 8 ? -EPROTO : 0, arg);
 			break;
@@ -244,13 +253,57 @@ static uint32_t rnd(uint32_t n)
 static size_t random_program(uint8_t *p, size_t max)
 {
 	static const char *const word[] = {
-		"AT", "+CIPSTART=", "+CIPSEND", "+CIPSENDL=", "+CIPSENDEX=", "=0,", "\"TCP\",", "\"SSL\",", "\"UDP\",",
-		"\"10.0.2.2\",", "\"x.test\",", "\"SSLv6\",", "\"UDPv6\",", "\"fd00::2\",", "+CIPV6=1", "7000", "\r\n",
-		"\r\n", "+CIPMUX=", "1", "0", "5", "+CIPRECVTYPE=", "+CWJEAP=\"e\",0,\"i\",,,3", "+CWJAP=\"a\",\"\"",
-		"+CIPRECVDATA=", "+CIPCLOSE", "+CIPSERVER=1", "+SYSMFG=2,\"client_ca\",\"k\",8,", "+SYSMFG=0,\"client_ca\"",
-		"+CIPMODE=1", "+CIPSTA?", "+CIFSR", "+RST", "+RESTORE", "+CIPSSLCCONF=", "2,0,0", "3,0,0",
-		"+CIPSSLCSNI=", "+CIPSNTPCFG=1,0",
-		"+CIPDOMAIN=", "+PING=", "+CMD?", "+SYSFLASH=1,\"fatfs\",0,", "?", "=", ",", "\\", "+CWJAP", "-1", "99999",
+		"AT",
+		"+CIPSTART=",
+		"+CIPSEND",
+		"+CIPSENDL=",
+		"+CIPSENDEX=",
+		"=0,",
+		"\"TCP\",",
+		"\"SSL\",",
+		"\"UDP\",",
+		"\"10.0.2.2\",",
+		"\"x.test\",",
+		"\"SSLv6\",",
+		"\"UDPv6\",",
+		"\"fd00::2\",",
+		"+CIPV6=1",
+		"7000",
+		"\r\n",
+		"\r\n",
+		"+CIPMUX=",
+		"1",
+		"0",
+		"5",
+		"+CIPRECVTYPE=",
+		"+CWJEAP=\"e\",0,\"i\",,,3",
+		"+CWJAP=\"a\",\"\"",
+		"+CIPRECVDATA=",
+		"+CIPCLOSE",
+		"+CIPSERVER=1",
+		"+SYSMFG=2,\"client_ca\",\"k\",8,",
+		"+SYSMFG=0,\"client_ca\"",
+		"+CIPMODE=1",
+		"+CIPSTA?",
+		"+CIFSR",
+		"+RST",
+		"+RESTORE",
+		"+CIPSSLCCONF=",
+		"2,0,0",
+		"3,0,0",
+		"+CIPSSLCSNI=",
+		"+CIPSNTPCFG=1,0",
+		"+CIPDOMAIN=",
+		"+PING=",
+		"+CMD?",
+		"+SYSFLASH=1,\"fatfs\",0,",
+		"?",
+		"=",
+		",",
+		"\\",
+		"+CWJAP",
+		"-1",
+		"99999",
 	};
 	size_t n = 0;
 

@@ -33,26 +33,28 @@ struct sim {
 	struct uart uart;
 	struct faults *faults;
 	struct watch control, client;
-	char line[256];			/* of the control client */
+	char line[256]; /* of the control client */
 	size_t line_len;
 	const char *state, *control_path;
-	struct sim_blob eap_ca[SIM_MAX_AP];	/* by access point: whom its server trusts */
+	struct sim_blob eap_ca[SIM_MAX_AP]; /* by access point: whom its server trusts */
 	bool verbose, stop, paced;
 	uint64_t plug_at;
-	bool touched;			/* output has to go through faults or noise */
-	struct buf held;		/* what has left the chip so and the port has not taken */
-	struct buf chunk;		/* unpaced input that a fault splits, or that the chip has not taken */
+	bool touched;     /* output has to go through faults or noise */
+	struct buf held;  /* what has left the chip so and the port has not taken */
+	struct buf chunk; /* unpaced input that a fault splits, or that the chip has not taken */
 };
 
 static const char usage[] =
 	"Usage: espat-sim [OPTION]...\n"
-	"Plays a chip with ESP-AT firmware. The first line of output is the path of its serial line.\n\n"
+	"Plays a chip with ESP-AT firmware. The first line of output is the path of its serial "
+	"line.\n\n"
 	"  --tty LINK            a pty, and LINK a symlink to it (without: the pty alone)\n"
 	"  --listen unix:PATH    a Unix socket instead of the pty\n"
 	"  --state FILE          its flash; made with factory content if it is not there\n"
 	"  --firmware NAME       3.2, 3.4, 4.1 (default), 4.2, 5.0\n"
 	"  --with-eap            a firmware that was built with AT+CWJEAP\n"
-	"  --ssid NAME[,CHANNEL] an access point that it sees (repeatable; default: Espressif,5 MasseyWifi,10)\n"
+	"  --ssid NAME[,CHANNEL] an access point that it sees (repeatable; default: Espressif,5 "
+	"MasseyWifi,10)\n"
 	"  --psk PASS            of the --ssid before it: its password (without: open),\n"
 	"  --eap                 instead of a password: Enterprise, EAP-TLS\n"
 	"  --eap-identity NAME   that it lets in (without: any)\n"
@@ -65,12 +67,15 @@ static const char usage[] =
 	"                        IPv6 with a port is [ADDRESS]:PORT\n"
 	"  --allow-network       connections may leave loopback\n"
 	"  --timing fast|real    delays: few (default), or as recorded\n"
-	"  --boot-ms, --join-ms, --join-fail-ms, --scan-ms, --flash-ms, --latency-ms, --handshake-ms,\n"
+	"  --boot-ms, --join-ms, --join-fail-ms, --scan-ms, --flash-ms, --latency-ms, "
+	"--handshake-ms,\n"
 	"  --connect-timeout-ms, --dns-timeout-ms N\n"
 	"                        one of them, in milliseconds\n"
-	"  --baud N              pace the line as a UART of that rate; follows UART_CUR (default: unpaced)\n"
+	"  --baud N              pace the line as a UART of that rate; follows UART_CUR (default: "
+	"unpaced)\n"
 	"  --tx-buffer BYTES     output that may wait before the network is no longer read (8192)\n"
-	"  --rx-buffer BYTES     input that may wait; with --baud it overflows without RTS/CTS (2048)\n"
+	"  --rx-buffer BYTES     input that may wait; with --baud it overflows without RTS/CTS "
+	"(2048)\n"
 	"  --tls-rate BYTES/S    of TLS data, each way\n"
 	"  --faults FILE         script of misbehaviour: see espat-sim(1)\n"
 	"  --control PATH        Unix socket that takes lines of such a script at run time\n"
@@ -233,8 +238,9 @@ static void flush_out(struct sim *s)
 		sim_core_output_taken(s->core, now_us(), n);
 	}
 	data = sim_core_output(s->core, &len);
-	port_want(s->port, wants_input(s), (len && !s->paced) || buf_len(&s->held) ||
-		  (s->paced && uart_out(&s->uart, now_us(), len)));
+	port_want(s->port, wants_input(s),
+		  (len && !s->paced) || buf_len(&s->held) ||
+			  (s->paced && uart_out(&s->uart, now_us(), len)));
 }
 
 static void give_chunk(struct sim *s, const uint8_t *data, size_t len)
@@ -314,7 +320,7 @@ static const struct fault_ops fault_ops = {
 static void reply(struct sim *s, const char *text)
 {
 	if (write(s->client.fd, text, strlen(text)) < 0)
-		return;		/* who does not wait for the answer gets none */
+		return; /* who does not wait for the answer gets none */
 }
 
 static void control_line(struct sim *s, const char *line)
@@ -520,10 +526,37 @@ static void op_uart(void *ud, unsigned baud, unsigned flow)
 /* ---- options ---- */
 
 enum {
-	OPT_TTY = 256, OPT_LISTEN, OPT_STATE, OPT_FIRMWARE, OPT_SSID, OPT_PSK, OPT_BSSID, OPT_HIDDEN,
-	OPT_EAP, OPT_EAP_IDENTITY, OPT_EAP_CA, OPT_WITH_EAP, OPT_MAC, OPT_HOSTS, OPT_ALLOW, OPT_TIMING,
-	OPT_BOOT, OPT_JOIN, OPT_JOIN_FAIL, OPT_SCAN, OPT_FLASH, OPT_LATENCY, OPT_HANDSHAKE, OPT_CONNECT, OPT_DNS,
-	OPT_TX, OPT_RX, OPT_TLS_RATE, OPT_BAUD, OPT_FAULTS, OPT_CONTROL,
+	OPT_TTY = 256,
+	OPT_LISTEN,
+	OPT_STATE,
+	OPT_FIRMWARE,
+	OPT_SSID,
+	OPT_PSK,
+	OPT_BSSID,
+	OPT_HIDDEN,
+	OPT_EAP,
+	OPT_EAP_IDENTITY,
+	OPT_EAP_CA,
+	OPT_WITH_EAP,
+	OPT_MAC,
+	OPT_HOSTS,
+	OPT_ALLOW,
+	OPT_TIMING,
+	OPT_BOOT,
+	OPT_JOIN,
+	OPT_JOIN_FAIL,
+	OPT_SCAN,
+	OPT_FLASH,
+	OPT_LATENCY,
+	OPT_HANDSHAKE,
+	OPT_CONNECT,
+	OPT_DNS,
+	OPT_TX,
+	OPT_RX,
+	OPT_TLS_RATE,
+	OPT_BAUD,
+	OPT_FAULTS,
+	OPT_CONTROL,
 };
 
 static const struct option options[] = {
@@ -676,7 +709,8 @@ static int set_mac(const char *option, uint8_t *mac, const char *text)
 	char end;
 
 	if (strlen(text) != 17 ||
-	    sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%c", m, m + 1, m + 2, m + 3, m + 4, m + 5, &end) != 6 ||
+	    sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%c", m, m + 1, m + 2, m + 3, m + 4, m + 5, &end) !=
+		    6 ||
 	    !(m[0] | m[1] | m[2] | m[3] | m[4] | m[5]))
 		return bad(option, text, "six bytes as 24:0a:c4:12:34:56");
 	for (int i = 0; i < 6; i++)
@@ -827,7 +861,8 @@ static int catch_signals(struct sim *s)
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGTERM);
 	sigprocmask(SIG_BLOCK, &set, NULL);
-	s->signals = (struct watch){ .fd = signalfd(-1, &set, SFD_CLOEXEC), .cb = signal_cb, .ud = s };
+	s->signals =
+		(struct watch){ .fd = signalfd(-1, &set, SFD_CLOEXEC), .cb = signal_cb, .ud = s };
 	if (s->signals.fd < 0)
 		return -errno;
 	watch_set(s->epfd, &s->signals, EPOLLIN);
@@ -870,7 +905,11 @@ static int start(struct sim *s, struct args *a, struct sim_core_ops *ops)
 	}
 	r = port_new(&s->port, s->epfd, a->tty, a->listen);
 	if (r < 0) {
-		say("espat-sim: %s: %s", a->tty ? a->tty : a->listen ? a->listen : "pty", strerror(-r));
+		say("espat-sim: %s: %s",
+		    a->tty      ? a->tty
+		    : a->listen ? a->listen
+				: "pty",
+		    strerror(-r));
 		free(image);
 		return r;
 	}
@@ -884,11 +923,12 @@ static int start(struct sim *s, struct args *a, struct sim_core_ops *ops)
 	if (r == -EBADMSG)
 		say("espat-sim: %s: not a flash of espat-sim, or damaged", s->state);
 	else if (r == -EINVAL)
-		say("espat-sim: --firmware %s: expected one of %s", a->cfg.firmware, sim_core_firmwares());
+		say("espat-sim: --firmware %s: expected one of %s", a->cfg.firmware,
+		    sim_core_firmwares());
 	if (r < 0)
 		return r;
 	net_attach(s->net, s->core);
-	save_flash(s);		/* a new flash exists from the start */
+	save_flash(s); /* a new flash exists from the start */
 	return read_faults(s, a->faults);
 }
 

@@ -20,7 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define MAX_PENDING 8		/* inbound TLS handshakes at a time */
+#define MAX_PENDING 8 /* inbound TLS handshakes at a time */
 #define HANDSHAKE_US 10000000ull
 /* A round trip: a peer that has reset by then is a failed connect, not an open and a closed link (capture 30). */
 #define CONNECT_US 3000ull
@@ -42,10 +42,10 @@ struct address {
 
 struct rule {
 	struct rule *next;
-	bool address;			/* else a name */
-	bool never;			/* NAME - */
+	bool address; /* else a name */
+	bool never;   /* NAME - */
 	char name[256];
-	struct address from, to;	/* port 0: any, the same */
+	struct address from, to; /* port 0: any, the same */
 };
 
 enum conn_state {
@@ -57,18 +57,18 @@ enum conn_state {
 
 struct conn {
 	struct net *net;
-	int link;			/* -1: an inbound handshake that has no link yet */
+	int link; /* -1: an inbound handshake that has no link yet */
 	enum conn_state state;
 	enum sim_type type;
 	struct watch w;
 	struct tls *tls;
 	bool server, want_read, want_write, tls_wants_write;
-	unsigned udp_mode;		/* of a socket that is not connected: the peer may change */
+	unsigned udp_mode; /* of a socket that is not connected: the peer may change */
 	struct address peer;
-	int failed;			/* found in a call: told by net_run */
+	int failed; /* found in a call: told by net_run */
 	uint64_t deadline;
-	uint64_t open_at;		/* TCP: when the core is told */
-	uint64_t read_at, write_at;	/* --tls-rate: not before */
+	uint64_t open_at;           /* TCP: when the core is told */
+	uint64_t read_at, write_at; /* --tls-rate: not before */
 };
 
 struct answer {
@@ -80,10 +80,10 @@ struct answer {
 	uint16_t id;
 	char name[256];
 	enum sim_family family;
-	bool v6;			/* asked for now */
+	bool v6; /* asked for now */
 	struct address server;
 	uint64_t retry_at;
-	unsigned job;			/* of the resolver thread */
+	unsigned job; /* of the resolver thread */
 };
 
 struct net {
@@ -141,7 +141,11 @@ void watch_set(int epfd, struct watch *w, uint32_t events)
 
 	if (w->fd < 0 || (w->in && events == w->events) || (!w->in && !events))
 		return;
-	epoll_ctl(epfd, !events ? EPOLL_CTL_DEL : w->in ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, w->fd, &ev);
+	epoll_ctl(epfd,
+		  !events ? EPOLL_CTL_DEL
+		  : w->in ? EPOLL_CTL_MOD
+			  : EPOLL_CTL_ADD,
+		  w->fd, &ev);
 	w->in = events;
 	w->events = events;
 }
@@ -297,8 +301,10 @@ static int read_hosts(struct net *n, const char *path)
 	}
 	fclose(f);
 	if (r)
-		say("espat-sim: %s:%d: expected NAME ADDRESS, NAME - or ADDRESS[:PORT] REAL-ADDRESS[:PORT], "
-		    "IPv6 with a port as [ADDRESS]:PORT", path, number);
+		say("espat-sim: %s:%d: expected NAME ADDRESS, NAME - or ADDRESS[:PORT] "
+		    "REAL-ADDRESS[:PORT], "
+		    "IPv6 with a port as [ADDRESS]:PORT",
+		    path, number);
 	return r;
 }
 
@@ -513,7 +519,8 @@ static void conn_cb(void *ud, uint32_t events)
 			conn_events(c);
 			sim_core_on_writable(c->net->core, now_us(), c->link);
 		}
-		if (c->state == CONN_ON && c->want_read && (events & (EPOLLIN | EPOLLERR | EPOLLHUP)))
+		if (c->state == CONN_ON && c->want_read &&
+		    (events & (EPOLLIN | EPOLLERR | EPOLLHUP)))
 			sim_core_on_readable(c->net->core, now_us(), c->link);
 		break;
 	}
@@ -529,10 +536,13 @@ static int op_open(void *ud, int link, const struct sim_open *o)
 	conn_close(c);
 	r = map_address(n, o->ip, o->port, &to);
 	if (n->opt.verbose)
-		say("link %d: %s port %u %s", link, o->ip, o->port, r ? "has no route (hosts file, --allow-network)" : "opens");
+		say("link %d: %s port %u %s", link, o->ip, o->port,
+		    r ? "has no route (hosts file, --allow-network)" : "opens");
 	if (r)
 		return r;
-	fd = socket(to.family, (o->type == SIM_UDP ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	fd = socket(to.family,
+		    (o->type == SIM_UDP ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC | SOCK_NONBLOCK,
+		    0);
 	if (fd < 0)
 		return -errno;
 	c->w.fd = fd;
@@ -559,7 +569,7 @@ static int op_open(void *ud, int link, const struct sim_open *o)
 		/* Useless material shows only once the connection stands (capture 42: garbage as CA). */
 		tls_client_new(&c->tls, fd, o->tls, n->opt.verbose, link);
 	c->state = CONN_CONNECTING;
-	c->deadline = SIM_NEVER;	/* the core has its own */
+	c->deadline = SIM_NEVER; /* the core has its own */
 	if (connect(fd, &to.sa, addr_len(&to)) < 0 && errno != EINPROGRESS)
 		c->failed = -errno;
 	else
@@ -893,9 +903,9 @@ static void dns_send(struct answer *a)
 	q[at++] = 0;
 	q[at++] = a->v6 ? TYPE_AAAA : TYPE_A;
 	q[at++] = 0;
-	q[at++] = 1;	/* IN */
+	q[at++] = 1; /* IN */
 	if (sendto(a->w.fd, q, at, 0, &a->server.sa, addr_len(&a->server)) < 0)
-		return;	/* asked again */
+		return; /* asked again */
 }
 
 static size_t skip_name(const uint8_t *p, size_t at, size_t len)
@@ -949,7 +959,8 @@ static void dns_cb(void *ud, uint32_t events)
 	answer_set(a, -ENOENT, NULL);
 }
 
-static int ask_dns(struct net *n, struct answer *a, const char *name, enum sim_family family, const char *server)
+static int ask_dns(struct net *n, struct answer *a, const char *name, enum sim_family family,
+		   const char *server)
 {
 	int r = map_address(n, server, 53, &a->server);
 
@@ -988,7 +999,8 @@ static void op_resolve_cancel(void *ud, int token)
  * The names of the hosts file, if it has any, are all there is. A file of addresses only leaves names to the DNS server
  * that the chip is set to, if the file says where that is; without a file the host is asked.
  */
-static int op_resolve(void *ud, int token, const char *name, enum sim_family family, const char *server)
+static int op_resolve(void *ud, int token, const char *name, enum sim_family family,
+		      const char *server)
 {
 	struct net *n = ud;
 	struct answer *a = &n->answer[token];
@@ -1055,7 +1067,8 @@ static int op_sntp(void *ud, const char *ip)
 	n->sntp.fd = socket(to.family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (n->sntp.fd < 0)
 		return -errno;
-	if (connect(n->sntp.fd, &to.sa, addr_len(&to)) < 0 || send(n->sntp.fd, q, sizeof(q), 0) < 0) {
+	if (connect(n->sntp.fd, &to.sa, addr_len(&to)) < 0 ||
+	    send(n->sntp.fd, q, sizeof(q), 0) < 0) {
 		r = -errno;
 		watch_close(n, &n->sntp);
 		return r;
@@ -1072,7 +1085,7 @@ static int op_ping(void *ud, const char *ip)
 	struct address to;
 	int r = map_address(n, ip, 7, &to);
 
-	if (r && is_mapped(n, ip))	/* of which some port is */
+	if (r && is_mapped(n, ip)) /* of which some port is */
 		r = 0;
 	if (!r)
 		n->ping_at = now_us() + 1000;

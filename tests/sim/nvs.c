@@ -58,7 +58,8 @@ static uint32_t used(const struct nvs *n)
 	return sum;
 }
 
-int nvs_set(struct nvs *n, const char *ns, const char *key, uint8_t type, const void *data, uint32_t len)
+int nvs_set(struct nvs *n, const char *ns, const char *key, uint8_t type, const void *data,
+	    uint32_t len)
 {
 	struct nvs_entry **p, *e;
 	uint32_t old = 0;
@@ -197,7 +198,7 @@ void nvs_restore(struct nvs *n)
 
 void nvs_raw(const struct nvs *n, uint32_t off, uint8_t *out, uint32_t len)
 {
-	static const uint8_t head[8] = { 0xfc, 0xff, 0xff, 0xff, 0, 0, 0, 0 };	/* a full page */
+	static const uint8_t head[8] = { 0xfc, 0xff, 0xff, 0xff, 0, 0, 0, 0 }; /* a full page */
 	struct buf b = { 0 };
 	size_t have;
 
@@ -209,8 +210,8 @@ void nvs_raw(const struct nvs *n, uint32_t off, uint8_t *out, uint32_t len)
 			memset(buf_room(&b, 64), 0xff, 64);
 			memcpy(b.mem + b.tail, head, sizeof(head));
 			memset(b.mem + b.tail + 28, 0, 4);
-			b.mem[b.tail + 28] = b.tail >> 12;	/* where the header's CRC is */
-			memset(b.mem + b.tail + 32, 0xaa, 31);	/* state bitmap: all written */
+			b.mem[b.tail + 28] = b.tail >> 12;     /* where the header's CRC is */
+			memset(b.mem + b.tail + 32, 0xaa, 31); /* state bitmap: all written */
 			b.tail += 64;
 		}
 		while (ns < n->n_spaces && strcmp(n->spaces[ns], e->ns))
@@ -242,7 +243,7 @@ void nvs_raw(const struct nvs *n, uint32_t off, uint8_t *out, uint32_t len)
 
 static uint32_t sum(const uint8_t *p, size_t len)
 {
-	uint32_t h = 2166136261u;	/* FNV-1a */
+	uint32_t h = 2166136261u; /* FNV-1a */
 
 	while (len--)
 		h = (h ^ *p++) * 16777619u;
@@ -261,7 +262,8 @@ static uint32_t get32(const uint8_t *p)
 	return p[0] | p[1] << 8 | p[2] << 16 | (uint32_t)p[3] << 24;
 }
 
-static void record(struct buf *out, uint8_t kind, const char *name, uint8_t name_len, const void *data, uint32_t len)
+static void record(struct buf *out, uint8_t kind, const char *name, uint8_t name_len,
+		   const void *data, uint32_t len)
 {
 	uint8_t head[2] = { kind, name_len };
 
@@ -302,8 +304,8 @@ void nvs_dump(const struct nvs *n, struct buf *out)
 	put32(out, sum(buf_data(out), buf_len(out)));
 }
 
-static int load_record(struct nvs *n, uint8_t kind, const uint8_t *name, uint8_t name_len, const uint8_t *data,
-		       uint32_t len)
+static int load_record(struct nvs *n, uint8_t kind, const uint8_t *name, uint8_t name_len,
+		       const uint8_t *data, uint32_t len)
 {
 	char ns[2 * NVS_NAME_MAX + 4] = "", *key;
 
@@ -343,7 +345,8 @@ static int load_record(struct nvs *n, uint8_t kind, const uint8_t *name, uint8_t
 	key++;
 	kind = ns[name_len - 1];
 	ns[name_len - 1] = 0;
-	if (kind < NVS_U8 || kind > NVS_BINARY || len > NVS_BLOB_MAX || (kind < NVS_STRING && len != 4))
+	if (kind < NVS_U8 || kind > NVS_BINARY || len > NVS_BLOB_MAX ||
+	    (kind < NVS_STRING && len != 4))
 		return -EBADMSG;
 	return nvs_set(n, ns, key, kind, data, len) < 0 ? -EBADMSG : 0;
 }
@@ -369,7 +372,8 @@ int nvs_load(struct nvs *n, const uint8_t *image, size_t len)
 		size = get32(image + at + 2 + name_len);
 		if (len - at - 6 - name_len < size)
 			return -EBADMSG;
-		r = load_record(n, image[at], image + at + 2, name_len, image + at + 6 + name_len, size);
+		r = load_record(n, image[at], image + at + 2, name_len, image + at + 6 + name_len,
+				size);
 		if (r < 0)
 			return r;
 		at += 6 + name_len + size;

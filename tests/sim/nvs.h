@@ -7,9 +7,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define NVS_NAME_MAX 15			/* capture 12 */
-#define NVS_BLOB_MAX 8191		/* capture 63 */
-#define NVS_BYTES_MAX (0x1c000 - 2 * 4096)	/* of the partition, less NVS's spare page */
+#define NVS_NAME_MAX 15                    /* capture 12 */
+#define NVS_BLOB_MAX 8191                  /* capture 63 */
+#define NVS_BYTES_MAX (0x1c000 - 2 * 4096) /* of the partition, less NVS's spare page */
 #define NVS_SPACES_MAX 64
 #define FATFS_SIZE 0x90000
 
@@ -42,16 +42,19 @@ struct nvs_setting {
 
 struct nvs {
 	struct nvs_entry *entries;
-	char spaces[NVS_SPACES_MAX][NVS_NAME_MAX + 1];	/* in the order in which they were made; they outlive their keys */
+	char spaces[NVS_SPACES_MAX]
+		   [NVS_NAME_MAX +
+		    1]; /* in the order in which they were made; they outlive their keys */
 	int n_spaces;
 	struct nvs_setting *settings;
-	uint8_t *fatfs;		/* NULL: all erased */
+	uint8_t *fatfs; /* NULL: all erased */
 };
 
 void nvs_free(struct nvs *n);
 bool nvs_has_space(const struct nvs *n, const char *ns);
 /* -ENOSPC when the partition is full. */
-int nvs_set(struct nvs *n, const char *ns, const char *key, uint8_t type, const void *data, uint32_t len);
+int nvs_set(struct nvs *n, const char *ns, const char *key, uint8_t type, const void *data,
+	    uint32_t len);
 const struct nvs_entry *nvs_get(const struct nvs *n, const char *ns, const char *key);
 int nvs_erase(struct nvs *n, const char *ns, const char *key);
 void nvs_erase_space(struct nvs *n, const char *ns);

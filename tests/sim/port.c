@@ -15,16 +15,16 @@
 #include <termios.h>
 #include <unistd.h>
 
-#define LOOK_US 3000		/* how often a closed pty is looked at: there is no event for its opening */
+#define LOOK_US 3000 /* how often a closed pty is looked at: there is no event for its opening */
 
 struct port {
 	int epfd;
-	struct watch w;			/* the pty's master or the socket's client */
+	struct watch w; /* the pty's master or the socket's client */
 	struct watch listener;
-	char *link;			/* symlink or socket, removed at the end */
+	char *link; /* symlink or socket, removed at the end */
 	char slave[64];
 	bool unix_socket, host, readable, unplugged;
-	bool hup;			/* the host has gone; what it wrote before may still be read */
+	bool hup; /* the host has gone; what it wrote before may still be read */
 	bool want_read, want_write;
 	uint64_t look_at;
 };
@@ -81,7 +81,7 @@ static void accept_cb(void *ud, uint32_t events)
 
 	if (fd < 0)
 		return;
-	if (p->host || p->unplugged) {		/* a serial line has two ends */
+	if (p->host || p->unplugged) { /* a serial line has two ends */
 		close(fd);
 		return;
 	}
@@ -96,7 +96,8 @@ static int open_pty(struct port *p)
 	int fd, slave;
 
 	fd = posix_openpt(O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
-	if (fd < 0 || grantpt(fd) < 0 || unlockpt(fd) < 0 || ptsname_r(fd, p->slave, sizeof(p->slave))) {
+	if (fd < 0 || grantpt(fd) < 0 || unlockpt(fd) < 0 ||
+	    ptsname_r(fd, p->slave, sizeof(p->slave))) {
 		int r = -errno;
 
 		if (fd >= 0)
@@ -227,7 +228,7 @@ size_t port_read(struct port *p, uint8_t *data, size_t len)
 	if (n > 0)
 		return n;
 	if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
-		p->hup = false;		/* somebody has opened it again meanwhile */
+		p->hup = false; /* somebody has opened it again meanwhile */
 		return 0;
 	}
 	host_left(p);
@@ -274,11 +275,14 @@ void port_termios(struct port *p, int *baud, int *rtscts)
 		speed_t code;
 		int baud;
 	} rates[] = {
-		{ B300, 300 }, { B1200, 1200 }, { B2400, 2400 }, { B4800, 4800 }, { B9600, 9600 }, { B19200, 19200 },
-		{ B38400, 38400 }, { B57600, 57600 }, { B115200, 115200 }, { B230400, 230400 }, { B460800, 460800 },
-		{ B500000, 500000 }, { B576000, 576000 }, { B921600, 921600 }, { B1000000, 1000000 },
-		{ B1152000, 1152000 }, { B1500000, 1500000 }, { B2000000, 2000000 }, { B2500000, 2500000 },
-		{ B3000000, 3000000 }, { B3500000, 3500000 }, { B4000000, 4000000 },
+		{ B300, 300 },         { B1200, 1200 },       { B2400, 2400 },
+		{ B4800, 4800 },       { B9600, 9600 },       { B19200, 19200 },
+		{ B38400, 38400 },     { B57600, 57600 },     { B115200, 115200 },
+		{ B230400, 230400 },   { B460800, 460800 },   { B500000, 500000 },
+		{ B576000, 576000 },   { B921600, 921600 },   { B1000000, 1000000 },
+		{ B1152000, 1152000 }, { B1500000, 1500000 }, { B2000000, 2000000 },
+		{ B2500000, 2500000 }, { B3000000, 3000000 }, { B3500000, 3500000 },
+		{ B4000000, 4000000 },
 	};
 	struct termios t;
 

@@ -20,9 +20,9 @@ struct world {
 	bool open[SIM_LINKS], eof[SIM_LINKS], stuck;
 	char name[SIM_LINKS][80], ip[SIM_LINKS][80];
 	bool verify[SIM_LINKS];
-	char eap[8];			/* what came with a join */
+	char eap[8]; /* what came with a join */
 	int eap_refuse;
-	bool names;			/* look-ups are taken: which, is kept */
+	bool names; /* look-ups are taken: which, is kept */
 	char asked[80];
 	enum sim_family family;
 	char sntp[80];
@@ -38,13 +38,15 @@ static int op_open(void *ud, int link, const struct sim_open *o)
 	w->eof[link] = false;
 	buf_clear(&w->sent[link]);
 	buf_clear(&w->recv[link]);
-	snprintf(w->name[link], sizeof(w->name[link]), "%s", o->tls && o->tls->name ? o->tls->name : "");
+	snprintf(w->name[link], sizeof(w->name[link]), "%s",
+		 o->tls && o->tls->name ? o->tls->name : "");
 	snprintf(w->ip[link], sizeof(w->ip[link]), "%s", o->ip);
 	w->verify[link] = o->tls && o->tls->verify;
 	return 0;
 }
 
-static int op_resolve(void *ud, int token, const char *name, enum sim_family family, const char *server)
+static int op_resolve(void *ud, int token, const char *name, enum sim_family family,
+		      const char *server)
 {
 	struct world *w = ud;
 
@@ -113,8 +115,9 @@ static int op_eap(void *ud, int ap, const struct sim_eap *e)
 {
 	struct world *w = ud;
 
-	snprintf(w->eap, sizeof(w->eap), "%d%.*s%.*s%.*s", ap, (int)e->ca.len, e->ca.len ? (char *)e->ca.data : "",
-		 (int)e->cert.len, e->cert.len ? (char *)e->cert.data : "", (int)e->key.len,
+	snprintf(w->eap, sizeof(w->eap), "%d%.*s%.*s%.*s", ap, (int)e->ca.len,
+		 e->ca.len ? (char *)e->ca.data : "", (int)e->cert.len,
+		 e->cert.len ? (char *)e->cert.data : "", (int)e->key.len,
 		 e->key.len ? (char *)e->key.data : "");
 	return w->eap_refuse;
 }
@@ -292,13 +295,15 @@ static void test_mfg(void **state)
 	struct world *w = *state;
 
 	chunk(w, "ATE0\r\n");
-	EXPECT("AT+SYSMFG=1,\"factory_param\",\"uart_port\"\r\n", "+SYSMFG:\"factory_param\",\"uart_port\",2,1,1\r\n\r\nOK\r\n");
+	EXPECT("AT+SYSMFG=1,\"factory_param\",\"uart_port\"\r\n",
+	       "+SYSMFG:\"factory_param\",\"uart_port\",2,1,1\r\n\r\nOK\r\n");
 	EXPECT("AT+SYSMFG=2,\"client_ca\",\"x\",8,8191\r\n", "\r\nOK\r\n\r\n>");
-	chunk(w, "+++");	/* 54: data here */
+	chunk(w, "+++"); /* 54: data here */
 	for (int i = 0; i < 8188; i++)
 		sim_core_input(w->core, w->now, (const uint8_t *)"y", 1);
 	assert_string_equal(drain(w), "\r\nOK\r\n");
-	EXPECT("AT+SYSMFG=1,\"client_ca\",\"x\",0,5\r\n", "+SYSMFG:\"client_ca\",\"x\",8,5,+++yy\r\n\r\nOK\r\n");
+	EXPECT("AT+SYSMFG=1,\"client_ca\",\"x\",0,5\r\n",
+	       "+SYSMFG:\"client_ca\",\"x\",8,5,+++yy\r\n\r\nOK\r\n");
 	EXPECT("AT+SYSMFG=1,\"client_ca\",\"x\",8190,2\r\n", "\r\nERROR\r\n");
 	EXPECT("AT+SYSMFG=2,\"client_ca\",\"x\",8,8192\r\n", "\r\nERROR\r\n");
 	EXPECT("AT+SYSMFG=2,\"client_ca\",\"k234567890123456\",8,3\r\n", "\r\nERROR\r\n");
@@ -308,7 +313,8 @@ static void test_mfg(void **state)
 	/* 12: another type does not replace it */
 	EXPECT("AT+SYSMFG=2,\"client_ca\",\"t\",8,1\r\n", "\r\nOK\r\n\r\n>");
 	EXPECT("Z", "\r\nOK\r\n");
-	EXPECT("AT+SYSMFG=1,\"client_ca\",\"t\"\r\n", "+SYSMFG:\"client_ca\",\"t\",7,2,JP\r\n\r\nOK\r\n");
+	EXPECT("AT+SYSMFG=1,\"client_ca\",\"t\"\r\n",
+	       "+SYSMFG:\"client_ca\",\"t\",7,2,JP\r\n\r\nOK\r\n");
 	EXPECT("AT+SYSMFG=0,\"client_ca\",\"nokey\"\r\n", "\r\nERROR\r\n");
 	EXPECT("AT+SYSMFG=0,\"nospace\"\r\n", "\r\nOK\r\n");
 	EXPECT("AT+SYSMFG=0,\"client_ca\"\r\n", "\r\nOK\r\n");
@@ -325,16 +331,21 @@ static void test_flash(void **state)
 	chunk(w, "new!");
 	chunk(w, "AT+CWMODE=3\r\n");
 	w->core = NULL;
-	assert_int_equal(sim_core_new(&w->core, &w->cfg, &ops, w, buf_data(&w->flash), buf_len(&w->flash), w->now), 0);
+	assert_int_equal(sim_core_new(&w->core, &w->cfg, &ops, w, buf_data(&w->flash),
+				      buf_len(&w->flash), w->now),
+			 0);
 	sim_core_free(old);
 	pass(w, 200);
 	drain(w);
 	chunk(w, "ATE0\r\n");
-	EXPECT("AT+SYSMFG=1,\"client_ca\",\"client_ca.0\"\r\n", "+SYSMFG:\"client_ca\",\"client_ca.0\",8,4,new!\r\n\r\nOK\r\n");
+	EXPECT("AT+SYSMFG=1,\"client_ca\",\"client_ca.0\"\r\n",
+	       "+SYSMFG:\"client_ca\",\"client_ca.0\",8,4,new!\r\n\r\nOK\r\n");
 	EXPECT("AT+CWMODE?\r\n", "+CWMODE:3\r\n\r\nOK\r\n");
 	/* A damaged one is refused. */
 	w->flash.mem[w->flash.head + 30] ^= 1;
-	assert_int_equal(sim_core_new(&old, &w->cfg, &ops, w, buf_data(&w->flash), buf_len(&w->flash), w->now), -EBADMSG);
+	assert_int_equal(sim_core_new(&old, &w->cfg, &ops, w, buf_data(&w->flash),
+				      buf_len(&w->flash), w->now),
+			 -EBADMSG);
 }
 
 /* Another program's work: the key is gone, in the flash as well, and what needs it finds out. */
@@ -351,13 +362,15 @@ static void test_mfg_erase_fault(void **state)
 	chunk(w, "JP");
 	/* It is no write of the chip's own. */
 	sim_core_fault(w->core, w->now, SIM_FAULT_BROWNOUT_OLD, 1);
-	assert_int_equal(faults_line(f, w->now, "cmd AT+CIPSTART mfg-erase client_ca client_ca.0", &why), 0);
+	assert_int_equal(
+		faults_line(f, w->now, "cmd AT+CIPSTART mfg-erase client_ca client_ca.0", &why), 0);
 	faults_command(f, w->now, "AT+CIPSTART=", 12);
 	assert_null(memmem(buf_data(&w->flash), buf_len(&w->flash), "CA0", 3));
 	assert_non_null(memmem(buf_data(&w->flash), buf_len(&w->flash), "CA1", 3));
 	EXPECT("AT+CIPSTART=\"SSL\",\"10.0.2.2\",8443\r\n", "\r\nERROR\r\n");
 	EXPECT("AT+SYSMFG=1,\"client_ca\",\"client_ca.0\"\r\n", "\r\nERROR\r\n");
-	EXPECT("AT+SYSMFG=1,\"client_ca\",\"client_ca.1\"\r\n", "+SYSMFG:\"client_ca\",\"client_ca.1\",8,3,CA1\r\n\r\nOK\r\n");
+	EXPECT("AT+SYSMFG=1,\"client_ca\",\"client_ca.1\"\r\n",
+	       "+SYSMFG:\"client_ca\",\"client_ca.1\",8,3,CA1\r\n\r\nOK\r\n");
 	assert_int_equal(faults_line(f, w->now, "mfg-erase client_ca client_ca.0", &why), -ENOENT);
 	assert_string_equal(why, "no such key");
 	faults_free(f);
@@ -366,14 +379,16 @@ static void test_mfg_erase_fault(void **state)
 /* An erase is a write, too; one that finds nothing to erase is none. */
 static void test_brownout_erase(void **state)
 {
-	static const char *const erase[] = { "AT+SYSMFG=0,\"client_ca\",\"client_ca.0\"\r\n", "AT+SYSMFG=0,\"client_ca\"\r\n" };
+	static const char *const erase[] = { "AT+SYSMFG=0,\"client_ca\",\"client_ca.0\"\r\n",
+					     "AT+SYSMFG=0,\"client_ca\"\r\n" };
 	struct world *w = *state;
 
 	for (int i = 0; i < 4; i++) {
 		chunk(w, "ATE0\r\n");
 		chunk(w, "AT+SYSMFG=2,\"client_ca\",\"client_ca.0\",8,3\r\n");
 		chunk(w, "abc");
-		sim_core_fault(w->core, w->now, i & 1 ? SIM_FAULT_BROWNOUT_NEW : SIM_FAULT_BROWNOUT_OLD, 1);
+		sim_core_fault(w->core, w->now,
+			       i & 1 ? SIM_FAULT_BROWNOUT_NEW : SIM_FAULT_BROWNOUT_OLD, 1);
 		EXPECT("AT+SYSMFG=0,\"nospace\"\r\n", "\r\nOK\r\n");
 		assert_non_null(strstr(chunk(w, erase[i / 2]), "rst:0x"));
 		pass(w, 200);
@@ -381,7 +396,8 @@ static void test_brownout_erase(void **state)
 		assert_int_equal(!memmem(buf_data(&w->flash), buf_len(&w->flash), "abc", 3), i & 1);
 		chunk(w, "ATE0\r\n");
 		EXPECT("AT+SYSMFG=1,\"client_ca\",\"client_ca.0\"\r\n",
-		       i & 1 ? "\r\nERROR\r\n" : "+SYSMFG:\"client_ca\",\"client_ca.0\",8,3,abc\r\n\r\nOK\r\n");
+		       i & 1 ? "\r\nERROR\r\n"
+			     : "+SYSMFG:\"client_ca\",\"client_ca.0\",8,3,abc\r\n\r\nOK\r\n");
 	}
 }
 
@@ -389,16 +405,17 @@ static void test_brownout(void **state)
 {
 	struct world *w = *state;
 
-	for (int new = 0; new < 2; new++) {
-		sim_core_fault(w->core, w->now, new ? SIM_FAULT_BROWNOUT_NEW : SIM_FAULT_BROWNOUT_OLD, 1);
+	for (int new = 0; new < 2; new ++) {
+		sim_core_fault(w->core, w->now,
+			       new ? SIM_FAULT_BROWNOUT_NEW : SIM_FAULT_BROWNOUT_OLD, 1);
 		chunk(w, "AT+SYSMFG=2,\"client_ca\",\"client_ca.0\",8,4\r\n");
 		chunk(w, "new!");
 		pass(w, 200);
 		assert_non_null(strstr(drain(w), "\r\nready\r\n"));
 		chunk(w, "ATE0\r\n");
 		EXPECT("AT+SYSMFG=1,\"client_ca\",\"client_ca.0\"\r\n",
-		       new ? "+SYSMFG:\"client_ca\",\"client_ca.0\",8,4,new!\r\n\r\nOK\r\n" :
-			     "+SYSMFG:\"client_ca\",\"client_ca.0\",8,3,CA0\r\n\r\nOK\r\n");
+		       new ? "+SYSMFG:\"client_ca\",\"client_ca.0\",8,4,new!\r\n\r\nOK\r\n"
+			   : "+SYSMFG:\"client_ca\",\"client_ca.0\",8,3,CA0\r\n\r\nOK\r\n");
 	}
 }
 
@@ -476,7 +493,8 @@ static void test_sendl(void **state)
 	for (int i = 0; i < 249; i++)
 		sim_core_input(w->core, w->now, (const uint8_t *)"q", 1);
 	assert_string_equal(drain(w), "");
-	EXPECT("q", "+CIPSENDL:100,250\r\n+CIPSENDL:200,250\r\n+CIPSENDL:250,250\r\n\r\nSEND OK\r\n");
+	EXPECT("q",
+	       "+CIPSENDL:100,250\r\n+CIPSENDL:200,250\r\n+CIPSENDL:250,250\r\n\r\nSEND OK\r\n");
 	assert_int_equal(buf_len(&w->sent[0]), 250);
 }
 
@@ -547,7 +565,7 @@ static void test_names(void **state)
 	chunk(w, "AT+CIPSSLCSNI=\"b.test\"\r\n");
 	chunk(w, "AT+CIPSTART=\"SSL\",\"10.0.2.2\",8443\r\n");
 	assert_true(w->verify[0]);
-	assert_string_equal(w->name[0], "b.test");	/* 60: SNI before CN */
+	assert_string_equal(w->name[0], "b.test"); /* 60: SNI before CN */
 	/* 44: a failure keeps them, a close does not */
 	sim_core_on_open(w->core, w->now, 0, -EPROTO, 0);
 	assert_string_equal(drain(w), "\r\nERROR\r\n");
@@ -643,25 +661,36 @@ static const char *join(struct world *w, const char *args, unsigned ms)
 static void test_access_points(void **state)
 {
 	static const char ok[] = "WIFI CONNECTED\r\nWIFI GOT IP\r\n\r\nOK\r\n";
-	static const char *const wrong[] = { "\"lab\",\"secret88\",\"2:0:0:0:0:1\"", "\"lab\",\"secret88\",5",
-					     "\"lab\",\"secret88\",\"02:00:00:00:00:01:02\"", "\"lab\",\"secret88\",,2",
-					     "\"lab\",\"secret88\",,,7201", "\"lab\",\"secret88\",,,,0",
-					     "\"lab\",\"secret88\",,,,,2", "\"lab\",\"secret88\",,,,,,2",
-					     "\"lab\",\"secret88\",,,,,,,4", "\"lab\",\"secret88\",,,,,,,1,1" };
+	static const char *const wrong[] = { "\"lab\",\"secret88\",\"2:0:0:0:0:1\"",
+					     "\"lab\",\"secret88\",5",
+					     "\"lab\",\"secret88\",\"02:00:00:00:00:01:02\"",
+					     "\"lab\",\"secret88\",,2",
+					     "\"lab\",\"secret88\",,,7201",
+					     "\"lab\",\"secret88\",,,,0",
+					     "\"lab\",\"secret88\",,,,,2",
+					     "\"lab\",\"secret88\",,,,,,2",
+					     "\"lab\",\"secret88\",,,,,,,4",
+					     "\"lab\",\"secret88\",,,,,,,1,1" };
 	struct world *w = *state;
 	char line[200];
 
 	w->cfg.n_ap = 4;
-	w->cfg.ap[1] = (struct sim_ap){ .ssid = "lab", .psk = "other-88", .channel = 11, .bssid = { 2, 0, 0, 0, 0, 0xab } };
-	w->cfg.ap[2] = (struct sim_ap){ .ssid = "secret", .psk = "secret88", .channel = 1, .bssid = { 2, 0, 0, 0, 0, 3 },
-					 .hidden = true };
+	w->cfg.ap[1] = (struct sim_ap){
+		.ssid = "lab", .psk = "other-88", .channel = 11, .bssid = { 2, 0, 0, 0, 0, 0xab }
+	};
+	w->cfg.ap[2] = (struct sim_ap){ .ssid = "secret",
+					.psk = "secret88",
+					.channel = 1,
+					.bssid = { 2, 0, 0, 0, 0, 3 },
+					.hidden = true };
 	w->cfg.ap[3] = (struct sim_ap){ .ssid = "open", .channel = 1 };
 	new_chip(w);
 	chunk(w, "AT+CWMODE=1\r\n");
 	chunk(w, "AT+CWLAPOPT=,26\r\n");
 	chunk(w, "AT+CWLAP\r\n");
 	pass(w, 100);
-	assert_string_equal(drain(w), "+CWLAP:(\"lab\",\"10:01:00:c4:0a:51\",6)\r\n+CWLAP:(\"lab\",\"02:00:00:00:00:ab\",11)\r\n"
+	assert_string_equal(drain(w), "+CWLAP:(\"lab\",\"10:01:00:c4:0a:51\",6)\r\n+CWLAP:(\"lab\","
+				      "\"02:00:00:00:00:ab\",11)\r\n"
 				      "+CWLAP:(\"open\",\"10:01:00:c4:0a:54\",1)\r\n\r\nOK\r\n");
 	chunk(w, "AT+CWLAP=\"lab\",\"02:00:00:00:00:AB\",11\r\n");
 	pass(w, 100);
@@ -675,9 +704,12 @@ static void test_access_points(void **state)
 	}
 	/* Of two with that name the first, unless it is said which. */
 	assert_string_equal(join(w, "\"lab\",\"other-88\"", 500), "+CWJAP:2\r\n\r\nERROR\r\n");
-	assert_string_equal(join(w, "\"lab\",\"other-88\",\"02:00:00:00:00:ac\"", 500), "+CWJAP:3\r\n\r\nERROR\r\n");
-	assert_string_equal(join(w, "\"lab\",\"other-88\",\"02:00:00:00:00:AB\",1,5,7,1,20,3", 500), ok);
-	EXPECT("AT+CWJAP?\r\n", "+CWJAP:\"lab\",\"02:00:00:00:00:ab\",11,-24,1,5,7,1,3\r\n\r\nOK\r\n");
+	assert_string_equal(join(w, "\"lab\",\"other-88\",\"02:00:00:00:00:ac\"", 500),
+			    "+CWJAP:3\r\n\r\nERROR\r\n");
+	assert_string_equal(join(w, "\"lab\",\"other-88\",\"02:00:00:00:00:AB\",1,5,7,1,20,3", 500),
+			    ok);
+	EXPECT("AT+CWJAP?\r\n",
+	       "+CWJAP:\"lab\",\"02:00:00:00:00:ab\",11,-24,1,5,7,1,3\r\n\r\nOK\r\n");
 	/* It looks again as often as it was told, at the one it was told. */
 	sim_core_wifi_drop(w->core, w->now, true);
 	pass(w, 4900);
@@ -688,9 +720,11 @@ static void test_access_points(void **state)
 	pass(w, 1000);
 	assert_non_null(strstr(drain(w), "WIFI GOT IP\r\n"));
 	chunk(w, "ATE0\r\n");
-	EXPECT("AT+CWJAP?\r\n", "+CWJAP:\"lab\",\"02:00:00:00:00:ab\",11,-24,1,5,7,1,3\r\n\r\nOK\r\n");
+	EXPECT("AT+CWJAP?\r\n",
+	       "+CWJAP:\"lab\",\"02:00:00:00:00:ab\",11,-24,1,5,7,1,3\r\n\r\nOK\r\n");
 	assert_string_equal(join(w, "\"secret\",\"secret88\"", 500), ok);
-	EXPECT("AT+CWJAP?\r\n", "+CWJAP:\"secret\",\"02:00:00:00:00:03\",1,-24,0,1,3,0,1\r\n\r\nOK\r\n");
+	EXPECT("AT+CWJAP?\r\n",
+	       "+CWJAP:\"secret\",\"02:00:00:00:00:03\",1,-24,0,1,3,0,1\r\n\r\nOK\r\n");
 	/* Without name and password: the last ones. */
 	assert_string_equal(join(w, ",,,,9", 500), ok);
 	EXPECT("AT+CWRECONNCFG?\r\n", "+CWRECONNCFG:9,0\r\n\r\nOK\r\n");
@@ -717,12 +751,16 @@ static void test_access_points(void **state)
 
 static void test_addresses(void **state)
 {
-	static const char *const wrong[] = { "\"10.0.2.99\",\"10.0.2.2\"", "\"10.0.2.300\"", "\"fd00::5\"",
-					     "\"10.0.2.99\",\"gateway\",\"255.255.255.0\"", "\"10.0.2.99\",\"10.0.2.2\",\"24\"" };
+	static const char *const wrong[] = { "\"10.0.2.99\",\"10.0.2.2\"", "\"10.0.2.300\"",
+					     "\"fd00::5\"",
+					     "\"10.0.2.99\",\"gateway\",\"255.255.255.0\"",
+					     "\"10.0.2.99\",\"10.0.2.2\",\"24\"" };
 	static const char own[] = "+CIPSTA:ip:\"10.0.2.99\"\r\n+CIPSTA:gateway:\"10.0.2.1\"\r\n"
 				  "+CIPSTA:netmask:\"255.255.0.0\"\r\n\r\nOK\r\n";
-	static const char fallback[] = "+CIPDNS:0,\"208.67.222.222\",\"114.114.114.114\",\"8.8.8.8\"\r\n\r\nOK\r\n";
-	static const char leased[] = "+CIPDNS:0,\"10.0.2.3\",\"114.114.114.114\",\"8.8.8.8\"\r\n\r\nOK\r\n";
+	static const char fallback[] =
+		"+CIPDNS:0,\"208.67.222.222\",\"114.114.114.114\",\"8.8.8.8\"\r\n\r\nOK\r\n";
+	static const char leased[] =
+		"+CIPDNS:0,\"10.0.2.3\",\"114.114.114.114\",\"8.8.8.8\"\r\n\r\nOK\r\n";
 	struct world *w = *state;
 	char line[200];
 
@@ -738,7 +776,8 @@ static void test_addresses(void **state)
 	drain(w);
 	EXPECT("AT+CIPSTA=\"10.0.2.99\",\"10.0.2.1\",\"255.255.0.0\"\r\n", "CLOSED\r\n\r\nOK\r\n");
 	EXPECT("AT+CIPSTA?\r\n", own);
-	EXPECT("AT+CIFSR\r\n", "+CIFSR:STAIP,\"10.0.2.99\"\r\n+CIFSR:STAMAC,\"24:0a:c4:12:34:56\"\r\n\r\nOK\r\n");
+	EXPECT("AT+CIFSR\r\n",
+	       "+CIFSR:STAIP,\"10.0.2.99\"\r\n+CIFSR:STAMAC,\"24:0a:c4:12:34:56\"\r\n\r\nOK\r\n");
 	EXPECT("AT+CWDHCP?\r\n", "+CWDHCP:2\r\nOK\r\n");
 	EXPECT("AT+CIPDNS?\r\n", fallback);
 	/* It is saved, there without a network, and a join brings no other and no DNS server. */
@@ -759,7 +798,8 @@ static void test_addresses(void **state)
 	EXPECT("AT+CIPDNS?\r\n", "+CIPDNS:1,\"10.0.2.2\"\r\n\r\nOK\r\n");
 	EXPECT("AT+CIPDNS=0\r\n", "\r\nOK\r\n");
 	EXPECT("AT+CIPDNS?\r\n", fallback);
-	assert_string_equal(join(w, "\"lab\",\"secret88\"", 500), "WIFI CONNECTED\r\nWIFI GOT IP\r\n\r\nOK\r\n");
+	assert_string_equal(join(w, "\"lab\",\"secret88\"", 500),
+			    "WIFI CONNECTED\r\nWIFI GOT IP\r\n\r\nOK\r\n");
 	EXPECT("AT+CIPDNS?\r\n", leased);
 	/* Without it the address of its own is there again. */
 	EXPECT("AT+CWDHCP=0,3\r\n", "\r\nOK\r\n");
@@ -777,12 +817,14 @@ static void test_addresses(void **state)
 	chunk(w, "ATE0\r\n");
 	assert_non_null(strstr(chunk(w, "AT+CIPDNS?\r\n"), "+CIPDNS:1,\"FD00::2\",\"10.0.2.2\""));
 	EXPECT("AT+CIPDNS=1\r\n", "\r\nOK\r\n");
-	EXPECT("AT+CIPDNS?\r\n", "+CIPDNS:1,\"208.67.222.222\",\"114.114.114.114\",\"8.8.8.8\"\r\n\r\nOK\r\n");
+	EXPECT("AT+CIPDNS?\r\n",
+	       "+CIPDNS:1,\"208.67.222.222\",\"114.114.114.114\",\"8.8.8.8\"\r\n\r\nOK\r\n");
 	/* With no address from anywhere there is none. */
 	new_chip(w);
 	chunk(w, "AT+CWMODE=1\r\n");
 	chunk(w, "AT+CWDHCP=0,1\r\n");
-	assert_string_equal(join(w, "\"lab\",\"secret88\"", 500), "WIFI CONNECTED\r\n+CWJAP:1\r\n\r\nERROR\r\n");
+	assert_string_equal(join(w, "\"lab\",\"secret88\"", 500),
+			    "WIFI CONNECTED\r\n+CWJAP:1\r\n\r\nERROR\r\n");
 	EXPECT("AT+CIPSTA=\"10.0.2.99\"\r\n", "\r\nOK\r\nWIFI GOT IP\r\n");
 }
 
@@ -792,7 +834,7 @@ static void test_host_name_and_country(void **state)
 
 	chunk(w, "ATE0\r\n");
 	EXPECT("AT+CWHOSTNAME?\r\n", "+CWHOSTNAME:espressif\r\n\r\nOK\r\n");
-	EXPECT("AT+CWHOSTNAME=\"chip\"\r\n", "\r\nERROR\r\n");		/* no station */
+	EXPECT("AT+CWHOSTNAME=\"chip\"\r\n", "\r\nERROR\r\n"); /* no station */
 	chunk(w, "AT+CWMODE=3\r\n");
 	EXPECT("AT+CWHOSTNAME=\"a23456789012345678901234567890123\"\r\n", "\r\nERROR\r\n");
 	EXPECT("AT+CWHOSTNAME=\"a2345678901234567890123456789012\"\r\n", "\r\nOK\r\n");
@@ -859,12 +901,20 @@ static void test_enterprise(void **state)
 		const char *args;
 		unsigned code;
 	} wrong[] = {
-		{ "\"corp\",0,\"me\",,", 0x8020 }, { "\"corp\",0,\"me\",,,1,15,1", 0x8020 }, { "1,0,\"me\",,,1", 0x8012 },
-		{ ",0,\"me\",,,1", 0x8013 }, { "\"corp\",x,\"me\",,,1", 0x8015 }, { "\"corp\",3,\"me\",,,1", 0x8024 },
-		{ "\"corp\",0,,,,1", 0x8018 }, { "\"corp\",1,\"me\",,\"p\",0", 0x801a },
-		{ "\"corp\",1,\"me\",\"u\",,0", 0x801c }, { "\"corp\",0,\"me\",,,4", 0x801e },
-		{ "\"corp\",0,\"me\",,,", 0x801d }, { "\"corp\",0,\"me\",,,2", 0x801f },
-		{ "\"corp\",0,\"me\",,,1,2", 0x8026 }, { "\"corp\",0,\"me\",,,1,x", 0x8025 },
+		{ "\"corp\",0,\"me\",,", 0x8020 },
+		{ "\"corp\",0,\"me\",,,1,15,1", 0x8020 },
+		{ "1,0,\"me\",,,1", 0x8012 },
+		{ ",0,\"me\",,,1", 0x8013 },
+		{ "\"corp\",x,\"me\",,,1", 0x8015 },
+		{ "\"corp\",3,\"me\",,,1", 0x8024 },
+		{ "\"corp\",0,,,,1", 0x8018 },
+		{ "\"corp\",1,\"me\",,\"p\",0", 0x801a },
+		{ "\"corp\",1,\"me\",\"u\",,0", 0x801c },
+		{ "\"corp\",0,\"me\",,,4", 0x801e },
+		{ "\"corp\",0,\"me\",,,", 0x801d },
+		{ "\"corp\",0,\"me\",,,2", 0x801f },
+		{ "\"corp\",0,\"me\",,,1,2", 0x8026 },
+		{ "\"corp\",0,\"me\",,,1,x", 0x8025 },
 	};
 	struct world *w = *state;
 	char line[200], want[200];
@@ -874,11 +924,13 @@ static void test_enterprise(void **state)
 	assert_null(strstr(chunk(w, "AT+SYSMFG?\r\n"), "wpa2"));
 	w->cfg.with_eap = true;
 	w->cfg.n_ap = 2;
-	w->cfg.ap[1] = (struct sim_ap){ .ssid = "corp", .channel = 3, .eap = true, .eap_identity = "me" };
+	w->cfg.ap[1] =
+		(struct sim_ap){ .ssid = "corp", .channel = 3, .eap = true, .eap_identity = "me" };
 	new_chip(w);
 	assert_non_null(strstr(chunk(w, "AT+CMD?\r\n"), "\"AT+CWJEAP\",0,1,1,0\r\n"));
-	EXPECT("AT+SYSMFG?\r\n", "+SYSMFG:\"client_ca\"\r\n+SYSMFG:\"wpa2_cert\"\r\n+SYSMFG:\"wpa2_key\"\r\n"
-				 "+SYSMFG:\"wpa2_ca\"\r\n+SYSMFG:\"factory_param\"\r\n\r\nOK\r\n");
+	EXPECT("AT+SYSMFG?\r\n",
+	       "+SYSMFG:\"client_ca\"\r\n+SYSMFG:\"wpa2_cert\"\r\n+SYSMFG:\"wpa2_key\"\r\n"
+	       "+SYSMFG:\"wpa2_ca\"\r\n+SYSMFG:\"factory_param\"\r\n\r\nOK\r\n");
 	chunk(w, "AT+SYSLOG=1\r\n");
 	EXPECT("AT+CWJEAP=\"corp\",0,\"me\",,,1\r\n", "ERR CODE:0x00008022\r\n\r\nERROR\r\n");
 	chunk(w, "AT+CWMODE=1\r\n");
@@ -899,7 +951,8 @@ static void test_enterprise(void **state)
 	pass(w, 500);
 	assert_string_equal(drain(w), ok);
 	EXPECT("AT+CWJEAP?\r\n", "+CWJEAP:\"corp\",0,\"me\",\"\",\"\",1\r\n\r\nOK\r\n");
-	EXPECT("AT+CWJAP?\r\n", "+CWJAP:\"corp\",\"10:01:00:c4:0a:52\",3,-24,0,1,3,0,1\r\n\r\nOK\r\n");
+	EXPECT("AT+CWJAP?\r\n",
+	       "+CWJAP:\"corp\",\"10:01:00:c4:0a:52\",3,-24,0,1,3,0,1\r\n\r\nOK\r\n");
 	/* It is saved, and tried again with what is in the flash by then. */
 	chunk(w, "AT+SYSMFG=2,\"wpa2_key\",\"wpa2_key\",8,2\r\n");
 	chunk(w, "K2");
@@ -944,10 +997,12 @@ static void test_enterprise(void **state)
 	assert_non_null(strstr(drain(w), "WIFI GOT IP\r\n"));
 	w->cfg.firmware = "5.0";
 	new_chip(w);
-	assert_non_null(strstr(chunk(w, "AT+SYSMFG=1,\"wpa_ent_key\"\r\n"), "+SYSMFG:\"wpa_ent_key\",\"wpa_ent_key\",8\r\n"));
+	assert_non_null(strstr(chunk(w, "AT+SYSMFG=1,\"wpa_ent_key\"\r\n"),
+			       "+SYSMFG:\"wpa_ent_key\",\"wpa_ent_key\",8\r\n"));
 	chunk(w, "AT+CWMODE=1\r\n");
 	chunk(w, "AT+SYSLOG=1\r\n");
-	EXPECT("AT+CWJEAP=\"corp\",0,\"me\",,,3,3,-90,\"10:01:00:c4:0a\",3,1,0\r\n", "ERR CODE:0x0000802a\r\n\r\nERROR\r\n");
+	EXPECT("AT+CWJEAP=\"corp\",0,\"me\",,,3,3,-90,\"10:01:00:c4:0a\",3,1,0\r\n",
+	       "ERR CODE:0x0000802a\r\n\r\nERROR\r\n");
 	chunk(w, "AT+CWJEAP=\"corp\",0,\"me\",,,3,3,-90,\"10:01:00:c4:0a:52\",3,1,0\r\n");
 	pass(w, 500);
 	assert_string_equal(drain(w), ok);
@@ -961,8 +1016,12 @@ static void test_ipv6(void **state)
 	static const struct {
 		const char *in, *out;
 	} text[] = {
-		{ "FD00:0:0:0:0:0:0:2", "FD00::2" }, { "::", "::" }, { "::1", "::1" }, { "1::", "1::" },
-		{ "2001:db8:0:1:0:0:0:ab", "2001:DB8:0:1::AB" }, { "1:0:0:2:0:0:0:3", "1::2:0:0:0:3" },
+		{ "FD00:0:0:0:0:0:0:2", "FD00::2" },
+		{ "::", "::" },
+		{ "::1", "::1" },
+		{ "1::", "1::" },
+		{ "2001:db8:0:1:0:0:0:ab", "2001:DB8:0:1::AB" },
+		{ "1:0:0:2:0:0:0:3", "1::2:0:0:0:3" },
 		{ "::ffff:10.0.2.2", "::FFFF:10.0.2.2" },
 	};
 	struct world *w = *state;
@@ -983,8 +1042,9 @@ static void test_ipv6(void **state)
 	assert_string_equal(drain(w), "WIFI CONNECTED\r\nWIFI GOT IP\r\n\r\nOK\r\n");
 	pass(w, 10);
 	assert_string_equal(drain(w), "WIFI GOT IPv6 LL\r\n");
-	EXPECT("AT+CIFSR\r\n", "+CIFSR:STAIP,\"10.0.2.15\"\r\n+CIFSR:STAIP6LL,\"FE80::260A:C4FF:FE12:3456\"\r\n"
-			       "+CIFSR:STAMAC,\"24:0a:c4:12:34:56\"\r\n\r\nOK\r\n");
+	EXPECT("AT+CIFSR\r\n",
+	       "+CIFSR:STAIP,\"10.0.2.15\"\r\n+CIFSR:STAIP6LL,\"FE80::260A:C4FF:FE12:3456\"\r\n"
+	       "+CIFSR:STAMAC,\"24:0a:c4:12:34:56\"\r\n\r\nOK\r\n");
 	/* With a local address alone only the neighbours are there. */
 	EXPECT("AT+CIPSTART=\"TCPv6\",\"fe80::2\",7000\r\n", "");
 	assert_string_equal(w->ip[0], "fe80::2");
@@ -994,7 +1054,8 @@ static void test_ipv6(void **state)
 	pass(w, 20);
 	assert_string_equal(drain(w), "WIFI GOT IPv6 GL\r\n");
 	EXPECT("AT+CIPSTA?\r\n", "+CIPSTA:ip:\"10.0.2.15\"\r\n+CIPSTA:gateway:\"10.0.2.2\"\r\n"
-				 "+CIPSTA:netmask:\"255.255.255.0\"\r\n+CIPSTA:ip6ll:\"FE80::260A:C4FF:FE12:3456\"\r\n"
+				 "+CIPSTA:netmask:\"255.255.255.0\"\r\n+CIPSTA:ip6ll:\"FE80::260A:"
+				 "C4FF:FE12:3456\"\r\n"
 				 "+CIPSTA:ip6gl:\"FD00::260A:C4FF:FE12:3456\"\r\n\r\nOK\r\n");
 	EXPECT("AT+CIPMUX=1\r\n", "\r\nOK\r\n");
 	/* The other family's literals are no hosts. */
@@ -1029,8 +1090,8 @@ static void test_ipv6(void **state)
 		EXPECT(line, "");
 		assert_int_equal(w->family, net);
 		sim_core_on_resolved(w->core, w->now, 0, 0, net == 2 ? "10.0.2.2" : "fd00::2");
-		assert_string_equal(drain(w), net == 2 ? "+CIPDOMAIN:\"10.0.2.2\"\r\n\r\nOK\r\n" :
-						       "+CIPDOMAIN:\"FD00::2\"\r\n\r\nOK\r\n");
+		assert_string_equal(drain(w), net == 2 ? "+CIPDOMAIN:\"10.0.2.2\"\r\n\r\nOK\r\n"
+						       : "+CIPDOMAIN:\"FD00::2\"\r\n\r\nOK\r\n");
 	}
 	EXPECT("AT+CIPDOMAIN=\"10.0.2.2\",3\r\n", "\r\nERROR\r\n");
 	EXPECT("AT+CIPDOMAIN=\"fd00::2\",2\r\n", "\r\nERROR\r\n");
@@ -1045,7 +1106,8 @@ static void test_ipv6(void **state)
 	/* It is saved. */
 	sim_core_reset(w->core, w->now, false);
 	pass(w, 1000);
-	assert_non_null(strstr(drain(w), "WIFI GOT IP\r\nWIFI GOT IPv6 LL\r\nWIFI GOT IPv6 GL\r\n"));
+	assert_non_null(
+		strstr(drain(w), "WIFI GOT IP\r\nWIFI GOT IPv6 LL\r\nWIFI GOT IPv6 GL\r\n"));
 	chunk(w, "ATE0\r\n");
 	EXPECT("AT+CIPV6?\r\n", "+CIPV6:1\r\n\r\nOK\r\n");
 	chunk(w, "AT+CIPV6=0\r\n");
@@ -1060,8 +1122,9 @@ static void test_profiles(void **state)
 		const char *name;
 		bool mode, type, status, persist;
 	} p[] = {
-		{ "3.2", true, false, true, false }, { "3.4", true, true, true, false }, { "4.1", true, true, true, false },
-		{ "4.2", true, true, true, true }, { "5.0", false, true, false, true },
+		{ "3.2", true, false, true, false }, { "3.4", true, true, true, false },
+		{ "4.1", true, true, true, false },  { "4.2", true, true, true, true },
+		{ "5.0", false, true, false, true },
 	};
 	struct world *w = *state;
 
@@ -1083,7 +1146,8 @@ static void test_profiles(void **state)
 		assert_int_equal(!!strstr(list, "\"AT+SYSRAM\",0,1,1,0"), p[i].name[0] > '3');
 		chunk(w, "ATE0\r\n");
 		EXPECT("AT+CIPDOMAIN=\"10.0.2.2\",1,900\r\n",
-		       p[i].name[0] > '3' ? "+CIPDOMAIN:\"10.0.2.2\"\r\n\r\nOK\r\n" : "\r\nERROR\r\n");
+		       p[i].name[0] > '3' ? "+CIPDOMAIN:\"10.0.2.2\"\r\n\r\nOK\r\n"
+					  : "\r\nERROR\r\n");
 		EXPECT("AT+CIPRECVMODE=1\r\n", p[i].mode ? "\r\nOK\r\n" : "\r\nERROR\r\n");
 		EXPECT("AT+SYSMFG=2,\"client_ca\",\"x\",8,8192\r\n", "\r\nERROR\r\n");
 	}
@@ -1096,7 +1160,9 @@ static void test_newest(void **state)
 	sim_core_free(w->core);
 	w->core = NULL;
 	w->cfg.firmware = "5.0";
-	assert_int_equal(sim_core_new(&w->core, &w->cfg, &ops, w, buf_data(&w->flash), buf_len(&w->flash), w->now), 0);
+	assert_int_equal(sim_core_new(&w->core, &w->cfg, &ops, w, buf_data(&w->flash),
+				      buf_len(&w->flash), w->now),
+			 0);
 	pass(w, 500);
 	drain(w);
 	chunk(w, "ATE0\r\n");
@@ -1180,7 +1246,9 @@ static void test_network_lost(void **state)
 		else
 			sim_core_wifi_drop(w->core, w->now, true);
 		pass(w, 2500);
-		assert_string_equal(drain(w), reset ? "" : "WIFI DISCONNECT\r\nWIFI CONNECTED\r\nWIFI GOT IP\r\n");
+		assert_string_equal(drain(w),
+				    reset ? ""
+					  : "WIFI DISCONNECT\r\nWIFI CONNECTED\r\nWIFI GOT IP\r\n");
 		assert_true(w->open[0]);
 		connect_link(w, 0);
 		EXPECT("hello", "");
@@ -1247,9 +1315,22 @@ static void test_more_faults(void **state)
 
 static void test_fault_script(void **state)
 {
-	static const char *const wrong[] = { "cmd", "cmd AT", "cmd AT fly", "drop", "drop up", "drop in x", "at x hang",
-					     "in 5", "busy 1 2", "send-fail 9000", "nonsense", "clock", "clock -1", "clock 1 2",
-					     "mfg-erase client_ca", "mfg-erase client_ca k234567890123456",
+	static const char *const wrong[] = { "cmd",
+					     "cmd AT",
+					     "cmd AT fly",
+					     "drop",
+					     "drop up",
+					     "drop in x",
+					     "at x hang",
+					     "in 5",
+					     "busy 1 2",
+					     "send-fail 9000",
+					     "nonsense",
+					     "clock",
+					     "clock -1",
+					     "clock 1 2",
+					     "mfg-erase client_ca",
+					     "mfg-erase client_ca k234567890123456",
 					     "mfg-erase client_ca client_ca.0 x" };
 	struct world *w = *state;
 	struct fault_ops none = { 0 };
@@ -1307,7 +1388,8 @@ static void test_uart_rate(void **state)
 			break;
 	}
 	/* 4000 bytes and the idle time: never faster than nominal, at most 0.5 % slower. */
-	assert_in_range(end - now, 4000ull * 10000000 / 115200, 4002ull * 10000000 / 115200 * 1005 / 1000);
+	assert_in_range(end - now, 4000ull * 10000000 / 115200,
+			4002ull * 10000000 / 115200 * 1005 / 1000);
 	uart_free(&u);
 }
 
@@ -1346,7 +1428,7 @@ static void test_uart_mismatch(void **state)
 
 	uart_init(&u, 115200, 2048);
 	uart_rate(&u, 921600, false, 6);
-	assert_false(uart_mismatch(&u));		/* the OK still goes out at the old rate */
+	assert_false(uart_mismatch(&u)); /* the OK still goes out at the old rate */
 	assert_int_equal(uart_out(&u, 1000000, 6), 0);
 	assert_int_equal(uart_out(&u, 1001000, 6), 6);
 	uart_out_taken(&u, 1001000, 6, 6, 6);

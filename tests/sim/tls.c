@@ -15,7 +15,7 @@ struct tls {
 	SSL *ssl;
 	bool verbose, up, dead;
 	int link;
-	char name[SIM_NAME_MAX + 1];	/* empty: not checked */
+	char name[SIM_NAME_MAX + 1]; /* empty: not checked */
 	uint8_t psk[32];
 	size_t psk_len;
 	char psk_hint[33];
@@ -34,7 +34,7 @@ static bool is_pem(const struct sim_blob *b)
 }
 
 /* Certificates in PEM (LF or CRLF, a NUL behind them, several in a row) or one in DER (captures 42, 48, 60). */
-static STACK_OF(X509) *read_certs(const struct sim_blob *b)
+static STACK_OF(X509) * read_certs(const struct sim_blob *b)
 {
 	STACK_OF(X509) *all = sk_X509_new_null();
 	BIO *bio = mem(b);
@@ -121,7 +121,8 @@ static bool name_fits(const char *pattern, size_t len, const char *name)
 
 	if (len > 2 && pattern[0] == '*' && pattern[1] == '.') {
 		dot = strchr(name, '.');
-		return dot && dot > name && strlen(dot) == len - 1 && !strncasecmp(dot, pattern + 1, len - 1);
+		return dot && dot > name && strlen(dot) == len - 1 &&
+		       !strncasecmp(dot, pattern + 1, len - 1);
 	}
 	return strlen(name) == len && !strncasecmp(pattern, name, len);
 }
@@ -160,17 +161,19 @@ static int verify_cb(int ok, X509_STORE_CTX *store)
 	struct tls *t = SSL_get_app_data(ssl);
 	X509 *cert = X509_STORE_CTX_get_current_cert(store);
 
-	if (ok && t->name[0] && X509_STORE_CTX_get_error_depth(store) == 0 && !cert_fits(cert, t->name)) {
+	if (ok && t->name[0] && X509_STORE_CTX_get_error_depth(store) == 0 &&
+	    !cert_fits(cert, t->name)) {
 		X509_STORE_CTX_set_error(store, X509_V_ERR_HOSTNAME_MISMATCH);
 		ok = 0;
 	}
 	if (!ok && t->verbose)
-		say("link %d: TLS: %s", t->link, X509_verify_cert_error_string(X509_STORE_CTX_get_error(store)));
+		say("link %d: TLS: %s", t->link,
+		    X509_verify_cert_error_string(X509_STORE_CTX_get_error(store)));
 	return ok;
 }
 
-static unsigned psk_cb(SSL *ssl, const char *hint, char *identity, unsigned max_identity, unsigned char *psk,
-		       unsigned max_psk)
+static unsigned psk_cb(SSL *ssl, const char *hint, char *identity, unsigned max_identity,
+		       unsigned char *psk, unsigned max_psk)
 {
 	struct tls *t = SSL_get_app_data(ssl);
 
@@ -193,9 +196,11 @@ static int common(struct tls *t, int fd, const SSL_METHOD *method, bool verbose)
 	SSL_CTX_set_max_proto_version(t->ctx, TLS1_2_VERSION);
 	/* The chip accepts what this host's policy may not: short keys, SHA-1. */
 	SSL_CTX_set_security_level(t->ctx, 0);
-	SSL_CTX_set_options(t->ctx, SSL_OP_IGNORE_UNEXPECTED_EOF | SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION);
+	SSL_CTX_set_options(t->ctx, SSL_OP_IGNORE_UNEXPECTED_EOF | SSL_OP_NO_TICKET |
+					    SSL_OP_NO_RENEGOTIATION);
 	SSL_CTX_set_session_cache_mode(t->ctx, SSL_SESS_CACHE_OFF);
-	SSL_CTX_set_mode(t->ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+	SSL_CTX_set_mode(t->ctx,
+			 SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
 	return 0;
 }
 
@@ -303,7 +308,8 @@ int tls_server_new(struct tls **ret, int fd, const struct sim_tls *want, bool ve
 		r = use_identity(t->ctx, &want->cert, &want->key);
 	if (!r && want->verify) {
 		r = use_ca(t->ctx, &want->ca, true);
-		SSL_CTX_set_verify(t->ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, verify_cb);
+		SSL_CTX_set_verify(t->ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT,
+				   verify_cb);
 	}
 	if (!r)
 		r = make_ssl(t, fd, want->time);
@@ -421,8 +427,9 @@ void tls_describe(struct tls *t, int link)
 	if (peer)
 		X509_NAME_oneline(X509_get_subject_name(peer), subject, sizeof(subject));
 	X509_free(peer);
-	say("link %d: %s %s, name %s, ALPN %.*s, peer %s", link, SSL_get_version(t->ssl), SSL_get_cipher_name(t->ssl),
-	    t->name[0] ? t->name : "not checked", alpn ? (int)alpn_len : 4, alpn ? (const char *)alpn : "none", subject);
+	say("link %d: %s %s, name %s, ALPN %.*s, peer %s", link, SSL_get_version(t->ssl),
+	    SSL_get_cipher_name(t->ssl), t->name[0] ? t->name : "not checked",
+	    alpn ? (int)alpn_len : 4, alpn ? (const char *)alpn : "none", subject);
 }
 
 /* ---- Enterprise Wi-Fi ---- */
@@ -448,14 +455,15 @@ static const char *bad_ca(const struct sim_eap *e)
 	for (int i = 0; i < sk_X509_num(certs); i++) {
 		X509 *x = sk_X509_value(certs, i);
 
-		valid |= X509_cmp_time(X509_get0_notBefore(x), &now) < 0 && X509_cmp_time(X509_get0_notAfter(x), &now) > 0;
+		valid |= X509_cmp_time(X509_get0_notBefore(x), &now) < 0 &&
+			 X509_cmp_time(X509_get0_notAfter(x), &now) > 0;
 	}
 	sk_X509_pop_free(certs, X509_free);
 	return valid ? NULL : "the chip's CA is not valid by the chip's clock";
 }
 
 /* As the server sees it, whose clock is that of this host. */
-static const char *bad_chain(const struct sim_blob *server_ca, STACK_OF(X509) *certs)
+static const char *bad_chain(const struct sim_blob *server_ca, STACK_OF(X509) * certs)
 {
 	STACK_OF(X509) *trusted = read_certs(server_ca);
 	X509_STORE_CTX *ctx = X509_STORE_CTX_new();
@@ -482,7 +490,8 @@ static const char *bad_identity(const struct sim_blob *server_ca, const struct s
 	const char *why = NULL;
 
 	if (!certs || !key)
-		why = certs ? "no key in the chip's key" : "no certificate in the chip's certificate";
+		why = certs ? "no key in the chip's key"
+			    : "no certificate in the chip's certificate";
 	else if (X509_check_private_key(sk_X509_value(certs, 0), key) != 1)
 		why = "the chip's key is not that of its certificate";
 	else if (server_ca->data)

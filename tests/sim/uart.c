@@ -4,7 +4,7 @@
 
 static uint64_t byte_ns(unsigned baud)
 {
-	return (10000000000ull + baud - 1) / baud;	/* rounded up: never faster than nominal */
+	return (10000000000ull + baud - 1) / baud; /* rounded up: never faster than nominal */
 }
 
 static unsigned host_baud(const struct uart *u)
@@ -14,7 +14,9 @@ static unsigned host_baud(const struct uart *u)
 
 void uart_init(struct uart *u, unsigned baud, size_t rx_size)
 {
-	*u = (struct uart){ .chip_baud = baud, .host_baud = -1, .rx_size = rx_size, .noise = 0x5eed1 };
+	*u = (struct uart){
+		.chip_baud = baud, .host_baud = -1, .rx_size = rx_size, .noise = 0x5eed1
+	};
 }
 
 void uart_free(struct uart *u)
@@ -171,7 +173,8 @@ uint64_t uart_next(const struct uart *u, size_t queued)
 
 	if (have && !stopped(u)) {
 		need = u->fifo < UART_FIFO_FULL ? UART_FIFO_FULL - u->fifo : 1;
-		in = have >= need ? u->in_free + need * step : u->in_free + have * step + 2 * byte_ns(u->chip_baud);
+		in = have >= need ? u->in_free + need * step
+				  : u->in_free + have * step + 2 * byte_ns(u->chip_baud);
 		t = in / 1000 + 1;
 	} else if (u->fifo && u->fifo < UART_FIFO_FULL && buf_len(&u->rx) - u->fifo < u->rx_size) {
 		t = (u->last_in + 2 * byte_ns(u->chip_baud)) / 1000 + 1;

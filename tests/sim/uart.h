@@ -11,23 +11,23 @@
 #include <stdint.h>
 
 #define UART_FIFO 128
-#define UART_FIFO_FULL 120	/* at which the driver empties it: the border of a chunk */
-#define UART_LINE 4096		/* of the host's own output queue */
+#define UART_FIFO_FULL 120 /* at which the driver empties it: the border of a chunk */
+#define UART_LINE 4096     /* of the host's own output queue */
 
 struct uart {
 	/* set by the owner */
 	unsigned chip_baud;
-	int host_baud;			/* -1: the same */
-	bool chip_rts, host_cts;	/* the chip stops the host only if both ends play along */
-	size_t rx_size;			/* of the ring */
+	int host_baud;           /* -1: the same */
+	bool chip_rts, host_cts; /* the chip stops the host only if both ends play along */
+	size_t rx_size;          /* of the ring */
 	/* state */
-	struct buf line;		/* written by the host, not yet on the wire */
-	struct buf rx;			/* FIFO and ring: read by the chip's driver, or not yet */
-	size_t fifo;			/* how many of them are still in the FIFO, at its end */
-	uint64_t in_free, out_free;	/* ns: until when the wire is taken */
-	uint64_t last_in;		/* ns: when the last byte was complete */
+	struct buf line;            /* written by the host, not yet on the wire */
+	struct buf rx;              /* FIFO and ring: read by the chip's driver, or not yet */
+	size_t fifo;                /* how many of them are still in the FIFO, at its end */
+	uint64_t in_free, out_free; /* ns: until when the wire is taken */
+	uint64_t last_in;           /* ns: when the last byte was complete */
 	bool out_busy;
-	unsigned next_baud;		/* UART_CUR: after next_after more bytes of output */
+	unsigned next_baud; /* UART_CUR: after next_after more bytes of output */
 	size_t next_after;
 	bool next_rts;
 	uint32_t noise;

@@ -288,6 +288,10 @@ static void chip_line(struct chip *c, const char *line)
 static void chip_store(struct chip *c, struct chip_key *key, const uint8_t *data, size_t n)
 {
 	c->writes++;
+	if (c->lose > 0 && strcmp(c->lost, key->name) == 0) {
+		c->lose--;
+		return;
+	}
 	/* One of another type still reads as it was (protocol fact 11). */
 	if (key->type && key->type != 8)
 		return;
@@ -301,26 +305,39 @@ static void chip_store(struct chip *c, struct chip_key *key, const uint8_t *data
 	}
 }
 
+/* What a test has the chip say to a payload; NULL: what it says by itself. */
+static const char *payload_answer(struct chip *c)
+{
+	for (size_t i = 0; i < sizeof(c->answers) / sizeof(*c->answers); i++) {
+		struct chip_answer *a = &c->answers[i];
+
+		if (a->times == 0 || strcmp(a->command, "[payload]") != 0)
+			continue;
+		if (a->times > 0)
+			a->times--;
+		return a->reply;
+	}
+	return NULL;
+}
+
 static void chip_payload(struct chip *c, const uint8_t *data, size_t n)
 {
+	const char *answer = payload_answer(c);
+
 	told(c, "[%zu]|", n);
 	if (begins(c->wanted_for, "AT+SYSMFG")) {
 		chip_store(c, find_key(c, c->wanted_for), data, n);
-		out(c, "\r\nOK\r\n");
+		out(c, "%s", answer ? answer : "\r\nOK\r\n");
 		return;
 	}
 	MUST(c->sent_len + n <= sizeof(c->sent));
 	memcpy(c->sent + c->sent_len, data, n);
 	c->sent_len += n;
 	c->blocks_with_plus += memmem(data, n, "+++", 3) != NULL;
-	for (size_t i = 0; i < sizeof(c->answers) / sizeof(*c->answers); i++)
-		if (c->answers[i].times != 0 && strcmp(c->answers[i].command, "[payload]") == 0) {
-			if (c->answers[i].times > 0)
-				c->answers[i].times--;
-			out(c, "%s", c->answers[i].reply);
-			return;
-		}
-	out(c, "\r\nRecv %zu bytes\r\n\r\nSEND OK\r\n", n);
+	if (answer)
+		out(c, "%s", answer);
+	else
+		out(c, "\r\nRecv %zu bytes\r\n\r\nSEND OK\r\n", n);
 }
 
 /* Whether it dies now. */

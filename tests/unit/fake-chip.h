@@ -40,6 +40,8 @@ struct chip {
 	const char *namespaces; /* what AT+SYSMFG? says, in place of the truth */
 	int corrupt; /* so many of the next writes of keys that begin so are stored wrong */
 	const char *corrupted;
+	int lose; /* so many of the next writes of this key change nothing */
+	const char *lost;
 	struct chip_answer answers[16];
 	/* what it was told: "AT+X|", "[payload's length]|" */
 	char told[32768];

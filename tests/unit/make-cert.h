@@ -28,7 +28,7 @@ struct make_cert {
 	const char *usage; /* extendedKeyUsage */
 	const char *md;    /* NULL: SHA256; "": none, as Ed25519 wants */
 	bool pss;
-	size_t padding;    /* bytes of a comment */
+	size_t padding; /* bytes of a comment */
 };
 
 static inline void make_extension(X509 *x509, int nid, const char *value)
@@ -76,7 +76,8 @@ static inline X509 *make_cert(const struct make_cert *make)
 		}
 	}
 	assert_int_equal(EVP_DigestSignInit_ex(ctx, &pctx, md[0] ? md : NULL, NULL, NULL,
-					       make->issuer_key ? make->issuer_key : make->key, NULL),
+					       make->issuer_key ? make->issuer_key : make->key,
+					       NULL),
 			 1);
 	if (make->pss)
 		EVP_PKEY_CTX_set_rsa_padding(pctx, RSA_PKCS1_PSS_PADDING);

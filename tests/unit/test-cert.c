@@ -31,8 +31,7 @@ static char *joined(const struct problems *problems)
 	assert_non_null(f);
 	for (size_t i = 0; i < problems->count; i++) {
 		assert_int_equal(strncmp(problems->items[i].text, "a.conf:7: x: ", 13), 0);
-		fprintf(f, "%s%s\n",
-			problems->items[i].severity == PROBLEM_WARNING ? "W " : "",
+		fprintf(f, "%s%s\n", problems->items[i].severity == PROBLEM_WARNING ? "W " : "",
 			problems->items[i].text + 13);
 	}
 	fclose(f);
@@ -219,7 +218,7 @@ static void test_key_forms(void **state)
 }
 
 #define NEED_PEM                                                                                   \
-	"holds no certificate and no key, expected PEM (-----BEGIN ...), DER or a C array of one "  \
+	"holds no certificate and no key, expected PEM (-----BEGIN ...), DER or a C array of one " \
 	"(0x2D, 0x2D, ...)\n"
 
 static void test_texts(void **state)
@@ -234,24 +233,31 @@ static void test_texts(void **state)
 		{ CA, "hello", NEED_PEM },
 		{ CA, "{ hello }", NEED_PEM },
 		{ CA, "\xf1\xf1\x02\x01 whatever",
-		  "is wrapped by AtPKI.py (header F1 F1), which is the form of a flash partition and never "
+		  "is wrapped by AtPKI.py (header F1 F1), which is the form of a flash partition "
+		  "and never "
 		  "works in the chip's NVS, expected the PEM or DER file that it was made from\n" },
 		{ KEY, "0xF1, 0xf1, 0x00",
-		  "is wrapped by AtPKI.py (header F1 F1), which is the form of a flash partition and never "
+		  "is wrapped by AtPKI.py (header F1 F1), which is the form of a flash partition "
+		  "and never "
 		  "works in the chip's NVS, expected the PEM or DER file that it was made from\n" },
 		{ CA, "\xff\xfe-\x01-\x01", "is text in UTF-16, expected ASCII or UTF-8\n" },
 		{ CA, "0x2D, 0x2D, 0x100",
 		  "element 3 of the C array is no byte, expected 0x00 to 0xff\n" },
-		{ CA, "0x2D, 0x2D, zz", "element 3 of the C array is no byte, expected 0x00 to 0xff\n" },
+		{ CA, "0x2D, 0x2D, zz",
+		  "element 3 of the C array is no byte, expected 0x00 to 0xff\n" },
 		{ CA, "0x2D, 256", "element 2 of the C array is no byte, expected 0x00 to 0xff\n" },
 		{ CA, "a[] = { 0x2D }; b[] = { 0x2D };", "holds several C arrays, expected one\n" },
 		{ CA, "0x00, 0x0a", "is empty, expected PEM or DER\n" },
-		{ CA, "0x30, 0x30, 0x30", "looks like DER that is cut off, expected a whole PEM or DER file\n" },
-		{ CA, "\x30\x82\x01", "looks like DER that is cut off, expected a whole PEM or DER file\n" },
-		{ CA, "\x30\x03\x02\x01\x05x", "has bytes that are no DER behind its end, expected PEM or DER\n" },
+		{ CA, "0x30, 0x30, 0x30",
+		  "looks like DER that is cut off, expected a whole PEM or DER file\n" },
+		{ CA, "\x30\x82\x01",
+		  "looks like DER that is cut off, expected a whole PEM or DER file\n" },
+		{ CA, "\x30\x03\x02\x01\x05x",
+		  "has bytes that are no DER behind its end, expected PEM or DER\n" },
 		{ CA, "\x30\x03\x02\x01\x05", "holds no certificate, expected at least one\n" },
-		{ CA, "-----BEGIN ", "line 1: BEGIN without a label, expected -----BEGIN CERTIFICATE----- or "
-			     "the like\n" },
+		{ CA, "-----BEGIN ",
+		  "line 1: BEGIN without a label, expected -----BEGIN CERTIFICATE----- or "
+		  "the like\n" },
 		{ CA, "\n\n-----BEGIN CERTIFICATE-----\nAAAA\n",
 		  "line 3: the block has no matching end (is the file cut off?), expected -----END "
 		  "CERTIFICATE-----\n" },
@@ -271,22 +277,30 @@ static void test_texts(void **state)
 		{ KEY, "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n",
 		  "line 1: a block of the kind PUBLIC KEY, expected a private key only\n" },
 		{ CERT, "-----BEGIN PKCS7-----\nAAAA\n-----END PKCS7-----\n",
-		  "is PKCS#7, expected PEM or DER: openssl pkcs7 -in x -print_certs -out NEWFILE\n" },
-		{ CERT, "\x30\x0b\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02",
-		  "is PKCS#7, expected PEM or DER: openssl pkcs7 -in x -inform DER -print_certs -out "
+		  "is PKCS#7, expected PEM or DER: openssl pkcs7 -in x -print_certs -out "
 		  "NEWFILE\n" },
-		{ CERT, "\x30\x05\x02\x01\x03\x30\x40", "holds no certificate, expected at least one\n" },
+		{ CERT, "\x30\x0b\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02",
+		  "is PKCS#7, expected PEM or DER: openssl pkcs7 -in x -inform DER -print_certs "
+		  "-out "
+		  "NEWFILE\n" },
+		{ CERT, "\x30\x05\x02\x01\x03\x30\x40",
+		  "holds no certificate, expected at least one\n" },
 		{ KEY, "\x30\x07\x02\x01\x03\x30\x02\x05\x05",
-		  "is PKCS#12, expected PEM or DER: openssl pkcs12 -in x -nocerts -noenc -out NEWFILE\n" },
+		  "is PKCS#12, expected PEM or DER: openssl pkcs12 -in x -nocerts -noenc -out "
+		  "NEWFILE\n" },
 		{ CERT, "\x30\x07\x02\x01\x03\x30\x02\x05\x05",
 		  "is PKCS#12, expected PEM or DER: openssl pkcs12 -in x -nokeys -out NEWFILE\n" },
-		{ KEY, "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n",
+		{ KEY,
+		  "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n",
 		  "contains no private key, expected one\n" },
 		{ KEY, "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
-		  "is no private key that OpenSSL can read (damaged, or of an unknown kind), expected RSA "
+		  "is no private key that OpenSSL can read (damaged, or of an unknown kind), "
+		  "expected RSA "
 		  "or EC\n" },
-		{ KEY, "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n",
-		  "is a private key in the form OPENSSH PRIVATE KEY, which the chip cannot use, expected "
+		{ KEY,
+		  "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n",
+		  "is a private key in the form OPENSSH PRIVATE KEY, which the chip cannot use, "
+		  "expected "
 		  "RSA or EC in PKCS#1, SEC1 or PKCS#8\n" },
 		{ CA, "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
 		  "contains a private key, expected certificates only\n" },
@@ -330,21 +344,22 @@ static EVP_PKEY *explicit_ec(void)
 static void test_keys(void **state)
 {
 	static const char passphrase[] = "secret";
-	static const char encrypted[] =
-		"the private key is encrypted, and nobody is there to type its passphrase, expected it "
-		"decrypted: openssl pkey -in x -out NEWFILE\n";
+	static const char encrypted[] = "the private key is encrypted, and nobody is there to type "
+					"its passphrase, expected it "
+					"decrypted: openssl pkey -in x -out NEWFILE\n";
 	BIO *bio;
 
 	expect_key(EVP_EC_gen("P-384"), "");
 	expect_key(EVP_EC_gen("P-521"), "");
 	expect_key(EVP_EC_gen("secp256k1"),
 		   "EC key on the curve secp256k1, which the chip cannot use, " RSA_OR_EC);
-	expect_key(explicit_ec(),
-		   "EC key with explicit parameters, which the chip cannot read, expected a named curve "
-		   "(-pkeyopt ec_param_enc:named_curve)\n");
-	expect_key(EVP_RSA_gen(1024),
-		   "W RSA key of 1024 bits is weak, and refused where the firmware verifies, " RSA_OR_EC);
-	expect_key(EVP_RSA_gen(1008), "RSA key of 1008 bits, which the chip cannot use, " RSA_OR_EC);
+	expect_key(explicit_ec(), "EC key with explicit parameters, which the chip cannot read, "
+				  "expected a named curve "
+				  "(-pkeyopt ec_param_enc:named_curve)\n");
+	expect_key(EVP_RSA_gen(1024), "W RSA key of 1024 bits is weak, and refused where the "
+				      "firmware verifies, " RSA_OR_EC);
+	expect_key(EVP_RSA_gen(1008),
+		   "RSA key of 1008 bits, which the chip cannot use, " RSA_OR_EC);
 	expect_key(EVP_PKEY_Q_keygen(NULL, NULL, "ED25519"),
 		   "Ed25519 key: the chip's mbedTLS knows no Edwards curves, " RSA_OR_EC);
 	expect_key(EVP_PKEY_Q_keygen(NULL, NULL, "ED448"),
@@ -368,10 +383,12 @@ static void test_keys(void **state)
 	expect(KEY, bio, "contains 2 private keys, expected one\n", NULL);
 	bio = key_pem(ec);
 	PEM_write_bio_X509(bio, leaf);
-	expect(KEY, bio, "contains certificates beside the private key, expected the key only: openssl "
-	       "pkey -in x -out NEWFILE\n", NULL);
-	expect(KEY, pem(leaf), "contains a certificate and no private key, expected a private key\n",
+	expect(KEY, bio,
+	       "contains certificates beside the private key, expected the key only: openssl "
+	       "pkey -in x -out NEWFILE\n",
 	       NULL);
+	expect(KEY, pem(leaf),
+	       "contains a certificate and no private key, expected a private key\n", NULL);
 	bio = pem(leaf);
 	PEM_write_bio_PrivateKey(bio, ec, NULL, NULL, 0, NULL, NULL);
 	expect(CERT, bio, "contains a private key, expected certificates only\n", NULL);
@@ -386,8 +403,8 @@ static void test_damaged_keys(void **state)
 
 	der[10] ^= 1; /* 30 len 02 01 01 04 20 <private> */
 	BIO_write(bio, der, len);
-	expect(KEY, bio, "the key is damaged: it cannot verify what it signs, expected a whole one\n",
-	       NULL);
+	expect(KEY, bio,
+	       "the key is damaged: it cannot verify what it signs, expected a whole one\n", NULL);
 	der[10] ^= 1;
 	longer = malloc((size_t)len + 1);
 	memcpy(longer, der, (size_t)len);
@@ -411,56 +428,69 @@ static void expect_cert(enum cert_kind kind, X509 *x509, const char *expected)
 
 static void test_dates(void **state)
 {
-	expect_cert(CERT, MAKE(.cn = "c", .key = ec, .from = -10, .to = -5),
-		    "certificate (CN = c): expired on 2027-01-10 08:00:00 UTC, 5 days ago, " NOW_TEXT);
-	expect_cert(CERT, MAKE(.cn = "c", .key = ec, .from = 1, .to = 5),
-		    "certificate (CN = c): not yet valid: it begins on 2027-01-16 08:00:00 UTC, in 24 "
-		    "hours, " NOW_TEXT);
+	expect_cert(
+		CERT, MAKE(.cn = "c", .key = ec, .from = -10, .to = -5),
+		"certificate (CN = c): expired on 2027-01-10 08:00:00 UTC, 5 days ago, " NOW_TEXT);
+	expect_cert(
+		CERT, MAKE(.cn = "c", .key = ec, .from = 1, .to = 5),
+		"certificate (CN = c): not yet valid: it begins on 2027-01-16 08:00:00 UTC, in 24 "
+		"hours, " NOW_TEXT);
 	expect_cert(CERT, MAKE(.cn = "c", .key = ec, .from = -5, .to = 29),
 		    "W certificate (CN = c): expires on 2027-02-13 08:00:00 UTC, in 29 days\n");
 	expect_cert(CERT, MAKE(.cn = "c", .key = ec, .from = -5, .to = 30), "");
 	/* To the second: valid at its first and its last one. */
 	expect_cert(CERT, MAKE(.cn = "c", .key = ec, .from = 0, .to = 365), "");
-	expect_cert(CA, MAKE(.cn = "c", .key = ec, .basic = ca_true, .from = -10, .to = -5),
-		    "certificate (CN = c): expired on 2027-01-10 08:00:00 UTC, 5 days ago, " NOW_TEXT);
+	expect_cert(
+		CA, MAKE(.cn = "c", .key = ec, .basic = ca_true, .from = -10, .to = -5),
+		"certificate (CN = c): expired on 2027-01-10 08:00:00 UTC, 5 days ago, " NOW_TEXT);
 	/* After 2050 the date has another form. */
 	expect_cert(CERT, MAKE(.cn = "c", .key = ec, .from = 36500, .to = 36600),
-		    "certificate (CN = c): not yet valid: it begins on 2126-12-22 08:00:00 UTC, in 36500 "
+		    "certificate (CN = c): not yet valid: it begins on 2126-12-22 08:00:00 UTC, in "
+		    "36500 "
 		    "days, " NOW_TEXT);
 }
 
 static void test_ca(void **state)
 {
-	static const char no_ca[] = "certificate (CN = c): is not the certificate of a CA, expected "
-				    "basicConstraints CA:TRUE\n";
+	static const char no_ca[] =
+		"certificate (CN = c): is not the certificate of a CA, expected "
+		"basicConstraints CA:TRUE\n";
 	BIO *bio;
 
 	expect(CA, pem(ca), "", NULL);
-	expect_cert(CA, MAKE(.cn = "c", .key = ec, .v1 = true),
-		    "W certificate (CN = c): self-signed certificate of version 1, which does not say "
-		    "that it is a CA; it is taken for one\n");
+	expect_cert(
+		CA, MAKE(.cn = "c", .key = ec, .v1 = true),
+		"W certificate (CN = c): self-signed certificate of version 1, which does not say "
+		"that it is a CA; it is taken for one\n");
 	expect_cert(CA, MAKE(.cn = "c", .key = ec), no_ca);
 	expect_cert(CA, MAKE(.cn = "c", .key = ec, .basic = "CA:FALSE"), no_ca);
-	expect_cert(CA, MAKE(.cn = "c", .key = ec, .usage = "serverAuth"),
-		    "certificate (CN = c): is not the certificate of a CA, expected basicConstraints "
-		    "CA:TRUE (is it the server's own?)\n");
-	expect_cert(CA, MAKE(.cn = "ESP Root CA S1", .organization = "ESP S1", .key = ec,
-			     .basic = ca_true),
-		    "W certificate (CN = ESP Root CA S1): from Espressif's public samples: everybody has "
-		    "its key, it proves nothing\n");
-	expect_cert(CA, MAKE(.organization = "No name", .key = ec, .basic = ca_true, .from = 1,
-			     .to = 5),
-		    "certificate (O = No name): not yet valid: it begins on 2027-01-16 08:00:00 UTC, in "
-		    "24 hours, " NOW_TEXT);
+	expect_cert(
+		CA, MAKE(.cn = "c", .key = ec, .usage = "serverAuth"),
+		"certificate (CN = c): is not the certificate of a CA, expected basicConstraints "
+		"CA:TRUE (is it the server's own?)\n");
+	expect_cert(
+		CA,
+		MAKE(.cn = "ESP Root CA S1", .organization = "ESP S1", .key = ec, .basic = ca_true),
+		"W certificate (CN = ESP Root CA S1): from Espressif's public samples: everybody "
+		"has "
+		"its key, it proves nothing\n");
+	expect_cert(
+		CA,
+		MAKE(.organization = "No name", .key = ec, .basic = ca_true, .from = 1, .to = 5),
+		"certificate (O = No name): not yet valid: it begins on 2027-01-16 08:00:00 UTC, "
+		"in "
+		"24 hours, " NOW_TEXT);
 	/* A bundle, in any order; each one is named in its complaints. */
 	bio = pem(ca);
 	PEM_write_bio_X509(bio, leaf);
-	expect(CA, bio, "certificate 2 (CN = leaf): is not the certificate of a CA, expected "
-	       "basicConstraints CA:TRUE\n", NULL);
+	expect(CA, bio,
+	       "certificate 2 (CN = leaf): is not the certificate of a CA, expected "
+	       "basicConstraints CA:TRUE\n",
+	       NULL);
 	bio = pem(ca);
 	PEM_write_bio_X509(bio, ca);
-	expect(CA, bio, "certificate 2 (CN = root): is the same as certificate 1, expected it once\n",
-	       NULL);
+	expect(CA, bio,
+	       "certificate 2 (CN = root): is the same as certificate 1, expected it once\n", NULL);
 }
 
 static void test_leaf(void **state)
@@ -470,15 +500,17 @@ static void test_leaf(void **state)
 	expect(CERT, pem(leaf), "", NULL);
 	expect_cert(CERT, MAKE(.cn = "c", .key = ec, .usage = "clientAuth,serverAuth"), "");
 	expect_cert(CERT, MAKE(.cn = "c", .key = ec, .usage = "serverAuth"),
-		    "W certificate (CN = c): its extendedKeyUsage has no clientAuth: servers may refuse "
+		    "W certificate (CN = c): its extendedKeyUsage has no clientAuth: servers may "
+		    "refuse "
 		    "it\n");
-	expect_cert(CERT, MAKE(.cn = "c", .key = ec, .basic = ca_true),
-		    "W certificate (CN = c): is the certificate of a CA, expected one of this client "
-		    "first\n");
+	expect_cert(
+		CERT, MAKE(.cn = "c", .key = ec, .basic = ca_true),
+		"W certificate (CN = c): is the certificate of a CA, expected one of this client "
+		"first\n");
 	expect_cert(CERT, MAKE(.cn = "c", .key = key, .md = ""),
-		    "certificate (CN = c): Ed25519 key: the chip's mbedTLS knows no Edwards curves, "
-		    RSA_OR_EC
-		    "certificate (CN = c): signed with ED25519, which the chip cannot read, expected RSA "
+		    "certificate (CN = c): Ed25519 key: the chip's mbedTLS knows no Edwards "
+		    "curves, " RSA_OR_EC "certificate (CN = c): signed with ED25519, which the "
+		    "chip cannot read, expected RSA "
 		    "or ECDSA with SHA-256, SHA-384 or SHA-512\n");
 	EVP_PKEY_free(key);
 	expect_cert(CERT, MAKE(.cn = "c", .key = rsa, .md = "SHA1"),
@@ -486,13 +518,16 @@ static void test_leaf(void **state)
 		    "refuse, expected SHA-256 or better\n");
 	expect_cert(CA, MAKE(.cn = "c", .key = rsa, .md = "SHA1", .basic = ca_true), "");
 	expect_cert(CERT, MAKE(.cn = "c", .key = rsa, .pss = true),
-		    "W certificate (CN = c): signed with RSASSA-PSS, which not every firmware can read, "
+		    "W certificate (CN = c): signed with RSASSA-PSS, which not every firmware can "
+		    "read, "
 		    "expected RSA (PKCS#1 v1.5) or ECDSA\n");
 	expect_cert(CERT, MAKE(.cn = "c", .key = ec, .md = "SHA3-256"),
-		    "certificate (CN = c): signed with ecdsa_with_SHA3-256, which the chip cannot read, "
+		    "certificate (CN = c): signed with ecdsa_with_SHA3-256, which the chip cannot "
+		    "read, "
 		    "expected RSA or ECDSA with SHA-256, SHA-384 or SHA-512\n");
 	expect_cert(CERT, MAKE(.cn = "a\nb\x1b[1m", .key = ec, .usage = "serverAuth"),
-		    "W certificate (CN = a\\0Ab\\1B[1m): its extendedKeyUsage has no clientAuth: servers "
+		    "W certificate (CN = a\\0Ab\\1B[1m): its extendedKeyUsage has no clientAuth: "
+		    "servers "
 		    "may refuse it\n");
 }
 
@@ -502,7 +537,8 @@ static void test_chain(void **state)
 			   .issuer_key = ec);
 	X509 *end = MAKE(.cn = "end", .key = ec, .issuer = inter, .issuer_key = other_ec);
 	/* The same name, another key: only the signature tells. */
-	X509 *fake = MAKE(.cn = "inter", .key = ec, .basic = ca_true, .issuer = ca, .issuer_key = ec);
+	X509 *fake = MAKE(.cn = "inter", .key = ec, .basic = ca_true, .issuer = ca,
+			  .issuer_key = ec);
 	char *want;
 	BIO *bio;
 
@@ -520,21 +556,26 @@ static void test_chain(void **state)
 	PEM_write_bio_X509(bio, inter);
 	expect(CERT, bio,
 	       "certificate 1 (CN = end): was not issued by certificate 2, expected the client's "
-	       "certificate first and each one's issuer after it (its issuer is in the file, so only "
+	       "certificate first and each one's issuer after it (its issuer is in the file, so "
+	       "only "
 	       "the order is wrong)\n"
 	       "certificate 2 (CN = root): was not issued by certificate 3, expected the client's "
-	       "certificate first and each one's issuer after it (it is the other way round: turn the "
-	       "order)\n", NULL);
+	       "certificate first and each one's issuer after it (it is the other way round: turn "
+	       "the "
+	       "order)\n",
+	       NULL);
 	bio = pem(end);
 	PEM_write_bio_X509(bio, ca);
 	expect(CERT, bio,
 	       "certificate 1 (CN = end): was not issued by certificate 2, expected the client's "
-	       "certificate first and each one's issuer after it\n", NULL);
+	       "certificate first and each one's issuer after it\n",
+	       NULL);
 	bio = pem(end);
 	PEM_write_bio_X509(bio, fake);
 	expect(CERT, bio,
 	       "certificate 1 (CN = end): was not issued by certificate 2, expected the client's "
-	       "certificate first and each one's issuer after it\n", NULL);
+	       "certificate first and each one's issuer after it\n",
+	       NULL);
 	bio = pem(end);
 	PEM_write_bio_X509(bio, end);
 	expect(CERT, bio,
@@ -572,14 +613,20 @@ static void test_sizes(void **state)
 		const char *expected;
 	} cases[] = {
 		{ 3490, "" },
-		{ 3491, "W the chain takes 3501 bytes in the handshake, which is close to the 4096 of the "
-			"chip's TLS output buffer; certificates in bytes of DER: 1 (CN = c): 3491; use EC "
+		{ 3491, "W the chain takes 3501 bytes in the handshake, which is close to the 4096 "
+			"of the "
+			"chip's TLS output buffer; certificates in bytes of DER: 1 (CN = c): 3491; "
+			"use EC "
 			"keys, which are smaller\n" },
-		{ 4086, "W the chain takes 4096 bytes in the handshake, which is close to the 4096 of the "
-			"chip's TLS output buffer; certificates in bytes of DER: 1 (CN = c): 4086; use EC "
+		{ 4086, "W the chain takes 4096 bytes in the handshake, which is close to the 4096 "
+			"of the "
+			"chip's TLS output buffer; certificates in bytes of DER: 1 (CN = c): 4086; "
+			"use EC "
 			"keys, which are smaller\n" },
-		{ 4087, "the chain takes 4097 bytes in the handshake, expected at most 4096, the chip's TLS "
-			"output buffer; certificates in bytes of DER: 1 (CN = c): 4087; use EC keys, which "
+		{ 4087, "the chain takes 4097 bytes in the handshake, expected at most 4096, the "
+			"chip's TLS "
+			"output buffer; certificates in bytes of DER: 1 (CN = c): 4087; use EC "
+			"keys, which "
 			"are smaller\n" },
 	};
 	X509 *x509;
@@ -592,10 +639,12 @@ static void test_sizes(void **state)
 	x509 = sized_cert("c", 6006, true);
 	expect_cert(CA, x509, "");
 	x509 = sized_cert("c", 6009, true);
-	expect_cert(CA, x509,
-		    "the certificates take 8192 bytes as PEM, expected at most 8191, the chip's largest "
-		    "value; each one's bytes: 1 (CN = c): 8192; keep only the CAs that these servers "
-		    "need\n");
+	expect_cert(
+		CA, x509,
+		"the certificates take 8192 bytes as PEM, expected at most 8191, the chip's "
+		"largest "
+		"value; each one's bytes: 1 (CN = c): 8192; keep only the CAs that these servers "
+		"need\n");
 }
 
 /* With a root at its end, that is what to leave out. */
@@ -614,8 +663,9 @@ static void test_root_hint(void **state)
 	assert_int_equal(cert_check(&blob, CERT, data, (size_t)len, MAKE_NOW, &source, &problems),
 			 -EINVAL);
 	assert_int_equal(problems.count, 1);
-	assert_non_null(strstr(problems.items[0].text,
-			       "; leave out the root at the end (servers have it), or use EC keys"));
+	assert_non_null(
+		strstr(problems.items[0].text,
+		       "; leave out the root at the end (servers have it), or use EC keys"));
 	problems_clear(&problems);
 	BIO_free(bio);
 	X509_free(end);
@@ -645,11 +695,11 @@ static void test_pair(void **state)
 	assert_int_equal(cert_check_pair(cert, other, &source, &problems), -EINVAL);
 	assert_int_equal(cert_check_pair(cert, rsa_key, &source, &problems), -EINVAL);
 	got = joined(&problems);
-	assert_string_equal(got,
-			    "the private key does not belong to the certificate (CN = leaf), expected "
-			    "the key that it was made for\n"
-			    "the private key does not belong to the certificate (CN = leaf), expected "
-			    "the key that it was made for (one is RSA, the other EC)\n");
+	assert_string_equal(
+		got, "the private key does not belong to the certificate (CN = leaf), expected "
+		     "the key that it was made for\n"
+		     "the private key does not belong to the certificate (CN = leaf), expected "
+		     "the key that it was made for (one is RSA, the other EC)\n");
 	free(got);
 	problems_clear(&problems);
 	cert_blob_free(cert);
@@ -687,12 +737,14 @@ static void test_mutations(void **state)
 		memcpy(text, data, len);
 		BIO_free(bio);
 		for (size_t n = test_random_below(&seed, 3); n > 0; n--)
-			text[test_random_below(&seed, len)] ^= (uint8_t)(1 << test_random_below(&seed, 8));
+			text[test_random_below(&seed, len)] ^= (uint8_t)(1 << test_random_below(
+										 &seed, 8));
 		if (test_random_below(&seed, 4) == 0)
 			len = test_random_below(&seed, len) + 1;
 		if (cert_check(&blob, kind, text, len, MAKE_NOW, &source, &problems) == 0) {
 			assert_int_equal(cert_check(&again, kind, blob->data, blob->len, MAKE_NOW,
-						    &source, &problems), 0);
+						    &source, &problems),
+					 0);
 			assert_int_equal(again->len, blob->len);
 			assert_memory_equal(again->digest, blob->digest, CERT_DIGEST_SIZE);
 		}
@@ -734,18 +786,12 @@ static int teardown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_cert_forms),
-		cmocka_unit_test(test_key_forms),
-		cmocka_unit_test(test_texts),
-		cmocka_unit_test(test_keys),
-		cmocka_unit_test(test_damaged_keys),
-		cmocka_unit_test(test_dates),
-		cmocka_unit_test(test_ca),
-		cmocka_unit_test(test_leaf),
-		cmocka_unit_test(test_chain),
-		cmocka_unit_test(test_sizes),
-		cmocka_unit_test(test_root_hint),
-		cmocka_unit_test(test_pair),
+		cmocka_unit_test(test_cert_forms),   cmocka_unit_test(test_key_forms),
+		cmocka_unit_test(test_texts),        cmocka_unit_test(test_keys),
+		cmocka_unit_test(test_damaged_keys), cmocka_unit_test(test_dates),
+		cmocka_unit_test(test_ca),           cmocka_unit_test(test_leaf),
+		cmocka_unit_test(test_chain),        cmocka_unit_test(test_sizes),
+		cmocka_unit_test(test_root_hint),    cmocka_unit_test(test_pair),
 		cmocka_unit_test(test_mutations),
 	};
 

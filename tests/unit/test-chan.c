@@ -977,7 +977,8 @@ static void test_swallowed_line_end(void **state)
 		for (size_t cut = 1; cut <= strlen(next[i]); cut++) {
 			char text[64];
 
-			snprintf(text, sizeof(text), "\r\n+IPD,0,5:abc\r\n\r\n%.*s", (int)cut, next[i]);
+			snprintf(text, sizeof(text), "\r\n+IPD,0,5:abc\r\n\r\n%.*s", (int)cut,
+				 next[i]);
 			feed(f, text);
 			feed(f, next[i] + cut);
 			expect(f, "I0+abc\\x0d\\x0a|T:a line without its line end in front|");
@@ -1001,7 +1002,6 @@ static void test_block_confirmed(void **state)
 	snprintf(want, sizeof(want), "I1.|R%d,2,7|", AT_REPORT_IPD);
 	expect(f, want);
 }
-
 
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 

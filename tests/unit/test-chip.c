@@ -213,7 +213,10 @@ static void test_changed_in_service(void **state)
 {
 	static const struct link_ops ops = { .opened = on_opened, .closed = on_closed };
 	static const struct link_target target = {
-		.host = "a", .port = 1, .server_name = "a", .auth = LINK_AUTH_MUTUAL,
+		.host = "a",
+		.port = 1,
+		.server_name = "a",
+		.auth = LINK_AUTH_MUTUAL,
 	};
 	struct bench *b = *state;
 	enum link_end end = LINK_END_PEER;

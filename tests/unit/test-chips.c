@@ -196,7 +196,8 @@ static void test_in_the_way(void **state)
 
 static void test_refused(void **state)
 {
-	static const char *const names[] = { "", ".", "..", ".a", "-a", "a/b", "../a", "a b", "\xc3\xa4" };
+	static const char *const names[] = { "",    ".",    "..",  ".a",      "-a",
+					     "a/b", "../a", "a b", "\xc3\xa4" };
 	char mac[CHIPS_MAC_SIZE];
 	char name[64];
 
@@ -214,7 +215,8 @@ static void test_refused(void **state)
 	assert_recalled(name, MAC);
 	assert_int_equal(chips_remember(dir, "a", "no"), -EINVAL);
 	assert_int_equal(chips_remember(dir, "a", "24:0a:c4:12:34:5x"), -EINVAL);
-	assert_int_equal(chips_remember(dir, "a", "24:0a:c4:12:34:56:and so on, very long"), -EINVAL);
+	assert_int_equal(chips_remember(dir, "a", "24:0a:c4:12:34:56:and so on, very long"),
+			 -EINVAL);
 	assert_recalled("a", "");
 }
 
@@ -232,10 +234,8 @@ static int teardown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_check),
-		cmocka_unit_test(test_round_trip),
-		cmocka_unit_test(test_recall),
-		cmocka_unit_test(test_in_the_way),
+		cmocka_unit_test(test_check),   cmocka_unit_test(test_round_trip),
+		cmocka_unit_test(test_recall),  cmocka_unit_test(test_in_the_way),
 		cmocka_unit_test(test_refused),
 	};
 

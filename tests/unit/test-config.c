@@ -18,7 +18,7 @@
 #define DEV(more) "devices = ( { name = \"a\"; port = \"/dev/x\";\n" more " } );\n"
 #define WIFI(more) DEV("wifi = { ssid = \"s\";\n" more " };")
 #define MATERIAL                                                                                   \
-	"authorities = ( { name = \"ca\"; file = \"f\"; } ); "                                       \
+	"authorities = ( { name = \"ca\"; file = \"f\"; } ); "                                     \
 	"identities = ( { name = \"id\"; cert = \"c\"; key = \"k\"; } );\n"
 #define EAP(more) MATERIAL WIFI("enterprise = {\n" more " };")
 #define NVS(more) DEVICE "nvs = ( {\n" more " } );\n"
@@ -125,10 +125,12 @@ static void test_whole(void **state)
 	static const char text[] =
 		"runtime_dir = \"/run/x/\"; state_dir = \"state\";\n"
 		"tunnels = ( { name = \"broker\"; device = \"esp1\"; host = \"broker.example\";\n"
-		"  port = 8883; authority = \"corp\"; identity = \"gw\"; server_name = \"10.0.0.1\";\n"
+		"  port = 8883; authority = \"corp\"; identity = \"gw\"; server_name = "
+		"\"10.0.0.1\";\n"
 		"  connect_timeout = 1; wait_timeout = 3600; half_close_timeout = 0;\n"
 		"  max_waiting = 1024; mode = \"0777\"; },\n"
-		" { name = \"open\"; device = \"esp0\"; host = \"::1\"; port = 65535; insecure = true; } );\n"
+		" { name = \"open\"; device = \"esp0\"; host = \"::1\"; port = 65535; insecure = "
+		"true; } );\n"
 		"devices = ( { name = \"esp0\"; port = \"usb:10c4:EA60:0001\"; },\n"
 		"  { name = \"esp1\"; port = \"tcp:[::1]:3333\"; baud = 5000000; time = \"host\";\n"
 		"    wifi = { ssid = \"la b\\\"\"; password_file = \"secret\"; }; } );\n"
@@ -258,17 +260,20 @@ static void test_whole_devices(void **state)
 	static const char text[] =
 		"devices = ( { name = \"a\"; port = \"/dev/a\"; mac = \"24:0A:C4:12:34:5F\";\n"
 		"  time = \"sntp\"; ntp_servers = [ \"ntp.example\", \"::1\", \"192.0.2.1\" ];\n"
-		"  wifi = { ssid = \"s\"; bssid = \"24:0A:c4:00:00:01\"; hidden = true; country = \"DE\";\n"
+		"  wifi = { ssid = \"s\"; bssid = \"24:0A:c4:00:00:01\"; hidden = true; country = "
+		"\"DE\";\n"
 		"    hostname = \"Gate-1\"; address = \"192.0.2.7\"; netmask = \"255.255.255.0\";\n"
 		"    gateway = \"192.0.2.1\"; dns = ( \"192.0.2.53\", \"192.0.2.54\" );\n"
-		"    enterprise = { identity = \"me\"; credential = \"id\"; authority = \"ca\"; }; }; },\n"
-		" { name = \"b\"; port = \"/dev/b\"; adopt = \"any\"; require_synchronized = true;\n"
+		"    enterprise = { identity = \"me\"; credential = \"id\"; authority = \"ca\"; }; "
+		"}; },\n"
+		" { name = \"b\"; port = \"/dev/b\"; adopt = \"any\"; require_synchronized = "
+		"true;\n"
 		"  time = \"host\"; wifi = { ssid = \"t\"; password_file = \"p\";\n"
 		"    dns = [ \"192.0.2.55\" ]; }; },\n"
 		" { name = \"c\"; port = \"/dev/c\"; adopt = \"first\";\n"
 		"  wifi = { ssid = \"u\";\n"
-		"    enterprise = { identity = \"i\"; credential = \"id\"; insecure = true; }; }; } );\n"
-		MATERIAL;
+		"    enterprise = { identity = \"i\"; credential = \"id\"; insecure = true; }; }; "
+		"} );\n" MATERIAL;
 	struct config *config = load_good(text);
 	const struct config_device *d = config->devices;
 
@@ -321,15 +326,17 @@ static void test_whole_devices(void **state)
 
 static void test_whole_tunnels(void **state)
 {
-	static const char text[] =
-		DEVICE MATERIAL
+	static const char text[] = DEVICE MATERIAL
 		"tunnels = ( { name = \"t\"; host = \"h\"; port = 1; authority = \"ca\";\n"
 		"  address_family = \"ipv6\"; alpn = [ \"h2\", \"http/1.1\" ]; keep_alive = 0;\n"
 		"  diagnose = false; ciphers = ( 0xC02B, 49199, 0x9cL,\n"
-		"    \"TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256\", \"TLS_PSK_WITH_ARIA_128_CBC_SHA256\" ); },\n"
-		" { name = \"u\"; host = \"h\"; port = 1; address_family = \"ipv4\"; keep_alive = 7200;\n"
+		"    \"TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256\", "
+		"\"TLS_PSK_WITH_ARIA_128_CBC_SHA256\" ); },\n"
+		" { name = \"u\"; host = \"h\"; port = 1; address_family = \"ipv4\"; keep_alive = "
+		"7200;\n"
 		"  psk = { identity = \"me\"; file = \"key\"; hex = true; }; },\n"
-		" { name = \"v\"; host = \"h\"; port = 1; address_family = \"auto\"; diagnose = true;\n"
+		" { name = \"v\"; host = \"h\"; port = 1; address_family = \"auto\"; diagnose = "
+		"true;\n"
 		"  insecure = false; psk = { identity = \"you\"; file = \"/key\"; }; } );\n";
 	struct config *config = load_good(text);
 	const struct config_tunnel *t = config->tunnels;
@@ -372,7 +379,8 @@ static void test_whole_tunnels(void **state)
 static void test_whole_nvs(void **state)
 {
 	static const char text[] =
-		"devices = ( { name = \"a\"; port = \"/dev/a\"; }, { name = \"b\"; port = \"/dev/b\"; } );\n"
+		"devices = ( { name = \"a\"; port = \"/dev/a\"; }, { name = \"b\"; port = "
+		"\"/dev/b\"; } );\n"
 		"extra_namespaces = [ \"mine\", \"my_cert\" ];\n"
 		"nvs = ( { namespace = \"server_cert\"; file = \"f\"; },\n"
 		" { device = \"b\"; namespace = \"client_key\"; slot = 0; file = \"/g\"; },\n"
@@ -413,11 +421,14 @@ static void test_whole_nvs(void **state)
 /* What the firmware itself knows, and the kind that each name says. */
 static void test_namespaces(void **state)
 {
-	static const char *const users[] = { "client", "server", "mqtt", "https", "wss", "wpa2", "wpa_ent" };
+	static const char *const users[] = { "client", "server", "mqtt",   "https",
+					     "wss",    "wpa2",   "wpa_ent" };
 	static const struct {
 		const char *name;
 		enum config_nvs_kind kind;
-	} kinds[] = { { "ca", CONFIG_NVS_CA }, { "cert", CONFIG_NVS_CERT }, { "key", CONFIG_NVS_KEY } };
+	} kinds[] = { { "ca", CONFIG_NVS_CA },
+		      { "cert", CONFIG_NVS_CERT },
+		      { "key", CONFIG_NVS_KEY } };
 
 	for (size_t i = 0; i < ARRAY_SIZE(users); i++)
 		for (size_t k = 0; k < ARRAY_SIZE(kinds); k++) {
@@ -439,10 +450,11 @@ static const struct {
 	const char *expected;
 } cases[] = {
 	/* the whole file */
-	{ "", "a.conf: no `devices` in the file, expected a list of groups: ( { ... }, { ... } )\n" },
+	{ "",
+	  "a.conf: no `devices` in the file, expected a list of groups: ( { ... }, { ... } )\n" },
 	{ "devices = ();", "a.conf:1: `devices` is empty, expected at least one device\n" },
-	{ DEVICE "tunnels = { };",
-	  "a.conf:2: `tunnels` is a group { ... }, expected a list of groups: ( { ... }, { ... } )\n" },
+	{ DEVICE "tunnels = { };", "a.conf:2: `tunnels` is a group { ... }, expected a list of "
+				   "groups: ( { ... }, { ... } )\n" },
 	{ DEVICE "tunnels = ();", "" },
 	{ DEVICE "authorities = ( 1 );\nidentities = ( [ \"x\" ], {} );",
 	  "a.conf:2: entry 1 of `authorities` is an integer, expected a group: { ... }\n"
@@ -456,51 +468,56 @@ static const struct {
 	  "a.conf:2: `runtime_dir` is an integer, expected a path as a string\n"
 	  "a.conf:3: `state_dir` is \"\", expected a path\n" },
 	/* syntax */
-	{ "devices = ( {\n name \"esp0\"; } );",
-	  "a.conf:2: syntax error, expected `key = value;` (is a `;`, a quote or a bracket missing, here "
-	  "or in the line before?)\n" },
+	{ "devices = ( {\n name \"esp0\"; } );", "a.conf:2: syntax error, expected `key = value;` "
+						 "(is a `;`, a quote or a bracket missing, here "
+						 "or in the line before?)\n" },
 	{ "a = 1;\na = 2;",
 	  "a.conf:2: duplicate setting name, expected each key once in its group\n" },
 	{ "\n/* no end", "a.conf:2: the comment that begins here has no end, expected */\n" },
-	{ "a = \"x\\x00y\";",
-	  "a.conf:1: \\x00 in a string, expected a string without NUL\n" },
+	{ "a = \"x\\x00y\";", "a.conf:1: \\x00 in a string, expected a string without NUL\n" },
 	{ "\n@include \"none.conf\"",
 	  "none.conf: no such file, expected a configuration file\n"
 	  "a.conf:2: includes \"none.conf\", expected a file that can be read\n" },
-	{ "@include \"fifo\"",
-	  "fifo: is not a regular file, expected a configuration file\n"
-	  "a.conf:1: includes \"fifo\", expected a file that can be read\n" },
+	{ "@include \"fifo\"", "fifo: is not a regular file, expected a configuration file\n"
+			       "a.conf:1: includes \"fifo\", expected a file that can be read\n" },
 	{ "# @include \"none.conf\"\n/*\n@include \"none.conf\"\n*/" DEVICE, "" },
-	{ "@include \"a.conf\"",
-	  "a.conf:1: too many files are included (does one include itself?), expected at most 100, 10 "
-	  "deep\n" },
+	{ "@include \"a.conf\"", "a.conf:1: too many files are included (does one include "
+				 "itself?), expected at most 100, 10 "
+				 "deep\n" },
 	{ "\n  @include \"inc.conf\"\n" DEVICE,
 	  "inc.conf:1: `slot` is 10, expected an integer from 0 to 9\n" },
 	/* devices */
-	{ "devices = ( { name = \"a b\"; port = \"\"; baud = \"1\"; time = 1; wifi = 1; bar = 2; } );",
-	  "a.conf:1: unknown key `bar` in device `a b`, expected one of: name, port, baud, mac, adopt, "
+	{ "devices = ( { name = \"a b\"; port = \"\"; baud = \"1\"; time = 1; wifi = 1; bar = 2; } "
+	  ");",
+	  "a.conf:1: unknown key `bar` in device `a b`, expected one of: name, port, baud, mac, "
+	  "adopt, "
 	  "wifi, time, require_synchronized, ntp_servers\n"
-	  "a.conf:1: `name` is \"a b\", expected 1 to 48 characters of A-Z a-z 0-9 _ . -, the first no . "
+	  "a.conf:1: `name` is \"a b\", expected 1 to 48 characters of A-Z a-z 0-9 _ . -, the "
+	  "first no . "
 	  "or -\n"
 	  "a.conf:1: `port` is \"\", expected /dev/..., usb:VID:PID[:SERIAL], unix:/PATH or "
 	  "tcp:HOST:PORT\n"
 	  "a.conf:1: `baud` is a string, expected an integer from 80 to 5000000\n"
 	  "a.conf:1: `wifi` is an integer, expected a group: { ... }\n"
 	  "a.conf:1: `time` is an integer, expected \"host\" or \"sntp\"\n" },
-	{ "devices = ( { name = \"a\"; port = \"/dev/x\"; baud = 79; time = \"ntp\"; wifi = {}; } );",
+	{ "devices = ( { name = \"a\"; port = \"/dev/x\"; baud = 79; time = \"ntp\"; wifi = {}; } "
+	  ");",
 	  "a.conf:1: `baud` is 79, expected an integer from 80 to 5000000\n"
 	  "a.conf:1: no `ssid` in wifi, expected a string\n"
 	  "a.conf:1: `time` is \"ntp\", expected \"host\" or \"sntp\"\n" },
 	{ "devices = ( { name = \"a\"; port = \"/dev/x\"; baud = 115200.0; } );",
-	  "a.conf:1: `baud` is a number with a fraction, expected an integer from 80 to 5000000\n" },
+	  "a.conf:1: `baud` is a number with a fraction, expected an integer from 80 to "
+	  "5000000\n" },
 	/* 2^32 + 115200 */
 	{ "devices = ( { name = \"a\"; port = \"/dev/x\"; baud = 4295082496; } );",
 	  "a.conf:1: the number 4295082496 is too large, expected at most 2147483647\n" },
 	{ "devices = ( { name = \"a\"; port = \"/dev/x\"; baud = 4295082496L; } );",
 	  "a.conf:1: `baud` is 4295082496, expected an integer from 80 to 5000000\n" },
-	{ "devices = ( { name = \"a\"; port = \"/dev/x\"; },\n{ name = \"a\"; port = \"/dev/x\"; } );",
+	{ "devices = ( { name = \"a\"; port = \"/dev/x\"; },\n{ name = \"a\"; port = \"/dev/x\"; } "
+	  ");",
 	  "a.conf:2: port /dev/x is already the one of device `a`, expected another port\n"
-	  "a.conf:2: second device with the name `a`, the first is in line 1, expected a name of its "
+	  "a.conf:2: second device with the name `a`, the first is in line 1, expected a name of "
+	  "its "
 	  "own\n" },
 	{ "devices = ( { name = \"a\"; port = \"/dev/x\"; wifi = { ssid = \"\"; } } );",
 	  "a.conf:1: `ssid` is \"\", expected 1 to 32 bytes without line ends\n" },
@@ -508,20 +525,24 @@ static const struct {
 	  "a.conf:1: `ssid` is \"a?b\", expected 1 to 32 bytes without line ends\n" },
 	{ "devices = ( { name = \"a\"; port = \"/dev/x\"; wifi = { ssid = "
 	  "\"123456789012345678901234567890123\"; password_file = \"\"; } } );",
-	  "a.conf:1: `ssid` is \"123456789012345678901234567890123\", expected 1 to 32 bytes without "
+	  "a.conf:1: `ssid` is \"123456789012345678901234567890123\", expected 1 to 32 bytes "
+	  "without "
 	  "line ends\n"
 	  "a.conf:1: `password_file` is \"\", expected a path\n" },
 	/* authorities and identities */
-	{ DEVICE "authorities = ( { name = \"a\"; file = \"f\"; slot = 10; }, { name = \"b\"; slot = -1; } );",
+	{ DEVICE "authorities = ( { name = \"a\"; file = \"f\"; slot = 10; }, { name = \"b\"; slot "
+		 "= -1; } );",
 	  "a.conf:2: `slot` is 10, expected an integer from 0 to 9\n"
 	  "a.conf:2: no `file` in authority `b`, expected a path as a string\n"
 	  "a.conf:2: `slot` is -1, expected an integer from 0 to 9\n" },
 	{ DEVICE "authorities = ( { name = \"a\"; file = \"f\"; slot = 1; },\n"
 		 "{ name = \"b\"; file = \"g\"; slot = 1; } );\n"
 		 "identities = ( { name = \"a\"; cert = \"f\"; key = \"g\"; slot = 1; } );\n"
-		 "tunnels = ( { name = \"t\"; host = \"h\"; port = 1; authority = \"a\"; identity = \"a\"; },\n"
+		 "tunnels = ( { name = \"t\"; host = \"h\"; port = 1; authority = \"a\"; identity "
+		 "= \"a\"; },\n"
 		 "{ name = \"u\"; host = \"h\"; port = 1; authority = \"b\"; } );",
-	  "a.conf:3: slot 1 of device `esp0` is already the one of authority `a`, expected another slot "
+	  "a.conf:3: slot 1 of device `esp0` is already the one of authority `a`, expected another "
+	  "slot "
 	  "for `b`\n" },
 	/* tunnels */
 	{ DEVICE TUNNEL("insecure = 1;"),
@@ -531,54 +552,65 @@ static const struct {
 	{ DEVICE TUNNEL(""),
 	  "a.conf:2: no `authority` in tunnel `t`, expected the name of one (or `psk`, or "
 	  "`insecure = true`, which lets any server pass)\n" },
-	{ DEVICE "authorities = ( { name = \"a\"; file = \"f\"; } );\n"
-		 TUNNEL("insecure = true; authority = \"a\";"),
-	  "a.conf:3: tunnel `t` has an `authority` and `insecure = true`, expected only one of them\n" },
+	{ DEVICE "authorities = ( { name = \"a\"; file = \"f\"; } );\n" TUNNEL(
+		  "insecure = true; authority = \"a\";"),
+	  "a.conf:3: tunnel `t` has an `authority` and `insecure = true`, expected only one of "
+	  "them\n" },
 	{ DEVICE TUNNEL("authority = \"a\"; identity = 5; device = \"x\";"),
 	  "a.conf:2: no device has the name `x`, expected one of: esp0\n"
 	  "a.conf:2: no authority has the name `a`, expected one of `authorities`, which is empty\n"
 	  "a.conf:2: `identity` is an integer, expected the name of an identity as a string\n" },
-	{ "devices = ( { name = \"a\"; port = \"/dev/x\"; }, { name = \"b\"; port = \"/dev/y\"; } );\n"
-	  TUNNEL("insecure = true;"),
+	{ "devices = ( { name = \"a\"; port = \"/dev/x\"; }, { name = \"b\"; port = \"/dev/y\"; } "
+	  ");\n" TUNNEL("insecure = true;"),
 	  "a.conf:2: no `device` in tunnel `t`, expected the name of one of the 2 devices\n" },
 	{ DEVICE "tunnels = ( { name = \"..\"; host = \"a b\"; port = 65536; insecure = true; } );",
-	  "a.conf:2: `name` is \"..\", expected 1 to 48 characters of A-Z a-z 0-9 _ . -, the first no . "
+	  "a.conf:2: `name` is \"..\", expected 1 to 48 characters of A-Z a-z 0-9 _ . -, the first "
+	  "no . "
 	  "or -\n"
 	  "a.conf:2: `host` is \"a b\", expected a host name or an IP address\n"
 	  "a.conf:2: `port` is 65536, expected an integer from 1 to 65535\n" },
-	{ DEVICE TUNNEL("insecure = true; connect_timeout = 0; wait_timeout = 0; max_waiting = 1025; "
-			"half_close_timeout = 86401; server_name = \"a\\\"b\";"),
+	{ DEVICE TUNNEL(
+		  "insecure = true; connect_timeout = 0; wait_timeout = 0; max_waiting = 1025; "
+		  "half_close_timeout = 86401; server_name = \"a\\\"b\";"),
 	  "a.conf:2: `server_name` is \"a\"b\", expected a host name or an IP address\n"
 	  "a.conf:2: `connect_timeout` is 0, expected an integer from 1 to 60\n"
 	  "a.conf:2: `wait_timeout` is 0, expected an integer from 1 to 3600\n"
 	  "a.conf:2: `half_close_timeout` is 86401, expected an integer from 0 to 86400\n"
 	  "a.conf:2: `max_waiting` is 1025, expected an integer from 0 to 1024\n" },
-	{ DEVICE TUNNEL("insecure = true; server_name = \"a1234567890123456789012345678901234567890."
-			"b123456789012345678901\";"),
+	{ DEVICE TUNNEL(
+		  "insecure = true; server_name = \"a1234567890123456789012345678901234567890."
+		  "b123456789012345678901\";"),
 	  "" },
-	{ DEVICE TUNNEL("insecure = true; server_name = \"a1234567890123456789012345678901234567890."
-			"b1234567890123456789012\";"),
+	{ DEVICE TUNNEL(
+		  "insecure = true; server_name = \"a1234567890123456789012345678901234567890."
+		  "b1234567890123456789012\";"),
 	  "a.conf:2: `server_name` is \"a1234567890123456789012345678901234567890."
-	  "b1234567890123456789012\", expected a name of at most 64 bytes, as the chip takes no longer "
+	  "b1234567890123456789012\", expected a name of at most 64 bytes, as the chip takes no "
+	  "longer "
 	  "one\n" },
 	{ DEVICE "tunnels = ( { name = \"t\"; port = 1; insecure = true;\nhost = "
 		 "\"a1234567890123456789012345678901234567890.b12345678901234567890123\"; } );",
-	  "a.conf:3: `host` has 66 bytes and is the name to check, as there is no `server_name`, expected "
+	  "a.conf:3: `host` has 66 bytes and is the name to check, as there is no `server_name`, "
+	  "expected "
 	  "a `server_name` of at most 64 bytes\n" },
-	{ DEVICE "tunnels = ( { name = \"t\"; port = 1; insecure = true; server_name = \"s\";\nhost = "
-		 "\"a1234567890123456789012345678901234567890.b12345678901234567890123\"; } );",
+	{ DEVICE
+	  "tunnels = ( { name = \"t\"; port = 1; insecure = true; server_name = \"s\";\nhost = "
+	  "\"a1234567890123456789012345678901234567890.b12345678901234567890123\"; } );",
 	  "" },
 	{ DEVICE "tunnels = ( { name = \"t\"; host = \"h\"; port = 1; insecure = true; },\n"
 		 "{ name = \"t\"; host = \"h\"; port = 1; insecure = true; } );",
-	  "a.conf:3: second tunnel with the name `t`, the first is in line 2, expected a name of its "
+	  "a.conf:3: second tunnel with the name `t`, the first is in line 2, expected a name of "
+	  "its "
 	  "own\n" },
 	{ "runtime_dir = \"/run/123456789012345678901234567890123456789012345678901234567890"
 	  "12345678901234567890123456789012345\";\n" DEVICE TUNNEL("insecure = true;"),
 	  "" },
 	{ "runtime_dir = \"/run/123456789012345678901234567890123456789012345678901234567890"
 	  "123456789012345678901234567890123456\";\n" DEVICE TUNNEL("insecure = true;"),
-	  "a.conf:3: the socket's path /run/123456789012345678901234567890123456789012345678901234567890"
-	  "123456789012345678901234567890123456/t.sock has 108 bytes, expected at most 107: a shorter "
+	  "a.conf:3: the socket's path "
+	  "/run/123456789012345678901234567890123456789012345678901234567890"
+	  "123456789012345678901234567890123456/t.sock has 108 bytes, expected at most 107: a "
+	  "shorter "
 	  "`runtime_dir` or name\n" },
 	/* which chip */
 	{ DEV("mac = 5; adopt = true;"),
@@ -589,18 +621,20 @@ static const struct {
 	  "a.conf:2: `adopt` is \"last\", expected \"first\" or \"any\"\n" },
 	{ DEV("mac = \"24:0a:c4:12:34\";"),
 	  "a.conf:2: `mac` is \"24:0a:c4:12:34\", expected a MAC address, as 24:0a:c4:12:34:56\n" },
-	{ DEV("mac = \"25:0a:c4:12:34:56\";"),
-	  "a.conf:2: `mac` is \"25:0a:c4:12:34:56\", expected the MAC address of one station, and not "
-	  "of a group\n" },
+	{ DEV("mac = \"25:0a:c4:12:34:56\";"), "a.conf:2: `mac` is \"25:0a:c4:12:34:56\", expected "
+					       "the MAC address of one station, and not "
+					       "of a group\n" },
 	{ DEV("mac = \"24:0a:c4:12:34:56\";\nadopt = \"first\";"),
 	  "a.conf:3: `adopt` together with `mac`, expected only one of them\n" },
 	{ "devices = ( { name = \"a\"; port = \"/dev/x\"; mac = \"24:0A:c4:12:34:56\"; },\n"
 	  "{ name = \"b\"; port = \"/dev/y\"; mac = \"24:0a:C4:12:34:56\"; } );",
-	  "a.conf:2: mac 24:0a:c4:12:34:56 is already the one of device `a`, expected another chip's\n" },
+	  "a.conf:2: mac 24:0a:c4:12:34:56 is already the one of device `a`, expected another "
+	  "chip's\n" },
 	/* time */
 	{ DEV("require_synchronized = 1; ntp_servers = 5;"),
 	  "a.conf:2: `require_synchronized` is an integer, expected true or false\n"
-	  "a.conf:2: `ntp_servers` is an integer, expected an array of up to 3 strings: [ \"...\" ]\n"
+	  "a.conf:2: `ntp_servers` is an integer, expected an array of up to 3 strings: [ \"...\" "
+	  "]\n"
 	  "a.conf:2: `ntp_servers` without `time = \"sntp\"`, expected both or neither\n" },
 	{ DEV("time = \"host\";\nntp_servers = [ \"h\" ];"),
 	  "a.conf:3: `ntp_servers` without `time = \"sntp\"`, expected both or neither\n" },
@@ -615,28 +649,33 @@ static const struct {
 	{ DEV("time = \"sntp\";\nntp_servers = [ ];"),
 	  "a.conf:3: `ntp_servers` is empty, expected 1 to 3 names or addresses\n" },
 	{ DEV("time = \"sntp\";\nntp_servers = \"h\";"),
-	  "a.conf:3: `ntp_servers` is a string, expected an array of up to 3 strings: [ \"...\" ]\n" },
+	  "a.conf:3: `ntp_servers` is a string, expected an array of up to 3 strings: [ \"...\" "
+	  "]\n" },
 	{ DEV("time = \"sntp\";\nntp_servers = [ \"a\", \"b\", \"c\", \"d\" ];"),
 	  "a.conf:3: `ntp_servers` has 4 entries, expected at most 3\n" },
 	{ DEV("time = \"sntp\"; ntp_servers = (\n\"a\",\n5,\n\"b c\" );"),
 	  "a.conf:4: entry 2 of `ntp_servers` is an integer, expected a string\n"
-	  "a.conf:5: entry 3 of `ntp_servers` is \"b c\", expected a host name or an IP address\n" },
+	  "a.conf:5: entry 3 of `ntp_servers` is \"b c\", expected a host name or an IP "
+	  "address\n" },
 	{ DEV("time = \"sntp\"; ntp_servers = [ \"a\" ];\nrequire_synchronized = false;"),
-	  "a.conf:3: `require_synchronized` together with `time = \"sntp\"`, expected only one of them\n" },
+	  "a.conf:3: `require_synchronized` together with `time = \"sntp\"`, expected only one of "
+	  "them\n" },
 #define LABEL60 TEN TEN TEN TEN TEN "abcdefghij"
 	/* 3 + 180 + 2 dots, and 3 + 49: what a command has place for, and one byte more */
-	{ DEV("time = \"sntp\"; ntp_servers = [ \"" LABEL60 "." LABEL60 "." LABEL60 "\",\n\"" TEN TEN TEN TEN
-	      "abcdefghi\" ];"),
+	{ DEV("time = \"sntp\"; ntp_servers = [ \"" LABEL60 "." LABEL60 "." LABEL60
+	      "\",\n\"" TEN TEN TEN TEN "abcdefghi\" ];"),
 	  "" },
-	{ DEV("time = \"sntp\"; ntp_servers = [ \"" LABEL60 "." LABEL60 "." LABEL60 "\",\n\"" TEN TEN TEN TEN
-	      "abcdefghij\" ];"),
-	  "a.conf:2: `ntp_servers` takes 238 bytes in a command, 3 for each name and its own, expected at "
+	{ DEV("time = \"sntp\"; ntp_servers = [ \"" LABEL60 "." LABEL60 "." LABEL60
+	      "\",\n\"" TEN TEN TEN TEN "abcdefghij\" ];"),
+	  "a.conf:2: `ntp_servers` takes 238 bytes in a command, 3 for each name and its own, "
+	  "expected at "
 	  "most 237\n" },
 	/* Wi-Fi */
-	{ WIFI("foo = 1;"),
-	  "a.conf:3: unknown key `foo` in wifi, expected one of: ssid, password_file, bssid, hidden, country, "
-	  "hostname, address, netmask, gateway, dns, enterprise\n" },
-	{ WIFI("bssid = 1;\nhidden = \"no\";\ncountry = 49;\nhostname = true;\naddress = 1;\nnetmask = 1;\n"
+	{ WIFI("foo = 1;"), "a.conf:3: unknown key `foo` in wifi, expected one of: ssid, "
+			    "password_file, bssid, hidden, country, "
+			    "hostname, address, netmask, gateway, dns, enterprise\n" },
+	{ WIFI("bssid = 1;\nhidden = \"no\";\ncountry = 49;\nhostname = true;\naddress = "
+	       "1;\nnetmask = 1;\n"
 	       "gateway = 1;\ndns = \"192.0.2.1\";\nenterprise = \"x\";"),
 	  "a.conf:3: `bssid` is an integer, expected a string\n"
 	  "a.conf:4: `hidden` is a string, expected true or false\n"
@@ -648,18 +687,22 @@ static const struct {
 	  "a.conf:10: `dns` is a string, expected an array of up to 3 strings: [ \"...\" ]\n"
 	  "a.conf:11: `enterprise` is a string, expected a group: { ... }\n" },
 	{ WIFI("bssid = \"24:0a:c4:12:34:5g\"; country = \"de\"; hostname = \"a_b\";"),
-	  "a.conf:3: `bssid` is \"24:0a:c4:12:34:5g\", expected a MAC address, as 24:0a:c4:12:34:56\n"
+	  "a.conf:3: `bssid` is \"24:0a:c4:12:34:5g\", expected a MAC address, as "
+	  "24:0a:c4:12:34:56\n"
 	  "a.conf:3: `country` is \"de\", expected a country code of two capital letters, as DE\n"
-	  "a.conf:3: `hostname` is \"a_b\", expected 1 to 32 characters of A-Z a-z 0-9 -, the first and the "
+	  "a.conf:3: `hostname` is \"a_b\", expected 1 to 32 characters of A-Z a-z 0-9 -, the "
+	  "first and the "
 	  "last no -\n" },
-	{ WIFI("address = \"192.0.2.7\";"),
-	  "a.conf:2: no `netmask` in wifi, expected all of `address`, `netmask` and `gateway`, or none of "
-	  "them for DHCP\n" },
+	{ WIFI("address = \"192.0.2.7\";"), "a.conf:2: no `netmask` in wifi, expected all of "
+					    "`address`, `netmask` and `gateway`, or none of "
+					    "them for DHCP\n" },
 	{ WIFI("address = \"192.0.2.7\"; netmask = \"255.255.255.0\";"),
-	  "a.conf:2: no `gateway` in wifi, expected all of `address`, `netmask` and `gateway`, or none of "
+	  "a.conf:2: no `gateway` in wifi, expected all of `address`, `netmask` and `gateway`, or "
+	  "none of "
 	  "them for DHCP\n" },
 	{ WIFI("netmask = \"255.255.255.0\"; gateway = \"192.0.2.1\";"),
-	  "a.conf:2: no `address` in wifi, expected all of `address`, `netmask` and `gateway`, or none of "
+	  "a.conf:2: no `address` in wifi, expected all of `address`, `netmask` and `gateway`, or "
+	  "none of "
 	  "them for DHCP\n" },
 	/* One mistake, one complaint. */
 	{ WIFI("address = \"192.0.2\"; netmask = \"255.255.255.0\"; gateway = \"192.0.2.1\";"),
@@ -669,18 +712,23 @@ static const struct {
 	{ WIFI("address = \"192.0.2.7\"; netmask = \"255.255.255.0\"; gateway = 1;"),
 	  "a.conf:3: `gateway` is an integer, expected a string\n" },
 	{ WIFI("address = \"192.0.2.7\"; gateway = \"192.0.2.1\";\nnetmask = \"255.0.255.0\";"),
-	  "a.conf:4: `netmask` is \"255.0.255.0\", expected ones and then zeros, as 255.255.255.0\n" },
+	  "a.conf:4: `netmask` is \"255.0.255.0\", expected ones and then zeros, as "
+	  "255.255.255.0\n" },
 	{ WIFI("address = \"192.0.2.7\"; gateway = \"192.0.2.1\";\nnetmask = \"0.0.0.0\";"),
 	  "a.conf:4: `netmask` is \"0.0.0.0\", expected ones and then zeros, as 255.255.255.0\n" },
 	{ WIFI("address = \"192.0.2.7\"; gateway = \"192.0.2.1\";\nnetmask = \"255.255.255.255\";"),
-	  "a.conf:4: `netmask` is \"255.255.255.255\", expected ones and then zeros, as 255.255.255.0\n" },
+	  "a.conf:4: `netmask` is \"255.255.255.255\", expected ones and then zeros, as "
+	  "255.255.255.0\n" },
 	{ WIFI("address = \"192.0.2.7\"; netmask = \"255.255.255.248\";\ngateway = \"192.0.2.9\";"),
-	  "a.conf:4: `gateway` is \"192.0.2.9\", expected another address of the network of 192.0.2.7 with "
+	  "a.conf:4: `gateway` is \"192.0.2.9\", expected another address of the network of "
+	  "192.0.2.7 with "
 	  "the netmask 255.255.255.248\n" },
 	{ WIFI("address = \"192.0.2.7\"; netmask = \"255.255.255.0\";\ngateway = \"192.0.2.7\";"),
-	  "a.conf:4: `gateway` is \"192.0.2.7\", expected another address of the network of 192.0.2.7 with "
+	  "a.conf:4: `gateway` is \"192.0.2.7\", expected another address of the network of "
+	  "192.0.2.7 with "
 	  "the netmask 255.255.255.0\n" },
-	{ WIFI("address = \"192.0.2.7\"; netmask = \"255.255.255.240\"; gateway = \"192.0.2.9\";"), "" },
+	{ WIFI("address = \"192.0.2.7\"; netmask = \"255.255.255.240\"; gateway = \"192.0.2.9\";"),
+	  "" },
 	{ WIFI("dns = [ \"192.0.2.1\", \"192.0.2.2\", \"192.0.2.3\", \"192.0.2.4\" ];"),
 	  "a.conf:3: `dns` has 4 entries, expected at most 3\n" },
 	{ WIFI("dns = [ \"192.0.2.1\",\n\"::1\" ];"),
@@ -690,10 +738,12 @@ static const struct {
 	{ EAP(""),
 	  "a.conf:4: no `identity` in enterprise, expected a string\n"
 	  "a.conf:4: no `credential` in enterprise, expected the name of an identity as a string\n"
-	  "a.conf:4: no `authority` in enterprise, expected the name of the one that the network's server "
+	  "a.conf:4: no `authority` in enterprise, expected the name of the one that the network's "
+	  "server "
 	  "is verified with (or `insecure = true`)\n" },
 	{ EAP("identity = 1; credential = 2; authority = 3; insecure = 4; bar = 5;"),
-	  "a.conf:5: unknown key `bar` in enterprise, expected one of: identity, credential, authority, "
+	  "a.conf:5: unknown key `bar` in enterprise, expected one of: identity, credential, "
+	  "authority, "
 	  "insecure\n"
 	  "a.conf:5: `identity` is an integer, expected a string\n"
 	  "a.conf:5: `credential` is an integer, expected the name of an identity as a string\n"
@@ -706,8 +756,10 @@ static const struct {
 	{ EAP("identity = \"i\"; credential = \"id\"; insecure = true;\nauthority = \"ca\";"),
 	  "a.conf:6: `authority` together with `insecure = true`, expected only one of them\n" },
 	{ EAP("identity = \"i\"; credential = \"id\"; insecure = true;"), "" },
-	{ EAP("identity = \"i\"; credential = \"id\"; authority = \"ca\"; }; password_file = \"p\"; x = {"),
-	  "a.conf:5: unknown key `x` in wifi, expected one of: ssid, password_file, bssid, hidden, country, "
+	{ EAP("identity = \"i\"; credential = \"id\"; authority = \"ca\"; }; password_file = "
+	      "\"p\"; x = {"),
+	  "a.conf:5: unknown key `x` in wifi, expected one of: ssid, password_file, bssid, hidden, "
+	  "country, "
 	  "hostname, address, netmask, gateway, dns, enterprise\n"
 	  "a.conf:5: `password_file` together with `enterprise`, expected only one of them\n" },
 	/* NVS entries */
@@ -717,10 +769,10 @@ static const struct {
 	  "a.conf:2: `nvs` is an integer, expected a list of groups: ( { ... }, { ... } )\n" },
 	{ DEVICE "nvs = ( [ ] );",
 	  "a.conf:2: entry 1 of `nvs` is an array [ ... ], expected a group: { ... }\n" },
-	{ NVS("foo = 1;"),
-	  "a.conf:3: unknown key `foo` in nvs entry, expected one of: device, namespace, slot, kind, file\n"
-	  "a.conf:2: no `namespace` in nvs entry, expected a string\n"
-	  "a.conf:2: no `file` in nvs entry, expected a path as a string\n" },
+	{ NVS("foo = 1;"), "a.conf:3: unknown key `foo` in nvs entry, expected one of: device, "
+			   "namespace, slot, kind, file\n"
+			   "a.conf:2: no `namespace` in nvs entry, expected a string\n"
+			   "a.conf:2: no `file` in nvs entry, expected a path as a string\n" },
 	{ NVS("device = 1; namespace = 2; slot = \"3\"; kind = 4; file = 5;"),
 	  "a.conf:3: `device` is an integer, expected the name of a device as a string\n"
 	  "a.conf:3: `namespace` is an integer, expected a string\n"
@@ -737,89 +789,118 @@ static const struct {
 	{ NVS("file = \"f\"; kind = \"raw\";\nnamespace = \"mqtt_x\";"),
 	  "a.conf:4: `namespace` is \"mqtt_x\", " NAMESPACE_EXPECTED },
 	{ NVS("file = \"f\"; kind = \"raw\"; namespace = \"a,b\";"),
-	  "a.conf:3: `namespace` is \"a,b\", expected the name of an NVS namespace: 1 to 15 characters of "
+	  "a.conf:3: `namespace` is \"a,b\", expected the name of an NVS namespace: 1 to 15 "
+	  "characters of "
 	  "A-Z a-z 0-9 _ -\n" },
 	{ NVS("file = \"f\"; kind = \"raw\"; namespace = \"factory_param\";"),
 	  "a.conf:3: `namespace` is \"factory_param\", expected a namespace of certificates, never "
 	  "factory_param or ble_data\n" },
 	{ NVS("file = \"f\"; kind = \"raw\"; namespace = \"ble_data\";"),
-	  "a.conf:3: `namespace` is \"ble_data\", expected a namespace of certificates, never factory_param "
+	  "a.conf:3: `namespace` is \"ble_data\", expected a namespace of certificates, never "
+	  "factory_param "
 	  "or ble_data\n" },
 	{ NVS("file = \"f\"; kind = \"raw\"; namespace = \"espatd\";"),
-	  "a.conf:3: `namespace` is \"espatd\", expected another namespace than espatd, in which espatd "
+	  "a.conf:3: `namespace` is \"espatd\", expected another namespace than espatd, in which "
+	  "espatd "
 	  "keeps its record\n" },
 	{ DEVICE "extra_namespaces = [ \"espatd\",\n\"ble_data\",\n\"factory_param\",\n\"\" ];",
-	  "a.conf:2: entry 1 of `extra_namespaces` is \"espatd\", expected another namespace than espatd, in "
+	  "a.conf:2: entry 1 of `extra_namespaces` is \"espatd\", expected another namespace than "
+	  "espatd, in "
 	  "which espatd keeps its record\n"
-	  "a.conf:3: entry 2 of `extra_namespaces` is \"ble_data\", expected a namespace of certificates, "
+	  "a.conf:3: entry 2 of `extra_namespaces` is \"ble_data\", expected a namespace of "
+	  "certificates, "
 	  "never factory_param or ble_data\n"
 	  "a.conf:4: entry 3 of `extra_namespaces` is \"factory_param\", expected a namespace of "
 	  "certificates, never factory_param or ble_data\n"
-	  "a.conf:5: entry 4 of `extra_namespaces` is \"\", expected the name of an NVS namespace: 1 to 15 "
+	  "a.conf:5: entry 4 of `extra_namespaces` is \"\", expected the name of an NVS namespace: "
+	  "1 to 15 "
 	  "characters of A-Z a-z 0-9 _ -\n" },
 	/* 13 characters and a slot are 15 bytes. */
-	{ "extra_namespaces = [ \"abcdefghi_cert\" ];\n"
-	  NVS("file = \"f\"; slot = 0;\nnamespace = \"abcdefghi_cert\";"),
-	  "a.conf:5: the key abcdefghi_cert.0 has 16 bytes, expected at most 15, as the chip takes no longer "
+	{ "extra_namespaces = [ \"abcdefghi_cert\" ];\n" NVS(
+		  "file = \"f\"; slot = 0;\nnamespace = \"abcdefghi_cert\";"),
+	  "a.conf:5: the key abcdefghi_cert.0 has 16 bytes, expected at most 15, as the chip takes "
+	  "no longer "
 	  "one\n" },
-	{ "extra_namespaces = [ \"abcdefgh_cert\" ];\n"
-	  NVS("file = \"f\"; slot = 0; namespace = \"abcdefgh_cert\";"),
+	{ "extra_namespaces = [ \"abcdefgh_cert\" ];\n" NVS(
+		  "file = \"f\"; slot = 0; namespace = \"abcdefgh_cert\";"),
 	  "" },
-	{ "extra_namespaces = [ \"abcdefghij_cert\" ];\n"
-	  NVS("file = \"f\"; namespace = \"abcdefghij_cert\";"),
+	{ "extra_namespaces = [ \"abcdefghij_cert\" ];\n" NVS(
+		  "file = \"f\"; namespace = \"abcdefghij_cert\";"),
 	  "" },
 	{ "extra_namespaces = [ \"abcdefghijk_cert\" ];\n" DEVICE,
-	  "a.conf:1: entry 1 of `extra_namespaces` is \"abcdefghijk_cert\", expected the name of an NVS "
+	  "a.conf:1: entry 1 of `extra_namespaces` is \"abcdefghijk_cert\", expected the name of "
+	  "an NVS "
 	  "namespace: 1 to 15 characters of A-Z a-z 0-9 _ -\n" },
 	{ "extra_namespaces = [ \"mine\" ];\n" NVS("file = \"f\"; namespace = \"mine\";"),
 	  "a.conf:3: no `kind` in nvs entry, expected \"ca\", \"cert\", \"key\" or \"raw\", as the "
 	  "namespace's name does not say it\n" },
-	{ "extra_namespaces = [ \"mine\" ];\n" NVS("file = \"f\"; namespace = \"mine\"; kind = \"raw\";"), "" },
+	{ "extra_namespaces = [ \"mine\" ];\n" NVS(
+		  "file = \"f\"; namespace = \"mine\"; kind = \"raw\";"),
+	  "" },
 	/* one key, one value */
-	{ NVS("namespace = \"mqtt_ca\"; file = \"f\"; },\n{ namespace = \"mqtt_ca\"; file = \"g\"; },\n"
+	{ NVS("namespace = \"mqtt_ca\"; file = \"f\"; },\n{ namespace = \"mqtt_ca\"; file = \"g\"; "
+	      "},\n"
 	      "{ namespace = \"mqtt_ca\"; file = \"h\"; },\n"
 	      "{ namespace = \"mqtt_ca\"; file = \"h\"; slot = 0;"),
-	  "a.conf:4: second nvs entry for the key mqtt_ca of all devices, the first is in line 2, expected "
+	  "a.conf:4: second nvs entry for the key mqtt_ca of all devices, the first is in line 2, "
+	  "expected "
 	  "one\n"
-	  "a.conf:5: second nvs entry for the key mqtt_ca of all devices, the first is in line 2, expected "
+	  "a.conf:5: second nvs entry for the key mqtt_ca of all devices, the first is in line 2, "
+	  "expected "
 	  "one\n" },
-#define TWO "devices = ( { name = \"a\"; port = \"/dev/x\"; }, { name = \"b\"; port = \"/dev/y\"; } );\n"
+#define TWO                                                                                        \
+	"devices = ( { name = \"a\"; port = \"/dev/x\"; }, { name = \"b\"; port = \"/dev/y\"; } "  \
+	");\n"
 	{ TWO "nvs = ( { namespace = \"wss_key\"; slot = 9; file = \"f\"; },\n"
 	      "{ device = \"b\"; namespace = \"wss_key\"; slot = 9; file = \"f\"; } );",
-	  "a.conf:3: second nvs entry for the key wss_key.9 of device `b`, the first is in line 2, expected "
+	  "a.conf:3: second nvs entry for the key wss_key.9 of device `b`, the first is in line 2, "
+	  "expected "
 	  "one\n" },
 	{ TWO "nvs = ( { device = \"a\"; namespace = \"wss_key\"; slot = 9; file = \"f\"; },\n"
 	      "{ namespace = \"wss_key\"; slot = 9; file = \"f\"; } );",
-	  "a.conf:3: second nvs entry for the key wss_key.9 of device `a`, the first is in line 2, expected "
+	  "a.conf:3: second nvs entry for the key wss_key.9 of device `a`, the first is in line 2, "
+	  "expected "
 	  "one\n" },
 	{ TWO "nvs = ( { device = \"a\"; namespace = \"wss_key\"; slot = 9; file = \"f\"; },\n"
 	      "{ device = \"b\"; namespace = \"wss_key\"; slot = 9; file = \"f\"; } );",
 	  "" },
 	/* the slots of tunnels */
-	{ DEVICE "authorities = ( { name = \"ca\"; file = \"f\"; slot = 3; } );\n" TUNNEL("authority = \"ca\";")
-	  "nvs = ( { namespace = \"client_ca\"; slot = 3; file = \"f\"; } );",
-	  "a.conf:2: slot 3 of device `esp0` is already the one of an nvs entry for client_ca.3, expected "
+	{ DEVICE "authorities = ( { name = \"ca\"; file = \"f\"; slot = 3; } );\n" TUNNEL(
+		  "authority = \"ca\";") "nvs = ( { namespace = \"client_ca\"; slot = 3; file = "
+					 "\"f\"; } );",
+	  "a.conf:2: slot 3 of device `esp0` is already the one of an nvs entry for client_ca.3, "
+	  "expected "
 	  "another slot for `ca`\n" },
-	{ DEVICE "identities = ( { name = \"id\"; cert = \"c\"; key = \"k\"; slot = 3; } );\n"
-	  TUNNEL("insecure = true; identity = \"id\";")
-	  "nvs = ( { namespace = \"client_key\"; slot = 3; file = \"f\"; } );",
-	  "a.conf:2: slot 3 of device `esp0` is already the one of an nvs entry for client_key.3, expected "
+	{ DEVICE
+	  "identities = ( { name = \"id\"; cert = \"c\"; key = \"k\"; slot = 3; } );\n" TUNNEL(
+		  "insecure = true; identity = \"id\";") "nvs = ( { namespace = \"client_key\"; "
+							 "slot = 3; file = \"f\"; } );",
+	  "a.conf:2: slot 3 of device `esp0` is already the one of an nvs entry for client_key.3, "
+	  "expected "
 	  "another slot for `id`\n" },
 	/* without a suffix it is no slot; of another chip, or without a tunnel, it is not in the way */
 	{ TWO "authorities = ( { name = \"ca\"; file = \"f\"; slot = 3; } );\n"
-	      "tunnels = ( { name = \"t\"; host = \"h\"; port = 1; device = \"a\"; authority = \"ca\"; } );\n"
+	      "tunnels = ( { name = \"t\"; host = \"h\"; port = 1; device = \"a\"; authority = "
+	      "\"ca\"; } );\n"
 	      "nvs = ( { device = \"b\"; namespace = \"client_ca\"; slot = 3; file = \"f\"; },\n"
 	      "{ device = \"a\"; namespace = \"client_ca\"; file = \"f\"; },\n"
 	      "{ device = \"a\"; namespace = \"server_ca\"; slot = 3; file = \"f\"; } );",
 	  "" },
 	/* enterprise writes there */
-	{ EAP("identity = \"i\"; credential = \"id\"; authority = \"ca\";")
-	  "nvs = ( { namespace = \"wpa2_ca\"; file = \"f\"; },\n"
-	  "{ namespace = \"wpa_ent_key\"; file = \"f\"; },\n"
-	  "{ namespace = \"wss_ca\"; file = \"f\"; } );",
-	  "a.conf:6: an nvs entry for wpa2_ca on device `a`, which has `enterprise`, expected only one of "
+	{ EAP("identity = \"i\"; credential = \"id\"; authority = \"ca\";") "nvs = ( { namespace = "
+									    "\"wpa2_ca\"; file = "
+									    "\"f\"; },\n"
+									    "{ namespace = "
+									    "\"wpa_ent_key\"; file "
+									    "= \"f\"; },\n"
+									    "{ namespace = "
+									    "\"wss_ca\"; file = "
+									    "\"f\"; } );",
+	  "a.conf:6: an nvs entry for wpa2_ca on device `a`, which has `enterprise`, expected only "
+	  "one of "
 	  "them\n"
-	  "a.conf:7: an nvs entry for wpa_ent_key on device `a`, which has `enterprise`, expected only one of "
+	  "a.conf:7: an nvs entry for wpa_ent_key on device `a`, which has `enterprise`, expected "
+	  "only one of "
 	  "them\n" },
 	{ WIFI("") "nvs = ( { namespace = \"wpa2_ca\"; file = \"f\"; } );", "" },
 	/* PSK */
@@ -835,10 +916,12 @@ static const struct {
 	{ PSK("identity = \"\"; file = \"\";"),
 	  "a.conf:3: `identity` is \"\", expected 1 to 32 bytes without line ends\n"
 	  "a.conf:3: `file` is \"\", expected a path\n" },
-	{ MATERIAL PSK("identity = \"i\"; file = \"f\"; };\nauthority = \"ca\";\nidentity = \"id\";\n"
-		       "insecure = true; x = {"),
+	{ MATERIAL PSK(
+		  "identity = \"i\"; file = \"f\"; };\nauthority = \"ca\";\nidentity = \"id\";\n"
+		  "insecure = true; x = {"),
 	  "a.conf:7: unknown key `x` in tunnel `t`, expected one of: name, device, host, port, "
-	  "address_family, server_name, authority, identity, insecure, psk, alpn, ciphers, keep_alive, "
+	  "address_family, server_name, authority, identity, insecure, psk, alpn, ciphers, "
+	  "keep_alive, "
 	  "connect_timeout, wait_timeout, half_close_timeout, max_waiting, diagnose, mode\n"
 	  "a.conf:5: `authority` together with `psk`, expected only one of them\n"
 	  "a.conf:6: `identity` together with `psk`, expected only one of them\n"
@@ -849,7 +932,8 @@ static const struct {
 	{ DEVICE TUNNEL("insecure = true; alpn = [ \"a\", \"b\", \"c\", \"d\", \"e\", \"f\" ];"),
 	  "a.conf:2: `alpn` has 6 entries, expected at most 5\n" },
 	{ DEVICE TUNNEL("insecure = true; alpn = [ \"a\",\n\"\" ];"),
-	  "a.conf:3: entry 2 of `alpn` is \"\", expected 1 to 64 bytes without line ends, as mqtt\n" },
+	  "a.conf:3: entry 2 of `alpn` is \"\", expected 1 to 64 bytes without line ends, as "
+	  "mqtt\n" },
 	{ DEVICE TUNNEL("insecure = true; alpn = [ 1, 2 ];"),
 	  "a.conf:2: entry 1 of `alpn` is an integer, expected a string\n"
 	  "a.conf:2: entry 2 of `alpn` is an integer, expected a string\n" },
@@ -858,7 +942,8 @@ static const struct {
 	/* 3 * 67 + 35 = 236; a comma counts twice */
 	{ DEVICE TUNNEL("insecure = true; alpn = [ " ALPN192 ", \"" TEN TEN TEN "ab\" ];"), "" },
 	{ DEVICE TUNNEL("insecure = true;\nalpn = [ " ALPN192 ", \"" TEN TEN TEN "a,\" ];"),
-	  "a.conf:3: `alpn` takes 237 bytes in a command, 3 for each name and its own, expected at most "
+	  "a.conf:3: `alpn` takes 237 bytes in a command, 3 for each name and its own, expected at "
+	  "most "
 	  "236\n" },
 	/* ciphers */
 	{ DEVICE TUNNEL("insecure = true; ciphers = 0xC02B;"),
@@ -884,26 +969,30 @@ static const struct {
 	  "a.conf:11: entry 9 of `ciphers` is an array [ ... ], " CIPHER_EXPECTED
 	  "a.conf:12: entry 11 of `ciphers` is 0xFFFFFFFF, " CIPHER_EXPECTED },
 	/* other new keys of tunnels */
-	{ DEVICE TUNNEL("insecure = true; keep_alive = 7201; address_family = \"v4\"; diagnose = 1;"),
+	{ DEVICE TUNNEL(
+		  "insecure = true; keep_alive = 7201; address_family = \"v4\"; diagnose = 1;"),
 	  "a.conf:2: `address_family` is \"v4\", expected \"auto\", \"ipv4\" or \"ipv6\"\n"
 	  "a.conf:2: `keep_alive` is 7201, expected an integer from 0 to 7200\n"
 	  "a.conf:2: `diagnose` is an integer, expected true or false\n" },
-	{ DEVICE TUNNEL("insecure = true; keep_alive = -1; address_family = 4; diagnose = \"yes\";"),
+	{ DEVICE TUNNEL(
+		  "insecure = true; keep_alive = -1; address_family = 4; diagnose = \"yes\";"),
 	  "a.conf:2: `address_family` is an integer, expected \"auto\", \"ipv4\" or \"ipv6\"\n"
 	  "a.conf:2: `keep_alive` is -1, expected an integer from 0 to 7200\n"
 	  "a.conf:2: `diagnose` is a string, expected true or false\n" },
 	{ DEVICE TUNNEL("insecure = true; keep_alive = 1.5;"),
-	  "a.conf:2: `keep_alive` is a number with a fraction, expected an integer from 0 to 7200\n" },
+	  "a.conf:2: `keep_alive` is a number with a fraction, expected an integer from 0 to "
+	  "7200\n" },
 #define AT_HOST(host, family)                                                                      \
-	DEVICE "tunnels = ( { name = \"t\"; port = 1; insecure = true; host = \"" host "\";\n"      \
+	DEVICE "tunnels = ( { name = \"t\"; port = 1; insecure = true; host = \"" host "\";\n"     \
 	       "address_family = \"" family "\"; } );"
-	{ AT_HOST("::1", "ipv4"),
-	  "a.conf:3: `address_family` is \"ipv4\" and `host` is an IPv6 address, expected \"auto\" or "
-	  "\"ipv6\"\n" },
-	{ AT_HOST("192.0.2.1", "ipv6"),
-	  "a.conf:3: `address_family` is \"ipv6\" and `host` is an IPv4 address, expected \"auto\" or "
-	  "\"ipv4\"\n" },
-	{ AT_HOST("a:b", "ipv4"), "a.conf:2: `host` is \"a:b\", expected a host name or an IP address\n" },
+	{ AT_HOST("::1", "ipv4"), "a.conf:3: `address_family` is \"ipv4\" and `host` is an IPv6 "
+				  "address, expected \"auto\" or "
+				  "\"ipv6\"\n" },
+	{ AT_HOST("192.0.2.1", "ipv6"), "a.conf:3: `address_family` is \"ipv6\" and `host` is an "
+					"IPv4 address, expected \"auto\" or "
+					"\"ipv4\"\n" },
+	{ AT_HOST("a:b", "ipv4"),
+	  "a.conf:2: `host` is \"a:b\", expected a host name or an IP address\n" },
 	{ AT_HOST("192.0.2.1", "ipv4"), "" },
 	{ AT_HOST("::1", "ipv6"), "" },
 	{ AT_HOST("h", "ipv6"), "" },
@@ -933,10 +1022,10 @@ static void test_mode(void **state)
 		const char *value;
 		int mode; /* -1: refused */
 	} modes[] = {
-		{ "\"0\"", 0 },        { "\"660\"", 0660 },  { "0600", 0600 },  { "777", 0777 },
-		{ "\"0777\"", 0777 },  { "1000", -1 },       { "\"\"", -1 },    { "0668", -1 },
-		{ "0x1b0", -1 },       { "-1", -1 },         { "\"rw\"", -1 },  { "true", -1 },
-		{ "\"00660\"", -1 },   { "660L", -1 },       { "\" 660\"", -1 },
+		{ "\"0\"", 0 },       { "\"660\"", 0660 }, { "0600", 0600 },   { "777", 0777 },
+		{ "\"0777\"", 0777 }, { "1000", -1 },      { "\"\"", -1 },     { "0668", -1 },
+		{ "0x1b0", -1 },      { "-1", -1 },        { "\"rw\"", -1 },   { "true", -1 },
+		{ "\"00660\"", -1 },  { "660L", -1 },      { "\" 660\"", -1 },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
@@ -950,8 +1039,9 @@ static void test_mode(void **state)
 		load(&config, "a.conf", &problems);
 		assert_int_equal(config ? (int)config->tunnels[0].mode : -1, modes[i].mode);
 		if (!config)
-			assert_non_null(strstr(problems.items[0].text,
-					       "expected up to four octal digits, at most \"0777\""));
+			assert_non_null(
+				strstr(problems.items[0].text,
+				       "expected up to four octal digits, at most \"0777\""));
 		config_free(config);
 		problems_clear(&problems);
 	}
@@ -1016,9 +1106,13 @@ static void test_values(void **state)
 		{ HOST, "a,b", false },
 		{ HOST, "a\\\\b", false },
 		{ HOST, "a\\r\\nAT+RST", false },
-		{ HOST, "b\xc3\xbc""cher.example", false },
+		{ HOST,
+		  "b\xc3\xbc"
+		  "cher.example",
+		  false },
 		{ HOST, "a23456789012345678901234567890123456789012345678901234567890123", true },
-		{ HOST, "a234567890123456789012345678901234567890123456789012345678901234.a", false },
+		{ HOST, "a234567890123456789012345678901234567890123456789012345678901234.a",
+		  false },
 #define MAC DEV("mac = \"%s\";")
 		{ MAC, "00:00:00:00:00:01", true },
 		{ MAC, "FE:DC:BA:98:76:5f", true },
@@ -1167,7 +1261,8 @@ static void test_files(void **state)
 	got = joined(&problems);
 	assert_non_null(strstr(got, "none: no such file, expected a configuration file\n"));
 	assert_non_null(strstr(got, "is a folder, expected a configuration file\n"));
-	assert_non_null(strstr(got, "fifo: is not a regular file, expected a configuration file\n"));
+	assert_non_null(
+		strstr(got, "fifo: is not a regular file, expected a configuration file\n"));
 	assert_non_null(strstr(got, "big: has 1048577 bytes, expected at most 1048576\n"));
 	free(got);
 	free(big);
@@ -1239,15 +1334,17 @@ static void test_slots(void **state)
 			fprintf(f, "%s{ name = \"a%d\"; file = \"f\"; }", i ? ", " : "", i);
 		fprintf(f, ");\ntunnels = (");
 		for (int i = 0; i < 11; i++)
-			fprintf(f, "%s{ name = \"t%d\"; host = \"h\"; port = 1; device = \"%s\"; "
-				   "authority = \"a%d\"; }", i ? ", " : "", i,
-				devices == 2 && i % 2 ? "b" : "a", i);
+			fprintf(f,
+				"%s{ name = \"t%d\"; host = \"h\"; port = 1; device = \"%s\"; "
+				"authority = \"a%d\"; }",
+				i ? ", " : "", i, devices == 2 && i % 2 ? "b" : "a", i);
 		fprintf(f, ");\n");
 		fclose(f);
-		expect(text, devices == 2 ? "" :
-					    "a.conf:1: the tunnels and nvs entries of device `a` use "
-					    "11 slots for authorities, expected at most 10: the chip "
-					    "has no more\n");
+		expect(text, devices == 2
+				     ? ""
+				     : "a.conf:1: the tunnels and nvs entries of device `a` use "
+				       "11 slots for authorities, expected at most 10: the chip "
+				       "has no more\n");
 		free(text);
 	}
 }
@@ -1272,7 +1369,8 @@ static void test_slots_nvs(void **state)
 				fprintf(f, "%s{ namespace = \"%s\"; slot = %d; file = \"f\"; }",
 					i ? ", " : "", kinds[k].namespace, 9 - i);
 			if (k == 1)
-				fprintf(f, ", { namespace = \"client_cert\"; slot = 9; file = \"f\"; }");
+				fprintf(f, ", { namespace = \"client_cert\"; slot = 9; file = "
+					   "\"f\"; }");
 			fprintf(f, ");\nauthorities = (");
 			for (int i = 0; k == 0 && i < 7; i++)
 				fprintf(f, "%s{ name = \"m%d\"; file = \"f\"; }", i ? ", " : "", i);
@@ -1282,16 +1380,20 @@ static void test_slots_nvs(void **state)
 					i ? ", " : "", i);
 			fprintf(f, ");\ntunnels = (");
 			for (int i = 0; i < 7; i++)
-				fprintf(f, "%s{ name = \"t%d\"; host = \"h\"; port = 1; %s = \"m%d\"; }",
+				fprintf(f,
+					"%s{ name = \"t%d\"; host = \"h\"; port = 1; %s = \"m%d\"; "
+					"}",
 					i ? ", " : "", i,
 					k == 0 ? "authority" : "insecure = true; identity", i);
 			fprintf(f, ");\n");
 			fclose(f);
 			if (entries == 4)
-				snprintf(expected, sizeof(expected),
-					 "a.conf:1: the tunnels and nvs entries of device `esp0` use 11 "
-					 "slots for %s, expected at most 10: the chip has no more\n",
-					 kinds[k].plural);
+				snprintf(
+					expected, sizeof(expected),
+					"a.conf:1: the tunnels and nvs entries of device `esp0` "
+					"use 11 "
+					"slots for %s, expected at most 10: the chip has no more\n",
+					kinds[k].plural);
 			expect(text, expected);
 			free(text);
 		}
@@ -1305,12 +1407,14 @@ static void test_limits(void **state)
 		int max;
 	} lists[] = {
 		{ "devices = (", "{ name = \"%d\"; port = \"/dev/%d\"; }", ");", "devices", 32 },
-		{ DEVICE "authorities = (", "{ name = \"%d\"; file = \"%d\"; }", ");", "authorities", 256 },
+		{ DEVICE "authorities = (", "{ name = \"%d\"; file = \"%d\"; }", ");",
+		  "authorities", 256 },
 		{ DEVICE "identities = (", "{ name = \"%d\"; cert = \"%d\"; key = \"f\"; }", ");",
 		  "identities", 256 },
 		{ DEVICE "extra_namespaces = [", "\"n%d\"", "];", "extra_namespaces", 16 },
 		{ DEVICE "tunnels = (",
-		  "{ name = \"%d\"; host = \"h%d\"; port = 1; insecure = true; }", ");", "tunnels", 256 },
+		  "{ name = \"%d\"; host = \"h%d\"; port = 1; insecure = true; }", ");", "tunnels",
+		  256 },
 	};
 
 	for (size_t k = 0; k < ARRAY_SIZE(lists); k++)
@@ -1348,7 +1452,8 @@ static void test_limit_nvs(void **state)
 		const char *expected;
 	} rows[] = {
 		{ 32, 32, "" },
-		{ 33, 33, "a.conf:1: device `x` has 33 nvs entries, expected at most 32 for one chip\n" },
+		{ 33, 33,
+		  "a.conf:1: device `x` has 33 nvs entries, expected at most 32 for one chip\n" },
 		{ 64, 32, "" },
 		{ 65, 32, "a.conf:2: `nvs` has 65 entries, expected at most 64\n" },
 	};
@@ -1360,13 +1465,17 @@ static void test_limit_nvs(void **state)
 		FILE *f = open_memstream(&text, &size);
 
 		assert_non_null(f);
-		fprintf(f, "devices = ( { name = \"x\"; port = \"/dev/x\"; }, { name = \"y\"; port = "
-			   "\"/dev/y\"; } );\nnvs = (");
+		fprintf(f,
+			"devices = ( { name = \"x\"; port = \"/dev/x\"; }, { name = \"y\"; port = "
+			"\"/dev/y\"; } );\nnvs = (");
 		for (int i = 0; i < n; i++)
-			fprintf(f, "%s{ device = \"%s\"; namespace = \"%s_ca\"; slot = %d; file = \"f\"; }",
+			fprintf(f,
+				"%s{ device = \"%s\"; namespace = \"%s_ca\"; slot = %d; file = "
+				"\"f\"; }",
 				i ? ", " : "", i < rows[k].on_first ? "x" : "y",
 				(const char *const[]){ "mqtt", "wss", "https", "server", "wpa2",
-						       "wpa_ent", "client" }[i / 10], i % 10);
+						       "wpa_ent", "client" }[i / 10],
+				i % 10);
 		fprintf(f, ");");
 		fclose(f);
 		expect(text, rows[k].expected);
@@ -1381,12 +1490,14 @@ static void test_doubles_in_files(void **state)
 	static const char authority[] = "authorities = ( { name = \"a\"; file = \"f\"; },\n";
 
 	put_file("inc.conf", nvs, strlen(nvs));
-	expect("@include \"inc.conf\"\n{ namespace = \"mqtt_ca\"; slot = 1; file = \"g\"; } );\n" DEVICE,
+	expect("@include \"inc.conf\"\n{ namespace = \"mqtt_ca\"; slot = 1; file = \"g\"; } "
+	       ");\n" DEVICE,
 	       "a.conf:2: second nvs entry for the key mqtt_ca.1 of all devices, the first is in "
 	       "inc.conf:1, expected one\n");
 	put_file("inc.conf", authority, strlen(authority));
 	expect("@include \"inc.conf\"\n{ name = \"a\"; file = \"g\"; } );\n" DEVICE,
-	       "a.conf:2: second authority with the name `a`, the first is in inc.conf:1, expected a name "
+	       "a.conf:2: second authority with the name `a`, the first is in inc.conf:1, expected "
+	       "a name "
 	       "of its own\n");
 }
 
@@ -1443,7 +1554,8 @@ static void test_example(void **state)
 	struct config *config;
 
 	assert_non_null(text);
-	expect(text, "a.conf: no `devices` in the file, expected a list of groups: ( { ... }, { ... } )\n");
+	expect(text, "a.conf: no `devices` in the file, expected a list of groups: ( { ... }, { "
+		     "... } )\n");
 	whole = uncomment(text);
 	config = load_good(whole);
 	assert_string_equal(config->runtime_dir, "/run/espat");

@@ -220,8 +220,8 @@ static void test_write_fails(void **state)
 		const char *path;
 		int error;
 	} cases[] = {
-		{ "none/a", -ENOENT }, { "file/a", -ENOTDIR }, { "folder", -EISDIR },
-		{ "folder/", -EINVAL }, { ".", -EINVAL }, { "folder/..", -EINVAL },
+		{ "none/a", -ENOENT },  { "file/a", -ENOTDIR }, { "folder", -EISDIR },
+		{ "folder/", -EINVAL }, { ".", -EINVAL },       { "folder/..", -EINVAL },
 	};
 	char name[300];
 
@@ -308,10 +308,11 @@ static void test_read(void **state)
 		size_t max;
 		int result;
 	} cases[] = {
-		{ "five", 5, 0 }, { "five", 6, 0 }, { "five", 4, -E2BIG }, { "five", 0, -E2BIG },
-		{ "empty", 0, 0 }, { "link", 5, 0 }, { "none", 5, -ENOENT }, { "five/x", 5, -ENOTDIR },
-		{ "fifo", 5, -EINVAL }, { "socket", 5, -EINVAL }, { ".", 5, -EINVAL },
-		{ "dangling", 5, -ENOENT }, { "loop", 5, -ELOOP },
+		{ "five", 5, 0 },         { "five", 6, 0 },          { "five", 4, -E2BIG },
+		{ "five", 0, -E2BIG },    { "empty", 0, 0 },         { "link", 5, 0 },
+		{ "none", 5, -ENOENT },   { "five/x", 5, -ENOTDIR }, { "fifo", 5, -EINVAL },
+		{ "socket", 5, -EINVAL }, { ".", 5, -EINVAL },       { "dangling", 5, -ENOENT },
+		{ "loop", 5, -ELOOP },
 	};
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	void *data;
@@ -391,9 +392,11 @@ static void test_make_dir(void **state)
 		const char *path;
 		int result;
 	} cases[] = {
-		{ "a", 0 }, { "a", 0 }, { "a/", 0 }, { "b/c", 0 }, { "d/e/", 0 }, { "f//g//", 0 },
-		{ "x/y/z", -ENOENT }, { "file", -ENOTDIR }, { "file/a", -ENOTDIR }, { "link", 0 },
-		{ "link/new", 0 }, { "dangling", -ENOTDIR }, { "fifo", -ENOTDIR },
+		{ "a", 0 },           { "a", 0 },           { "a/", 0 },
+		{ "b/c", 0 },         { "d/e/", 0 },        { "f//g//", 0 },
+		{ "x/y/z", -ENOENT }, { "file", -ENOTDIR }, { "file/a", -ENOTDIR },
+		{ "link", 0 },        { "link/new", 0 },    { "dangling", -ENOTDIR },
+		{ "fifo", -ENOTDIR },
 	};
 	struct stat st;
 
@@ -432,16 +435,11 @@ static int teardown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_write),
-		cmocka_unit_test(test_relative),
-		cmocka_unit_test(test_modes),
-		cmocka_unit_test(test_stale),
-		cmocka_unit_test(test_write_fails),
-		cmocka_unit_test(test_disk_full),
-		cmocka_unit_test(test_permissions),
-		cmocka_unit_test(test_write_link),
-		cmocka_unit_test(test_read),
-		cmocka_unit_test(test_remove),
+		cmocka_unit_test(test_write),       cmocka_unit_test(test_relative),
+		cmocka_unit_test(test_modes),       cmocka_unit_test(test_stale),
+		cmocka_unit_test(test_write_fails), cmocka_unit_test(test_disk_full),
+		cmocka_unit_test(test_permissions), cmocka_unit_test(test_write_link),
+		cmocka_unit_test(test_read),        cmocka_unit_test(test_remove),
 		cmocka_unit_test(test_make_dir),
 	};
 

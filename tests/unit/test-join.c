@@ -740,6 +740,31 @@ static void test_unsynchronized_host(void **state)
 	assert_non_null(strstr(told(b), "AT+SYSTIMESTAMP=1767225600|"));
 }
 
+/* What is on its way to the chip when the host's clock is set is not what the chip is left with. */
+static void test_host_clock_is_set_meanwhile(void **state)
+{
+	struct bench *b = *state;
+
+	bench_up(b);
+	assert_ready(b);
+	chip_answer(b, "AT+SYSTIMESTAMP=1790000000", NULL, 1);
+	device_sync_clock(b->dev);
+	bench_run(b);
+	assert_int_equal(b->dev->state, DEVICE_CLOCK);
+	chip_forget(b);
+	b->wallclock = 1800000000;
+	device_sync_clock(b->dev);
+	bench_run(b);
+	chip_say(b, "\r\nOK\r\n");
+	assert_ready(b);
+	assert_int_equal(b->chip.clock, 1800000000);
+	assert_int_equal(count_of(told(b), "AT+SYSTIMESTAMP="), 1);
+	/* Once. */
+	chip_forget(b);
+	bench_pass(b, 60 * TIMERS_S);
+	assert_null(strstr(told(b), "SYSTIMESTAMP"));
+}
+
 /* What runs goes on with the time that the chip has. */
 static void test_refresh_without_a_clock(void **state)
 {
@@ -1021,6 +1046,7 @@ int main(void)
 		T(test_enterprise_waits_for_the_clock),
 		T(test_enterprise_with_time_servers),
 		T(test_unsynchronized_host),
+		T(test_host_clock_is_set_meanwhile),
 		T(test_refresh_without_a_clock),
 		T(test_wifi_lost_during_a_refresh),
 		T(test_foreign_time_servers_are_given_up),

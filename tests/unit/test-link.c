@@ -600,6 +600,45 @@ static void test_closed_by_the_user_during_the_diagnosis(void **state)
 	}
 }
 
+/* Clients that come meanwhile are not kept waiting by questions that may take seconds. */
+static void test_diagnosis_gives_way(void **state)
+{
+	static const struct {
+		const char *mute, *answer, *next;
+		enum link_end end;
+	} rows[] = {
+		{ "AT+SYSTIMESTAMP?", FINE_TIME, "AT+CIPDOMAIN", LINK_END_UNEXPLAINED },
+		{ "AT+CIPDOMAIN", "+CIPDOMAIN:\"192.0.2.7\"\r\n\r\nOK\r\n", "AT+CIPSTART=0,\"TCP\"",
+		  LINK_END_UNEXPLAINED },
+		/* What was opened is closed all the same, and tells as much. */
+		{ "AT+CIPSTART=0,\"TCP\"", "0,CONNECT\r\n\r\nOK\r\n", "AT+SYSMFG", LINK_END_TLS },
+	};
+	struct bench *b = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct user *u;
+
+		teardown(state);
+		setup(state);
+		chip_answer(b, rows[i].mute, NULL, 1);
+		chip_answer(b, "AT+SYSRAM?", FINE_RAM, 1);
+		chip_answer(b, "AT+SYSTIMESTAMP?", FINE_TIME, 1);
+		chip_answer(b, "AT+CIPDOMAIN", "+CIPDOMAIN:\"192.0.2.7\"\r\n\r\nOK\r\n", 1);
+		u = fail_connect(b, LINK_PROBE_YES);
+		assert_int_equal(u->ends, 0);
+		assert_int_equal(count_of(b->chip.told, rows[i].mute), 1);
+		u->others = true;
+		chip_say(b, rows[i].answer);
+		bench_run(b);
+		assert_ended(u, rows[i].end);
+		assert_int_equal(count_of(b->chip.told, rows[i].next), 0);
+		assert_int_equal(count_of(b->chip.told, "AT+CIPCLOSE=0|"),
+				 rows[i].end == LINK_END_TLS);
+		assert_int_equal(u->link->state, LINK_FREE);
+		open_link(b, 0);
+	}
+}
+
 static void test_silence_is_a_timeout(void **state)
 {
 	struct bench *b = *state;
@@ -1047,6 +1086,7 @@ int main(void)
 		T(test_diagnosis_that_is_not_wanted),
 		T(test_diagnosis_waits),
 		T(test_closed_by_the_user_during_the_diagnosis),
+		T(test_diagnosis_gives_way),
 		T(test_silence_is_a_timeout),
 		T(test_errno),
 		T(test_wifi_explains_it),

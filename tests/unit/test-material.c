@@ -72,14 +72,14 @@ static void make_files(void)
 	char *big = calloc(1, 64 * 1024 + 1);
 	int fd;
 
-	put_cert("ca.pem", make_cert(&(struct make_cert){ .cn = "ca", .key = key,
-							  .basic = "CA:TRUE" }));
-	put_cert("ca2.pem", make_cert(&(struct make_cert){ .cn = "ca2", .key = key,
-							   .basic = "CA:TRUE" }));
-	put_cert("ca3.pem", make_cert(&(struct make_cert){ .cn = "ca3", .key = key,
-							   .basic = "CA:TRUE" }));
-	put_cert("old.pem", make_cert(&(struct make_cert){ .cn = "old", .key = key, .from = -4001,
-							   .to = -3999 }));
+	put_cert("ca.pem",
+		 make_cert(&(struct make_cert){ .cn = "ca", .key = key, .basic = "CA:TRUE" }));
+	put_cert("ca2.pem",
+		 make_cert(&(struct make_cert){ .cn = "ca2", .key = key, .basic = "CA:TRUE" }));
+	put_cert("ca3.pem",
+		 make_cert(&(struct make_cert){ .cn = "ca3", .key = key, .basic = "CA:TRUE" }));
+	put_cert("old.pem", make_cert(&(struct make_cert){
+				    .cn = "old", .key = key, .from = -4001, .to = -3999 }));
 	put_cert("ec2.pem", make_cert(&(struct make_cert){ .cn = "ec2", .key = key }));
 	put_cert("ec.pem", make_cert(&(struct make_cert){ .cn = "ec", .key = key }));
 	put_cert("rsa.pem", make_cert(&(struct make_cert){ .cn = "rsa", .key = rsa }));
@@ -111,26 +111,30 @@ static int load(struct material **ret, const char *file, const char *key, const 
 	int r;
 
 	authority = (struct config_authority){
-		.where = { "a.conf", 3 }, .name = (char *)"a", .file = path_of(file),
+		.where = { "a.conf", 3 },
+		.name = (char *)"a",
+		.file = path_of(file),
 	};
 	identity = (struct config_identity){
-		.where = { "a.conf", 5 }, .name = (char *)"i", .cert = authority.file,
+		.where = { "a.conf", 5 },
+		.name = (char *)"i",
+		.cert = authority.file,
 		.key = key ? path_of(key) : NULL,
 	};
 	config = (struct config){
-		.authorities = &authority, .n_authorities = key ? 0 : 1,
-		.identities = &identity, .n_identities = key ? 1 : 0,
+		.authorities = &authority,
+		.n_authorities = key ? 0 : 1,
+		.identities = &identity,
+		.n_identities = key ? 1 : 0,
 	};
-	r = material_load(ret, &config, NULL, MAKE_NOW, MATERIAL_DATES_REFUSE,
-			  &problems);
+	r = material_load(ret, &config, NULL, MAKE_NOW, MATERIAL_DATES_REFUSE, &problems);
 	for (size_t i = 0; i < problems.count; i++) {
 		const char *p = problems.items[i].text;
 		const char *hit = strstr(p, dir);
 
 		assert_non_null(hit);
-		fprintf(f, "%s%.*s%s\n",
-			problems.items[i].severity == PROBLEM_WARNING ? "W " : "", (int)(hit - p), p,
-			hit + strlen(dir) + 1);
+		fprintf(f, "%s%.*s%s\n", problems.items[i].severity == PROBLEM_WARNING ? "W " : "",
+			(int)(hit - p), p, hit + strlen(dir) + 1);
 	}
 	fclose(f);
 	assert_string_equal(text, expected);
@@ -169,27 +173,36 @@ static void test_bad(void **state)
 		const char *key;
 		const char *expected;
 	} cases[] = {
-		{ "none", NULL, "a.conf:3: none: no such file, expected a file of CA certificates\n" },
-		{ "ca.pem/x", NULL, "a.conf:3: ca.pem/x: no such file, expected a file of CA certificates\n" },
+		{ "none", NULL,
+		  "a.conf:3: none: no such file, expected a file of CA certificates\n" },
+		{ "ca.pem/x", NULL,
+		  "a.conf:3: ca.pem/x: no such file, expected a file of CA certificates\n" },
 		{ ".", NULL, "a.conf:3: .: is a folder, expected a file of CA certificates\n" },
 		{ "fifo", NULL, "a.conf:3: fifo: is a pipe, expected a file of CA certificates\n" },
-		{ "socket", NULL, "a.conf:3: socket: is a socket or a device, expected a file of CA "
-				  "certificates\n" },
-		{ "big", NULL, "a.conf:3: big: is larger than 64 KiB, expected a file of CA "
-			       "certificates\n" },
+		{ "socket", NULL,
+		  "a.conf:3: socket: is a socket or a device, expected a file of CA "
+		  "certificates\n" },
+		{ "big", NULL,
+		  "a.conf:3: big: is larger than 64 KiB, expected a file of CA "
+		  "certificates\n" },
 		{ "empty", NULL, "a.conf:3: empty: is empty, expected PEM or DER\n" },
 		/* Both files are looked at. */
-		{ "none", "empty", "a.conf:5: none: no such file, expected a file with a certificate\n"
-				   "a.conf:5: empty: is empty, expected PEM or DER\n" },
-		{ "ec.pem", "none", "a.conf:5: none: no such file, expected a file with a private key\n" },
+		{ "none", "empty",
+		  "a.conf:5: none: no such file, expected a file with a certificate\n"
+		  "a.conf:5: empty: is empty, expected PEM or DER\n" },
+		{ "ec.pem", "none",
+		  "a.conf:5: none: no such file, expected a file with a private key\n" },
 		{ "ec.pem", "rsa.key",
-		  "a.conf:5: rsa.key: the private key does not belong to the certificate (CN = ec), "
+		  "a.conf:5: rsa.key: the private key does not belong to the certificate (CN = "
+		  "ec), "
 		  "expected the key that it was made for (one is RSA, the other EC)\n" },
 		{ "rsa.key", "rsa.pem",
 		  "a.conf:5: rsa.key: contains a private key, expected certificates only\n"
-		  "W a.conf:5: rsa.pem: the private key can be read by everybody (mode 0644), expected "
+		  "W a.conf:5: rsa.pem: the private key can be read by everybody (mode 0644), "
+		  "expected "
 		  "mode 0600\n"
-		  "a.conf:5: rsa.pem: contains a certificate and no private key, expected a private "
+		  "a.conf:5: rsa.pem: contains a certificate and no private key, expected a "
+		  "private "
 		  "key\n" },
 	};
 	struct material *material = NULL;
@@ -202,7 +215,8 @@ static void test_bad(void **state)
 		char expected[128];
 
 		snprintf(expected, sizeof(expected),
-			 "a.conf:3: closed: permission denied for user %u, expected a readable file\n",
+			 "a.conf:3: closed: permission denied for user %u, expected a readable "
+			 "file\n",
 			 geteuid());
 		load(&material, "closed", NULL, expected);
 	}
@@ -213,18 +227,20 @@ static void test_mode(void **state)
 	struct material *material = NULL;
 
 	load(&material, "ec.pem", "group.key",
-	     "W a.conf:5: group.key: the private key can be read by its group (mode 0640), expected mode "
+	     "W a.conf:5: group.key: the private key can be read by its group (mode 0640), "
+	     "expected mode "
 	     "0600\n");
 	material_free(material);
 	load(&material, "ec.pem", "all.key",
-	     "W a.conf:5: all.key: the private key can be read by everybody (mode 0644), expected mode "
+	     "W a.conf:5: all.key: the private key can be read by everybody (mode 0644), expected "
+	     "mode "
 	     "0600\n");
 	material_free(material);
 }
 
 /* What is searched for and where it is kept: in memory of its own, which is not searched. */
 struct secret {
-	uint8_t file[8192];    /* the key's PEM */
+	uint8_t file[8192]; /* the key's PEM */
 	uint8_t der[8192];
 	uint8_t reverse[8192]; /* as OpenSSL's numbers have it */
 	const uint8_t *parts[3];
@@ -262,7 +278,9 @@ static void read_secret(struct secret *secret, const char *path, bool is_rsa)
 			continue;
 		bits = bits << 6 | (unsigned int)(digit - alphabet);
 		if (++digits % 4 != 1)
-			secret->der[n++] = (uint8_t)(bits >> (digits % 4 == 2 ? 4 : digits % 4 == 3 ? 2 : 0));
+			secret->der[n++] = (uint8_t)(bits >> (digits % 4 == 2   ? 4
+							      : digits % 4 == 3 ? 2
+										: 0));
 	}
 	if (!is_rsa)
 		n = 36 + 32;
@@ -309,7 +327,8 @@ static size_t count_windows(struct secret *secret)
 		    (own >= from && own < to) || to - from > 64ul << 20)
 			continue; /* the sanitizers' shadow is huge */
 		for (unsigned long at = from; at < to; at += sizeof(secret->chunk) - WINDOW) {
-			size_t want = to - at < sizeof(secret->chunk) ? to - at : sizeof(secret->chunk);
+			size_t want = to - at < sizeof(secret->chunk) ? to - at
+								      : sizeof(secret->chunk);
 			ssize_t n = pread(mem, secret->chunk, want, (off_t)at);
 
 			if (n > 0)
@@ -366,25 +385,33 @@ static void test_password(void **state)
 	} cases[] = {
 		{ "secret88\n", 9, 0600, NULL },
 		{ "x\r\n", 3, 0600, NULL },
-		{ "x", 1, 0644, "the password can be read by everybody (mode 0644), expected mode 0600" },
-		{ "", 0, 0600, "its first line is empty, expected a file with the Wi-Fi password in its "
-			       "first line" },
-		{ "\nx", 2, 0600, "its first line is empty, expected a file with the Wi-Fi password in "
-				  "its first line" },
-		{ "a\0b", 3, 0600, "its first line has a NUL byte, expected a file with the Wi-Fi "
-				   "password in its first line" },
-		{ "0123456789012345678901234567890123456789012345678901234567890123\nx", 66, 0600, NULL },
-		{ "01234567890123456789012345678901234567890123456789012345678901234", 65, 0600,
-		  "its first line is longer than 64 bytes, expected a file with the Wi-Fi password in its "
+		{ "x", 1, 0644,
+		  "the password can be read by everybody (mode 0644), expected mode 0600" },
+		{ "", 0, 0600,
+		  "its first line is empty, expected a file with the Wi-Fi password in its "
 		  "first line" },
-		{ NULL, 0, 0600, "no such file, expected a file with the Wi-Fi password in its first "
-				 "line" },
+		{ "\nx", 2, 0600,
+		  "its first line is empty, expected a file with the Wi-Fi password in "
+		  "its first line" },
+		{ "a\0b", 3, 0600,
+		  "its first line has a NUL byte, expected a file with the Wi-Fi "
+		  "password in its first line" },
+		{ "0123456789012345678901234567890123456789012345678901234567890123\nx", 66, 0600,
+		  NULL },
+		{ "01234567890123456789012345678901234567890123456789012345678901234", 65, 0600,
+		  "its first line is longer than 64 bytes, expected a file with the Wi-Fi password "
+		  "in its "
+		  "first line" },
+		{ NULL, 0, 0600,
+		  "no such file, expected a file with the Wi-Fi password in its first "
+		  "line" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		struct problems problems = PROBLEMS_NULL;
 		struct config_device device = {
-			.has_wifi = true, .wifi = { .where = { "a.conf", 9 } },
+			.has_wifi = true,
+			.wifi = { .where = { "a.conf", 9 } },
 		};
 		struct config config = { .devices = &device, .n_devices = 1 };
 		struct material *material = NULL;
@@ -398,8 +425,8 @@ static void test_password(void **state)
 		if (cases[i].expected)
 			snprintf(want, sizeof(want), "a.conf:9: %s/secret: %s", dir,
 				 cases[i].expected);
-		r = material_load(&material, &config, NULL, MAKE_NOW,
-				  MATERIAL_DATES_REFUSE, &problems);
+		r = material_load(&material, &config, NULL, MAKE_NOW, MATERIAL_DATES_REFUSE,
+				  &problems);
 		assert_int_equal(r, problems.errors ? -EINVAL : 0);
 		assert_string_equal(problems.count ? problems.items[0].text : "", want);
 		assert_int_equal(problems.count, cases[i].expected ? 1 : 0);
@@ -412,7 +439,8 @@ static void test_password(void **state)
 /* ---- pre-shared keys ---- */
 
 #define EXPECTED_PSK "expected a file with a key of 1 to 32 bytes in its first line"
-#define EXPECTED_HEX "expected a file with a key of 1 to 32 bytes, in hexadecimal, in its first line"
+#define EXPECTED_HEX                                                                               \
+	"expected a file with a key of 1 to 32 bytes, in hexadecimal, in its first line"
 #define DIGITS_32 "01234567890123456789012345678901"
 
 static void test_psk(void **state)
@@ -469,7 +497,8 @@ static void test_psk(void **state)
 		if (cases[i].expected)
 			snprintf(want, sizeof(want), "a.conf:7: %s/secret: %s", dir,
 				 cases[i].expected);
-		r = material_load(&material, &config, NULL, MAKE_NOW, MATERIAL_DATES_REFUSE, &problems);
+		r = material_load(&material, &config, NULL, MAKE_NOW, MATERIAL_DATES_REFUSE,
+				  &problems);
 		assert_int_equal(r, problems.errors ? -EINVAL : 0);
 		assert_string_equal(problems.count ? problems.items[0].text : "", want);
 		assert_int_equal(problems.count, cases[i].expected ? 1 : 0);
@@ -489,7 +518,7 @@ static struct config_nvs entry(const char *namespace, enum config_nvs_kind kind,
 {
 	return (struct config_nvs){
 		.where = { "a.conf", line },
-		.namespace = (char *)(uintptr_t)namespace,
+		.namespace = (char *)(uintptr_t) namespace,
 		.slot = CONFIG_SLOT_NONE,
 		.kind = kind,
 		.file = strdup(path_of(file)),
@@ -543,12 +572,15 @@ static void test_nvs_raw(void **state)
 		{ 1, 0600, "" },
 		{ 8191, 0600, "" },
 		{ 0, 0600, "a.conf:1: value: is empty, expected 1 to 8191 bytes\n" },
-		{ 8192, 0600, "a.conf:1: value: is larger than the chip takes, expected 1 to 8191 "
-			      "bytes\n" },
-		{ 64 * 1024 + 1, 0600, "a.conf:1: value: is larger than 64 KiB, expected a file with "
-				       "the value\n" },
-		{ 1, 0644, "a.conf:1: value: the value can be read by everybody (mode 0644), expected "
-			   "mode 0600\n" },
+		{ 8192, 0600,
+		  "a.conf:1: value: is larger than the chip takes, expected 1 to 8191 "
+		  "bytes\n" },
+		{ 64 * 1024 + 1, 0600,
+		  "a.conf:1: value: is larger than 64 KiB, expected a file with "
+		  "the value\n" },
+		{ 1, 0644,
+		  "a.conf:1: value: the value can be read by everybody (mode 0644), expected "
+		  "mode 0600\n" },
 	};
 	char *bytes = calloc(1, 64 * 1024 + 1); /* NUL bytes are as good as others */
 
@@ -654,9 +686,12 @@ static int setup_store(void **state)
 					       .key = strdup(path_of("k")) };
 	g.nvs = entry("x_y", CONFIG_NVS_RAW, "v", 1);
 	g.config = (struct config){
-		.authorities = &g.authority, .n_authorities = 1,
-		.identities = &g.identity, .n_identities = 1,
-		.nvs = &g.nvs, .n_nvs = 1,
+		.authorities = &g.authority,
+		.n_authorities = 1,
+		.identities = &g.identity,
+		.n_identities = 1,
+		.nvs = &g.nvs,
+		.n_nvs = 1,
 	};
 	return mkdir(path_of("state"), 0700) == 0 ? store_new(&g.store, path_of("state")) : -1;
 }
@@ -842,7 +877,9 @@ static void test_refused(void **state)
 	reload(0);
 	copy("ca2.pem", "a");
 	copy("rsa.key", "k");
-	assert_int_equal(material_load(&fresh, &g.config, g.store, MAKE_NOW, MATERIAL_DATES_REFUSE, &problems), -EINVAL);
+	assert_int_equal(material_load(&fresh, &g.config, g.store, MAKE_NOW, MATERIAL_DATES_REFUSE,
+				       &problems),
+			 -EINVAL);
 	assert_null(fresh);
 	assert_int_equal(problems.errors, 1);
 	problems_clear(&problems);
@@ -852,7 +889,9 @@ static void test_refused(void **state)
 	/* A complaint of before is not one of these files. */
 	copy("ec.key", "k");
 	assert_int_equal(problems_add(&problems, PROBLEM_ERROR, "a.conf", 1, "before"), 0);
-	assert_int_equal(material_load(&fresh, &g.config, g.store, MAKE_NOW, MATERIAL_DATES_REFUSE, &problems), 0);
+	assert_int_equal(material_load(&fresh, &g.config, g.store, MAKE_NOW, MATERIAL_DATES_REFUSE,
+				       &problems),
+			 0);
 	material_free(fresh);
 	problems_clear(&problems);
 }
@@ -996,13 +1035,13 @@ static void test_read_of_expired(void **state)
 
 	free(g.nvs.file);
 	g.nvs = nvs;
-	assert_int_equal(material_load(&g.material, &g.config, g.store,
-				       MAKE_NOW - 4000 * MAKE_DAY, MATERIAL_DATES_REFUSE, &problems),
+	assert_int_equal(material_load(&g.material, &g.config, g.store, MAKE_NOW - 4000 * MAKE_DAY,
+				       MATERIAL_DATES_REFUSE, &problems),
 			 -EINVAL); /* all but that one are too new then */
 	problems_clear(&problems);
 	g.config.n_authorities = g.config.n_identities = 0;
-	assert_int_equal(material_load(&g.material, &g.config, g.store,
-				       MAKE_NOW - 4000 * MAKE_DAY, MATERIAL_DATES_REFUSE, &problems),
+	assert_int_equal(material_load(&g.material, &g.config, g.store, MAKE_NOW - 4000 * MAKE_DAY,
+				       MATERIAL_DATES_REFUSE, &problems),
 			 0);
 	problems_clear(&problems); /* that it will expire soon */
 	assert_read(0, 0, g.store, 0);
@@ -1017,8 +1056,8 @@ static void test_origin(void **state)
 	reload(0);
 	for (size_t i = 0; i < 2; i++) {
 		item = stored(i == 0 ? STORE_AUTHORITY : STORE_IDENTITY, STORE_CURRENT);
-		assert_int_equal(material_origin(&g.material->items[i], origin, MAKE_NOW, &problems),
-				 0);
+		assert_int_equal(
+			material_origin(&g.material->items[i], origin, MAKE_NOW, &problems), 0);
 		assert_memory_equal(origin, item->origin, sizeof(origin));
 		store_item_free(item);
 	}
@@ -1072,9 +1111,10 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-	static const char *const names[] = { "ca.pem", "ca2.pem", "ca3.pem", "ec.pem", "ec2.pem", "old.pem",
-					     "rsa.pem", "ec.key", "rsa.key", "group.key", "all.key",
-					     "big", "empty", "closed", "fifo", "socket" };
+	static const char *const names[] = { "ca.pem",  "ca2.pem",   "ca3.pem", "ec.pem",
+					     "ec2.pem", "old.pem",   "rsa.pem", "ec.key",
+					     "rsa.key", "group.key", "all.key", "big",
+					     "empty",   "closed",    "fifo",    "socket" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		unlink(path_of(names[i]));

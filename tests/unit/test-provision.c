@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * device/step-provision: what is written to a chip, and above all what is not, whatever it holds, and
- * wherever the writing is cut off.
+ * device/step-provision: what is written to a chip, and above all what is not, whatever it holds,
+ * and wherever the writing is cut off.
  */
 #include "test.h"
 
@@ -19,19 +19,24 @@
 
 static unsigned int errors;
 static char last_error[256];
+static const char *never_logged; /* NULL: anything may be */
 
 void __wrap_log_msg(enum log_level level, const char *format, ...);
 
 void __wrap_log_msg(enum log_level level, const char *format, ...)
 {
+	char text[1024];
 	va_list ap;
 
+	va_start(ap, format);
+	vsnprintf(text, sizeof(text), format, ap);
+	va_end(ap);
+	if (never_logged && strstr(text, never_logged))
+		fail_msg("logged: %s", text);
 	if (level != LOG_LEVEL_ERROR)
 		return;
 	errors++;
-	va_start(ap, format);
-	vsnprintf(last_error, sizeof(last_error), format, ap);
-	va_end(ap);
+	snprintf(last_error, sizeof(last_error), "%.255s", text);
 }
 
 /* ---- a configuration, and a chip ---- */
@@ -56,6 +61,8 @@ static struct {
 } w;
 
 static struct bench *const b = &w.b;
+
+static bool server_only; /* the next links show no certificate */
 
 static char corp[] = "corp", other[] = "other", third[] = "third", gateway[] = "gateway",
 	    second[] = "second", mqtt_ca[] = "mqtt_ca", https_ca[] = "https_ca",
@@ -124,6 +131,12 @@ static void add_item(enum material_type type, size_t i, const char *name, const 
 	};
 }
 
+static void change_texts(const char *authority, const char *identity, unsigned int generation)
+{
+	set_thing(MATERIAL_AUTHORITY, 0, CERT_KIND_CA, authority, generation);
+	set_thing(MATERIAL_IDENTITY, 0, CERT_KIND_CERT, identity, generation);
+}
+
 /* The material as it is now, for the device that there is. */
 static void take_material(void)
 {
@@ -167,6 +180,9 @@ static int setup(void **state)
 	memset(&w.record, 0, sizeof(w.record));
 	errors = 0;
 	last_error[0] = '\0';
+	never_logged = NULL;
+	server_only = false;
+	log_set_level(LOG_LEVEL_INFO);
 	return 0;
 }
 
@@ -1047,6 +1063,7 @@ static void test_orphan_of_use(void **state)
 				       "e mqtt_key|w slots|");
 	assert_string_equal(record_text(), "client_ca.5=gone/3");
 	assert_string_equal(slots_text(), "corp:5");
+	assert_int_equal(b->dev->orphans.n, 0);
 	assert_sane();
 }
 
@@ -1085,6 +1102,8 @@ static void test_load_fails(void **state)
 	assert_string_equal(ops("we"), "w slots|w client_cert.0|w client_key.0|");
 	assert_string_equal(slots_text(), "corp:-1 gateway:0");
 	assert_true(b->dev->incomplete);
+	assert_int_equal(b->dev->n_keys, 2);
+	assert_string_equal(b->dev->keys[0].key, "client_cert.0");
 	assert_int_equal(errors, 1);
 	assert_string_equal(last_error,
 			    "esp0: authority corp is not on the chip: Permission denied");
@@ -1149,6 +1168,85 @@ static void test_record_is_full(void **state)
 	}
 }
 
+/* Keys that cannot be read are somebody's, and not free. */
+static void test_foreign_that_cannot_be_read(void **state)
+{
+	want_both();
+	put_key("client_ca.0", 8, "somebody's");
+	put_key("client_cert.0", 8, "somebody's");
+	put_key("client_key.1", 7, "somebody's");
+	note_foreign();
+	chip_answer(b, "AT+SYSMFG=1,\"client_ca\",\"client_ca.0\"", "\r\nERROR\r\n", -1);
+	chip_answer(b, "AT+SYSMFG=1,\"client_cert\",\"client_cert.0\"", "\r\nERROR\r\n", -1);
+	up();
+	assert_ready();
+	assert_string_equal(slots_text(), "corp:1 gateway:2");
+	/* Strings are nothing that could be used, so nobody reads them. */
+	assert_null(strstr(ops("r"), "client_key.1"));
+	assert_sane();
+	assert_second_is_quiet(false);
+}
+
+/* Nobody has to look around for a place that is given. */
+static void test_pinned_is_not_listed(void **state)
+{
+	start_pinned_on_foreign();
+	up();
+	assert_ready();
+	assert_string_equal(ops("l"), "");
+	assert_int_equal(count_of(ops("r"), "|"),
+			 9); /* before, after, and the record three times */
+}
+
+/* What is there already is not asked for. */
+static void test_half_is_there(void **state)
+{
+	start_missing_half();
+	b->load_error = -EACCES;
+	b->load_error_kinds = 1u << CERT_KIND_CERT;
+	up();
+	assert_ready();
+	assert_string_equal(ops("we"), "w client_key.4|");
+	assert_false(b->dev->incomplete);
+	assert_sane();
+}
+
+/* Another chip has another record. */
+static void test_chip_is_another_one(void **state)
+{
+	b->settings.adopt = CONFIG_ADOPT_ANY;
+	start_new_material();
+	up();
+	assert_ready();
+	memset(b->chip.nvs, 0, sizeof(b->chip.nvs));
+	b->chip.n_nvs = 0;
+	put_key("client_ca.0", 8, "somebody's");
+	put_key("client_key.0", 8, "somebody's");
+	memset(&w.record, 0, sizeof(w.record));
+	note_foreign();
+	chip_forget(b);
+	chip_say(b, "\r\nready\r\n");
+	bench_pass(b, 10 * TIMERS_S);
+	assert_ready();
+	assert_string_equal(ops("we"), "w slots|w client_ca.1|w client_cert.1|w client_key.1|");
+	assert_sane();
+	assert_second_is_quiet(false);
+}
+
+/* Of a piece of an answer it cannot be told whether it is a secret. */
+static void test_keys_are_not_logged(void **state)
+{
+	start_provisioned();
+	never_logged = "G.key";
+	log_set_level(LOG_LEVEL_DEBUG);
+	chip_answer(b, "AT+SYSMFG=1,\"client_key\"",
+		    "+SYSMFG:\"client_key\",\"client_key.4\",8,5x,G.key\r\n\r\nOK\r\n", 1);
+	up();
+	assert_ready();
+	assert_string_equal(ops("we"), "e client_key.4|w client_key.4|");
+	assert_sane();
+}
+
 /* ---- bring-up: Enterprise Wi-Fi ---- */
 
 static void want_enterprise(void)
@@ -1188,7 +1286,72 @@ static void test_enterprise(void **state)
 	assert_second_is_quiet(false);
 }
 
+/* One name in two places: as long as one of them cannot have the newer one, the older one stays. */
+static void test_enterprise_half_done(void **state)
+{
+	want_enterprise();
+	up();
+	assert_ready();
+	change_texts("C2", "G2", 2);
+	chip_answer(b, "AT+SYSMFG=2,\"client_cert\"", "\r\nERROR\r\n", 2);
+	up();
+	assert_ready();
+	assert_true(chip_holds(b, "wpa2_cert", w.items[1].blobs[0]));
+	assert_string_equal(ops("e"), "e client_ca.0|");
+	assert_string_equal(slots_text(), "corp:1 gateway:-1");
+	up();
+	assert_string_equal(ops("e"), "e client_cert.0|e client_key.0|");
+	assert_sane();
+	assert_second_is_quiet(false);
+}
+
 /* ---- bring-up: a chip that does not do as it is told ---- */
+
+/* It says OK, and nothing has changed. */
+static void test_writes_that_are_lost(void **state)
+{
+	/* Of the record, the copy that is not in use. */
+	static const char *const keys[] = { RECORD_KEY ".1", "client_ca.0", "client_key.0" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+		teardown(NULL);
+		setup(NULL);
+		start_new_material();
+		b->chip.lost = keys[i];
+		b->chip.lose = 1;
+		up();
+		assert_ready();
+		assert_int_equal(count_of(ops("w"), i == 0 ? RECORD_KEY : keys[i]), i == 0 ? 3 : 2);
+		assert_sane();
+		assert_second_is_quiet(false);
+	}
+}
+
+/* A byte came twice: what was stored is looked at, whatever the chip says. */
+static void test_writes_in_doubt(void **state)
+{
+	want_both();
+	chip_answer(b, "[payload]", "\r\nbusy p...\r\n\r\nOK\r\n", 4);
+	up();
+	assert_ready();
+	assert_string_equal(ops("we"), "w slots|w client_ca.0|w client_cert.0|w client_key.0|");
+	assert_int_equal(b->dev->flash_writes, 4);
+	assert_sane();
+	assert_second_is_quiet(false);
+}
+
+/* As long as it cannot be recorded, nothing is erased either. */
+static void test_nothing_erased_without_record(void **state)
+{
+	start_superseded();
+	set_thing(MATERIAL_IDENTITY, 0, CERT_KIND_CERT, "G3", 3);
+	chip_answer(b, "AT+SYSMFG=2,\"espatd\"", "\r\nERROR\r\n", -1);
+	up();
+	assert_ready();
+	assert_string_equal(ops("we"), "w slots|w slots|");
+	assert_string_equal(slots_text(), "corp:0 gateway:-1");
+	assert_sane();
+}
 
 static void test_writes_that_fail(void **state)
 {
@@ -1316,21 +1479,9 @@ static void go_on(enum then then)
 	}
 }
 
-/*
- * The chip waits for the rest of the record, and will get something else (step-probe.c): what was ours
- * until then is not known any more, but is as safe as what is not ours.
- */
-static bool record_is_lost(enum cut cut)
-{
-	return cut == CUT_HOST && b->chip.wanted > 0 && w.record.n > 0 &&
-	       strstr(b->chip.wanted_for, "\"" CONFIG_NVS_OWN "\"");
-}
-
 /* Cuts the @n-th moment off, and starts again. Returns false if there are less. */
 static bool cut_off(void (*fill)(void), unsigned int n, enum cut cut, enum then then)
 {
-	bool lost;
-
 	teardown(NULL);
 	setup(NULL);
 	fill();
@@ -1340,11 +1491,7 @@ static bool cut_off(void (*fill)(void), unsigned int n, enum cut cut, enum then 
 	bench_up(b);
 	if (!b->chip.dead)
 		return false;
-	lost = record_is_lost(cut);
 	chip_revive(b, cut == CUT_POWER);
-	if (lost)
-		for (size_t i = 0; i < b->chip.n_nvs; i++)
-			b->chip.nvs[i].ours = false;
 	go_on(then);
 	chip_forget(b);
 	remake();
@@ -1353,7 +1500,7 @@ static bool cut_off(void (*fill)(void), unsigned int n, enum cut cut, enum then 
 	assert_sane();
 	assert_int_equal(errors, 1); /* of the chip that did not answer any more */
 	assert_false(b->dev->incomplete);
-	assert_second_is_quiet(lost);
+	assert_second_is_quiet(false);
 	assert_sane();
 	return true;
 }
@@ -1418,7 +1565,8 @@ static struct user *start_link(size_t i)
 		.host = "192.0.2.1",
 		.port = 8883,
 		.server_name = "broker.example",
-		.auth = b->config.n_identities ? LINK_AUTH_MUTUAL : LINK_AUTH_SERVER,
+		.auth = b->config.n_identities && !server_only ? LINK_AUTH_MUTUAL
+							       : LINK_AUTH_SERVER,
 		.ca = device_authority_slot(b->dev, &w.authorities[0]),
 	};
 	struct user *u = &users[i];
@@ -1460,11 +1608,9 @@ static void in_service(void)
 	errors = 0;
 }
 
-/* Authority and identity, the other ones' generations as before. */
 static void change_both(const char *authority, const char *identity, unsigned int generation)
 {
-	set_thing(MATERIAL_AUTHORITY, 0, CERT_KIND_CA, authority, generation);
-	set_thing(MATERIAL_IDENTITY, 0, CERT_KIND_CERT, identity, generation);
+	change_texts(authority, identity, generation);
 	take_material();
 	device_provision(b->dev);
 }
@@ -1598,6 +1744,45 @@ static void test_rotation_while_connecting(void **state)
 	assert_sane();
 }
 
+/* Who verifies nobody needs no authority. */
+static void test_link_that_uses_nothing(void **state)
+{
+	static const struct link_target target = {
+		.host = "192.0.2.1",
+		.port = 1,
+		.server_name = "a",
+		.auth = LINK_AUTH_NONE,
+	};
+	struct user *u = &users[0];
+
+	start_empty();
+	in_service();
+	memset(u, 0, sizeof(*u));
+	u->link = device_free_link(b->dev);
+	assert_int_equal(link_open(u->link, &target, &user_ops, u), 0);
+	bench_run(b);
+	chip_forget(b);
+	change_both("C2", "G2", 2);
+	bench_run(b);
+	assert_string_equal(ops("e"), "e client_ca.0|e client_cert.0|e client_key.0|");
+	assert_int_equal(u->ends, 0);
+}
+
+/* Somebody has made a string of our record since. */
+static void test_record_of_another_type_in_service(void **state)
+{
+	start_provisioned();
+	in_service();
+	put_key(RECORD_KEY ".1", 7, "x");
+	change_both("C2", "G", 2);
+	bench_run(b);
+	assert_ready();
+	assert_string_equal(ops("we"), "w slots|e slots|w slots|w client_ca.2|e client_ca.3|"
+				       "w slots|");
+	assert_sane();
+	assert_second_is_quiet(false);
+}
+
 static void pin_both(void)
 {
 	add_authority(corp, 4, "C", 1);
@@ -1648,6 +1833,9 @@ static void test_nvs_in_service(void **state)
 	device_provision(b->dev);
 	bench_run(b);
 	assert_string_equal(ops("we"), "w slots|w mqtt_ca|");
+	/* Only what was written is read. */
+	assert_int_equal(count_of(ops("r"), "mqtt_ca"), 1);
+	assert_int_equal(count_of(ops("r"), "https_ca.1"), 0);
 	assert_non_null(device_free_link(b->dev));
 	assert_sane();
 	assert_second_is_quiet(false);
@@ -1727,7 +1915,7 @@ static void test_load_fails_in_place(void **state)
 	assert_int_equal(device_identity_generation(b->dev, &w.identities[0]), 2);
 }
 
-/* It can be read when it is looked at, and not when it is its turn: nobody is told to use half of it. */
+/* It can be read when it is looked at, and not at its turn: nobody is told to use half of it. */
 static void test_load_fails_half_way(void **state)
 {
 	pin_both();
@@ -1782,7 +1970,7 @@ static void test_twin_fails(void **state)
 	}
 }
 
-/* One is pinned, the other one is there because it is the same: it has to move when it is not any more. */
+/* One is pinned, the other one there because it is the same: it moves when that is over. */
 static void test_twin_of_pinned_moves(void **state)
 {
 	struct cert_blob blob = { .data = NULL };
@@ -1894,7 +2082,8 @@ static void test_given_up_in_service(void **state)
 /* In place: what was there before is gone, and is not used any more. */
 static void test_given_up_in_place(void **state)
 {
-	pin_both();
+	add_authority(corp, CONFIG_SLOT_AUTO, "C", 1);
+	add_identity(gateway, 6, "G", 1);
 	in_service();
 	open_link(0);
 	chip_forget(b);
@@ -1906,17 +2095,18 @@ static void test_given_up_in_place(void **state)
 			assert_true(device_identity_slot(b->dev, &w.identities[0]) < 0 ||
 				    chip_holds(b, "client_cert.6", w.items[1].blobs[0]) ||
 				    !strstr(ops("w"), "client_cert.6"));
-	assert_string_equal(slots_text(), "corp:4 gateway:-1");
-	assert_string_equal(ops("we"), "w slots|w client_ca.4|w client_cert.6|w client_cert.6|"
-				       "w client_cert.6|");
+	assert_string_equal(slots_text(), "corp:1 gateway:-1");
+	assert_string_equal(ops("we"), "w slots|w client_cert.6|w client_cert.6|w client_cert.6|"
+				       "w client_ca.1|");
 	assert_int_equal(users[0].link->state, LINK_OPEN);
 	close_link(0);
+	assert_non_null(strstr(ops("e"), "e client_ca.0|"));
 	assert_int_equal(count_of(ops("w"), "client_cert.6"), 3);
 	assert_int_equal(errors, 1);
 	b->chip.corrupt = 0;
 	device_provision(b->dev);
 	bench_run(b);
-	assert_string_equal(slots_text(), "corp:4 gateway:6");
+	assert_string_equal(slots_text(), "corp:1 gateway:6");
 	assert_sane();
 	assert_counted(0);
 	assert_second_is_quiet(false);
@@ -2094,6 +2284,27 @@ static void assert_rotated(unsigned int generation)
 	assert_sane();
 }
 
+/* Somebody begins to connect at any moment: what he was told to use stays until he has gone. */
+static void test_connecting_during_it(void **state)
+{
+	for (unsigned int n = 0; into_rotation(false, n); n++) {
+		struct user *u = start_link(1);
+		char ca[16], cert[16];
+
+		slots_key(CERT_KIND_CA, u->link->target.ca, ca, sizeof(ca));
+		slots_key(CERT_KIND_CERT, u->link->target.pki, cert, sizeof(cert));
+		link_close(users[0].link);
+		while (bench_step(b)) {
+			assert_int_equal(chip_nvs(b, ca)->type, 8);
+			assert_int_equal(chip_nvs(b, cert)->type, 8);
+		}
+		assert_int_equal(u->opened, 1);
+		close_link(1);
+		assert_rotated(2);
+		assert_int_equal(chip_nvs(b, "client_ca.2")->type, 0);
+	}
+}
+
 static void test_changed_again(void **state)
 {
 	for (int pinned = 0; pinned < 2; pinned++)
@@ -2236,7 +2447,43 @@ static void test_recheck_of_what_is_well(void **state)
 	/* What the link was to use, and nothing else. */
 	assert_string_equal(ops("welrn"), "r client_ca.3|r client_cert.4|r client_key.4|");
 	assert_connect_fails(LINK_END_TLS);
+	/* That is over then. */
+	chip_forget(b);
+	device_provision(b->dev);
+	bench_run(b);
+	assert_string_equal(b->chip.told, "");
 	open_link(0);
+}
+
+/* A connection that shows no certificate leaves ours alone. */
+static void test_recheck_without_identity(void **state)
+{
+	start_provisioned();
+	in_service();
+	server_only = true;
+	assert_connect_fails(LINK_END_TLS);
+	assert_string_equal(ops("welrn"), "r client_ca.3|");
+}
+
+/* The chip is being written to already: what is there now says nothing of the failure. */
+static void test_recheck_during_a_run(void **state)
+{
+	struct user *u;
+
+	start_provisioned();
+	in_service();
+	u = fail_connect();
+	while (!strstr(b->chip.told, "AT+CIPCLOSE=0|"))
+		assert_true(bench_step(b));
+	change_both("C2", "G2", 2);
+	while (!strstr(ops("w"), "slots"))
+		assert_true(bench_step(b));
+	assert_int_equal(u->ends, 1);
+	assert_int_equal(u->end, LINK_END_TLS);
+	bench_run(b);
+	assert_ready();
+	assert_sane();
+	assert_null(strstr(ops("r"), "client_ca.3"));
 }
 
 static void test_recheck_of_one_kind(void **state)
@@ -2599,10 +2846,6 @@ static void random_end(void)
 		bench_pass(b, 30 * TIMERS_S);
 		return;
 	}
-	if (cut == CUT_HOST && b->chip.wanted > 0 &&
-	    strstr(b->chip.wanted_for, "\"" CONFIG_NVS_OWN "\""))
-		for (size_t i = 0; i < b->chip.n_nvs; i++)
-			b->chip.nvs[i].ours = false;
 	chip_revive(b, cut == CUT_POWER);
 }
 
@@ -2726,7 +2969,7 @@ static void random_service(void)
 	assert_foreign_untouched();
 }
 
-/* Nothing is missing for want of a slot while one is free, and what is the same stands there once. */
+/* Nothing is missing for want of a slot while one is free; what is the same stands there once. */
 static void assert_well_placed(void)
 {
 	char ca[16], cert[16], key[16];
@@ -2798,7 +3041,16 @@ int main(void)
 		T(test_load_fails),
 		T(test_provision_only),
 		T(test_record_is_full),
+		T(test_foreign_that_cannot_be_read),
+		T(test_pinned_is_not_listed),
+		T(test_half_is_there),
+		T(test_chip_is_another_one),
+		T(test_keys_are_not_logged),
 		T(test_enterprise),
+		T(test_enterprise_half_done),
+		T(test_writes_that_are_lost),
+		T(test_writes_in_doubt),
+		T(test_nothing_erased_without_record),
 		T(test_writes_that_fail),
 		T(test_record_that_never_holds),
 		T(test_cut_off),
@@ -2806,6 +3058,8 @@ int main(void)
 		T(test_nothing_new),
 		T(test_rotation_of_one),
 		T(test_rotation_while_connecting),
+		T(test_link_that_uses_nothing),
+		T(test_record_of_another_type_in_service),
 		T(test_pinned_rotation),
 		T(test_nvs_in_service),
 		T(test_load_fails_in_service),
@@ -2821,6 +3075,7 @@ int main(void)
 		T(test_rotation_without_room),
 		T(test_foreign_key_in_service),
 		T(test_roll_back),
+		T(test_connecting_during_it),
 		T(test_changed_again),
 		T(test_changed_back),
 		T(test_wifi_drops),
@@ -2830,6 +3085,8 @@ int main(void)
 		T(test_clock_is_set),
 		T(test_recheck_of_what_is_well),
 		T(test_recheck_of_one_kind),
+		T(test_recheck_without_identity),
+		T(test_recheck_during_a_run),
 		T(test_recheck_repairs),
 		T(test_recheck_holds_others),
 		T(test_recheck_of_foreign),

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* device/record: what is ours on a chip. It comes back from a chip that others may have written to. */
+/* device/record: what is ours. It comes back from a chip that others may have written to. */
 #include "test.h"
 
 #include <errno.h>

@@ -191,12 +191,14 @@ static void test_round_trip(void **state)
 		struct store_item *loaded = NULL, *items[3];
 
 		assert_int_equal(store_load(store, kinds[i], "a", STORE_CURRENT, &loaded), -ENOENT);
-		assert_int_equal(store_load(store, kinds[i], "a", STORE_PREVIOUS, &loaded), -ENOENT);
+		assert_int_equal(store_load(store, kinds[i], "a", STORE_PREVIOUS, &loaded),
+				 -ENOENT);
 		for (unsigned int n = 0; n < 3; n++) {
 			items[n] = make_item(kinds[i], n + 1);
 			assert_int_equal(store_put(store, kinds[i], "a", items[n]), 0);
 			assert_int_equal(items[n]->generation, n + 1);
-			assert_int_equal(store_load(store, kinds[i], "a", STORE_CURRENT, &loaded), 0);
+			assert_int_equal(store_load(store, kinds[i], "a", STORE_CURRENT, &loaded),
+					 0);
 			assert_same(loaded, items[n]);
 			store_item_free(loaded);
 			loaded = NULL;
@@ -251,7 +253,8 @@ static void test_largest(void **state)
 	item->generation = UINT_MAX;
 	assert_int_equal(store_format(&data, &len, STORE_IDENTITY, item), 0);
 	assert_true(len <= STORE_FILE_MAX);
-	assert_int_equal(len, 316 + 2 * CERT_BLOB_MAX + STORE_SUM_SIZE); /* as the header file says */
+	assert_int_equal(len,
+			 316 + 2 * CERT_BLOB_MAX + STORE_SUM_SIZE); /* as the header file says */
 	free(data);
 	store_item_free(loaded);
 	store_item_free(item);
@@ -270,8 +273,8 @@ static void test_modes(void **state)
 
 		put(store, 1);
 		put(store, 2);
-		assert_int_equal(store_set_origin(store, STORE_IDENTITY, "a", (const uint8_t[32]){ 1 }),
-				 0);
+		assert_int_equal(
+			store_set_origin(store, STORE_IDENTITY, "a", (const uint8_t[32]){ 1 }), 0);
 		assert_int_equal(stat(path_of("."), &st), 0);
 		assert_int_equal(st.st_mode, S_IFDIR | 0700);
 		for (size_t k = 0; k < ARRAY_SIZE(names); k++) {
@@ -368,8 +371,8 @@ static void test_remove(void **state)
 
 static void test_refused(void **state)
 {
-	static const char *const names[] = { "", ".", "..", ".a", "-a", "a/b", "../a", "a b", "a\n",
-					     "\xc3\xa4" };
+	static const char *const names[] = { "",    ".",    "..",  ".a",  "-a",
+					     "a/b", "../a", "a b", "a\n", "\xc3\xa4" };
 	static const uint8_t origin[CERT_DIGEST_SIZE];
 	struct store *store = fresh_store();
 	struct store_item *item = make_item(STORE_IDENTITY, 1), *ca = make_item(STORE_AUTHORITY, 1);
@@ -377,11 +380,14 @@ static void test_refused(void **state)
 	char name[64];
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-		assert_int_equal(store_load(store, STORE_IDENTITY, names[i], STORE_CURRENT, &loaded),
-				 -EINVAL);
+		assert_int_equal(
+			store_load(store, STORE_IDENTITY, names[i], STORE_CURRENT, &loaded),
+			-EINVAL);
 		assert_int_equal(store_put(store, STORE_IDENTITY, names[i], item), -EINVAL);
-		assert_int_equal(store_roll_back(store, STORE_IDENTITY, names[i], origin, NOW), -EINVAL);
-		assert_int_equal(store_set_origin(store, STORE_IDENTITY, names[i], origin), -EINVAL);
+		assert_int_equal(store_roll_back(store, STORE_IDENTITY, names[i], origin, NOW),
+				 -EINVAL);
+		assert_int_equal(store_set_origin(store, STORE_IDENTITY, names[i], origin),
+				 -EINVAL);
 		assert_int_equal(store_remove(store, STORE_IDENTITY, names[i]), -EINVAL);
 	}
 	memset(name, 'n', sizeof(name));
@@ -489,8 +495,8 @@ static void seal(char *text, size_t len)
 	uint8_t digest[CERT_DIGEST_SIZE];
 	char *p = text + len - 2 * CERT_DIGEST_SIZE - 1;
 
-	assert_int_equal(
-		EVP_Digest(text, len - STORE_SUM_SIZE, digest, NULL, EVP_sha256(), NULL), 1);
+	assert_int_equal(EVP_Digest(text, len - STORE_SUM_SIZE, digest, NULL, EVP_sha256(), NULL),
+			 1);
 	for (size_t i = 0; i < sizeof(digest); i++)
 		p += sprintf(p, "%02x", digest[i]);
 	*p = '\n';
@@ -550,8 +556,8 @@ static void test_parse_strict(void **state)
 
 	item->generation = 41;
 	memset(item->blobs[0]->data, 'x', item->blobs[0]->len);
-	EVP_Digest(item->blobs[0]->data, item->blobs[0]->len, item->blobs[0]->digest, NULL, EVP_sha256(),
-		   NULL);
+	EVP_Digest(item->blobs[0]->data, item->blobs[0]->len, item->blobs[0]->digest, NULL,
+		   EVP_sha256(), NULL);
 	assert_int_equal(store_format((void **)&data, &len, STORE_AUTHORITY, item), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		struct store_item *parsed = NULL;
@@ -626,7 +632,8 @@ static void test_damaged(void **state)
 	assert_int_equal(put(store, 8), 9);
 	assert_there(store, 8, 6);
 	/* A number that would leave no others is not believed. */
-	assert_int_equal(file_write_atomic(path_of("identity-a.current"), huge, strlen(huge), 0600), 0);
+	assert_int_equal(file_write_atomic(path_of("identity-a.current"), huge, strlen(huge), 0600),
+			 0);
 	assert_int_equal(put(store, 9), 9);
 	store_free(store);
 }
@@ -644,7 +651,8 @@ static void test_overflow(void **state)
 	free(data);
 	assert_int_equal(put(store, 2), UINT_MAX);
 	assert_int_equal(store_put(store, STORE_IDENTITY, "a", item), -EOVERFLOW);
-	assert_int_equal(store_roll_back(store, STORE_IDENTITY, "a", item->origin, NOW), -EOVERFLOW);
+	assert_int_equal(store_roll_back(store, STORE_IDENTITY, "a", item->origin, NOW),
+			 -EOVERFLOW);
 	assert_there(store, 2, 1);
 	store_item_free(item);
 	store_free(store);
@@ -829,7 +837,7 @@ static void truncated(const char *from, const char *to)
 static void test_cut_off(void **state)
 {
 	static const char *const current = "identity-a.current", *const next = "identity-a.next",
-				*const previous = "identity-a.previous";
+				 *const previous = "identity-a.previous";
 	static const uint8_t origin[CERT_DIGEST_SIZE] = { 1 };
 
 	for (int at = 0; at < 6; at++)
@@ -895,13 +903,15 @@ static void test_cut_off(void **state)
 				assert_there(store, 4, cur ? cur : prev);
 				break;
 			case 1:
-				assert_int_equal(store_roll_back(store, STORE_IDENTITY, "a", origin, NOW),
-						 prev ? 0 : -ENOENT);
+				assert_int_equal(
+					store_roll_back(store, STORE_IDENTITY, "a", origin, NOW),
+					prev ? 0 : -ENOENT);
 				assert_there(store, prev ? prev : cur, cur && prev ? cur : prev);
 				break;
 			case 2:
-				assert_int_equal(store_set_origin(store, STORE_IDENTITY, "a", origin),
-						 cur ? 0 : -ENOENT);
+				assert_int_equal(
+					store_set_origin(store, STORE_IDENTITY, "a", origin),
+					cur ? 0 : -ENOENT);
 				assert_there(store, cur, prev);
 				break;
 			default:
@@ -1096,7 +1106,8 @@ static size_t count_windows(struct secret *secret)
 		    (own >= from && own < to) || to - from > 64ul << 20)
 			continue; /* the sanitizers' shadow is huge */
 		for (unsigned long at = from; at < to; at += sizeof(secret->chunk) - WINDOW) {
-			size_t want = to - at < sizeof(secret->chunk) ? to - at : sizeof(secret->chunk);
+			size_t want = to - at < sizeof(secret->chunk) ? to - at
+								      : sizeof(secret->chunk);
 			ssize_t n = pread(mem, secret->chunk, want, (off_t)at);
 
 			if (n > 0)
@@ -1120,9 +1131,9 @@ static void read_secret(struct secret *secret)
 	assert_true(fd >= 0);
 	assert_int_equal(fstat(fd, &st), 0);
 	secret->len = SECRET_SIZE;
-	assert_int_equal(pread(fd, secret->data, SECRET_SIZE,
-			       st.st_size - STORE_SUM_SIZE - SECRET_SIZE),
-			 SECRET_SIZE);
+	assert_int_equal(
+		pread(fd, secret->data, SECRET_SIZE, st.st_size - STORE_SUM_SIZE - SECRET_SIZE),
+		SECRET_SIZE);
 	close(fd);
 }
 
