@@ -147,7 +147,10 @@ class Bench:
     def up(self, *tunnels, sim=(), options=()):
         """The usual start: an empty chip, the daemon, and its tunnels."""
         self.sim(*sim)
-        return self.espatd(*tunnels, options=options).await_tunnels()
+        daemon = self.espatd(*tunnels, options=options).await_tunnels()
+        # It comes behind, and a mark() of the caller's comes behind it.
+        daemon.await_line("^esp0: ready$")
+        return daemon
 
     def close(self):
         status = 0

@@ -148,7 +148,7 @@ class Interrupted(Bench):
         if how != "new":
             self.provision(self.there).good(writes=4)
             if how == "reload":
-                self.espatd(self.there).await_tunnels()
+                self.espatd(self.there).await_line("^esp0: ready")
             self.replace(ca="both", cert="ecclient", key="ecclient")
             spot.fired.clear()
         if not spot.action:

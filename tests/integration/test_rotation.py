@@ -338,19 +338,24 @@ def test_broken_file(bench, serve, stream, what, of):
 
 
 def test_expired(bench, serve):
-    """What works is not replaced by that; at a start, where nothing else is known, it is told and taken."""
+    """What has expired by and by is told and stays in use; what is new has to be valid."""
     server = serve(echo)
+    bench.replace(cert="oldclient")
     daemon = bench.up(tunnel(server, identity="gateway"))
+    told = f"{bench.dir}/pki/cert.pem: .*expired on 2021-01-01"
+    assert len(daemon.matching(told)) == 1 and works(daemon)
+    seen = reloaded(bench)
+    assert len(daemon.matching(told, seen)) == 1 and works(daemon)
+    bench.replace(cert="client")
+    seen = reloaded(bench)
+    daemon.await_line("identity gateway is generation 2 now", seen)
+    # The last thing that is done to the chip.
+    daemon.await_line("flash writes", seen)
+    at_chip = bench.chip.mark()
     bench.replace(cert="oldclient")
     seen = reloaded(bench, NOT_RELOADED)
-    line, = daemon.matching(f"{bench.dir}/pki/cert.pem", seen)
-    assert "expired on 2021-01-01" in line
-    assert works(daemon)
-    daemon.end()
-    daemon = bench.up(tunnel(server, identity="gateway"))
-    assert daemon.matching("expired on 2021-01-01")
-    daemon.await_line("wrote client_cert.3")
-    assert works(daemon)
+    assert len(daemon.matching(told, seen)) == 1
+    assert works(daemon) and not bench.chip.commands("+SYSMFG", at_chip)
 
 
 # ---- back to the one before ----

@@ -22,6 +22,8 @@ from tlsserver import echo
 
 # The shortest piece of a secret that must not be found.
 WINDOW = 8
+# More than the daemon has of memory, and less than what a sanitizer takes for itself.
+ALL_THERE_CAN_BE = 1 << 30
 READY = "^esp0: ready$"  # with -v there are others
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to read another's memory")
 
@@ -104,6 +106,8 @@ class Memory:
                 begin, end = (int(x, 16) for x in span.split("-"))
                 if "w" not in mode:
                     continue
+                if end - begin > ALL_THERE_CAN_BE:
+                    pytest.skip("a sanitizer's shadow is there, too")
                 mem.seek(begin)
                 data = mem.read(end - begin)
                 assert len(data) == end - begin
@@ -354,7 +358,8 @@ def test_enterprise(bench, serve, pki, tmp_path):
 
 # ---- the process ----
 
-def test_no_core_dump(bench, serve):
+@pytest.mark.parametrize("how", [signal.SIGSEGV, signal.SIGABRT])
+def test_no_core_dump(bench, serve, how):
     def unlimited():
         resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY,) * 2)
 
@@ -365,10 +370,11 @@ def test_no_core_dump(bench, serve):
     daemon.await_tunnels()
     with open(f"/proc/{daemon.process.pid}/limits") as f:
         assert re.search(r"^Max core file size +0 +0 ", f.read(), re.M)
-    daemon.process.send_signal(signal.SIGSEGV)
+    daemon.process.send_signal(how)
     _, status = os.waitpid(daemon.process.pid, 0)
-    # Wait statuses: it died of that, and dumped nothing.
-    assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGSEGV
+    # It died of that, if no sanitizer has caught it, and dumped nothing.
+    assert not os.WIFSIGNALED(status) or os.WTERMSIG(status) == how
+    assert os.WIFSIGNALED(status) or how == signal.SIGSEGV
     assert not os.WCOREDUMP(status)
     assert not list(cwd.iterdir())
 
