@@ -112,8 +112,13 @@ static void value_compare(struct device *dev)
 		value_give_up(dev, "it does not read back as it was written");
 		return;
 	}
-	log_warning("%s: %s does not read back as it was written, writing it again",
-		    dev->settings->name, key);
+	if (p->value->content == SLOT_READ)
+		log_warning("%s: %s does not read back as it was written, writing it again",
+			    dev->settings->name, key);
+	else
+		log_warning("%s: %s is not there after it was written (if the line has lost a byte "
+			    "of its name, it is on the chip under another one), writing it again",
+			    dev->settings->name, key);
 	value_write_now(dev);
 }
 
