@@ -3,12 +3,13 @@
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
 import tempfile
 
-from harness import PASSWORD, Espatd, Program, Sim
+from harness import PASSWORD, Espatd, Program, Sim, wait_for
 
 
 # Our record of what is ours on the chip, and its copy, as the simulator's flash has them.
@@ -152,6 +153,30 @@ class Bench:
         daemon.await_line("^esp0: ready$")
         return daemon
 
+    def await_idle(self):
+        """
+        No link is in use or still being closed; of a daemon with -v. Then the next connection is on
+        link 0, and what it does is not delayed by others.
+        """
+        def idle():
+            used, busy, started = set(), False, None
+            for line in self.daemon.log():
+                if command := re.search(r": > AT(?:\+CIPSTART=(\d))?", line):
+                    busy, started = True, command[1]
+                    used |= {started} - {None}
+                elif closed := re.search(r": < (\d),CLOSED", line):
+                    used.discard(closed[1])
+                elif line.endswith(": < OK"):
+                    busy = False
+                elif line.endswith(": < ERROR"):
+                    busy = False
+                    used.discard(started)
+                elif line.endswith(": < ready"):
+                    used, busy = set(), False
+            return not used and not busy
+
+        wait_for(idle, "all links closed")
+
     def close(self):
         status = 0
         for part in reversed(self.parts):
@@ -169,5 +194,5 @@ class Bench:
 def tunnel(server, name="broker", host="broker.test", **items):
     """A tunnel to @server (or to that port), verified and with the client certificate."""
     port = server if isinstance(server, int) else server.port
-    trust = {} if items.get("insecure") else {"authority": "corp"}
+    trust = {} if items.get("insecure") or "psk" in items else {"authority": "corp"}
     return {"name": name, "host": host, "port": port, **trust, **items}

@@ -51,14 +51,14 @@ def works(daemon, tunnel="broker", data=b"are you there?"):
         return exchange(s, data) == data
 
 
-def refused(daemon, tunnel="broker"):
+def refused(daemon, tunnel="broker", data=b"hello?"):
     """True if the connection is closed and nothing came through it."""
     with daemon.connect(tunnel) as s:
         try:
-            s.sendall(b"hello?")
+            s.sendall(data)
         except (BrokenPipeError, ConnectionResetError):
             pass
-        return read_all(s) == b""
+        return read_all(s, 1) == b""
 
 
 def half_close(s):

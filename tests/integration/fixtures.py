@@ -15,8 +15,8 @@ TOP = pathlib.Path(__file__).resolve().parents[2]
 def pki(tmp_path_factory):
     """Made by certs/mkpki for broker.test; see there for what each file is. `both` is ca and ca2."""
     dir = pathlib.Path(tmp_path_factory.mktemp("pki"))
-    subprocess.run([TOP / "certs/mkpki", "--host", "broker.test", dir], check=True,
-                   stdout=subprocess.DEVNULL)
+    subprocess.run([TOP / "certs/mkpki", "--host", "broker.test", "--host", "fd00::2", dir],
+                   check=True, stdout=subprocess.DEVNULL)
     (dir / "both.pem").write_text((dir / "ca.pem").read_text() + (dir / "ca2.pem").read_text())
     return dir
 

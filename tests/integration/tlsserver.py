@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: MIT
 """Real TLS servers in threads, which remember what they saw."""
+import itertools
 import socket
 import ssl
 import struct
 import threading
 
+from clients import exchange
 from harness import DEADLINE
+
+# No two connections say the same.
+tokens = (b"token-%d;" % n for n in itertools.count(1))
 
 
 class Connection:
@@ -14,6 +19,8 @@ class Connection:
     def __init__(self):
         self.sni = None
         self.peer = None  # the client's certificate, as getpeercert() tells it
+        self.alpn = None
+        self.cipher = None
         self.received = bytearray()
         self.error = None  # a handshake or a read that failed
         self.established = threading.Event()
@@ -62,10 +69,11 @@ def say_and_hold(data):
 class TlsServer:
     """Serves each connection by @handler(Connection) in a thread of its own."""
 
-    def __init__(self, pki, handler=echo, cert="server", key=None, client_ca=None):
+    def __init__(self, pki, handler=echo, cert="server", key=None, client_ca=None, alpn=None):
         self.handler = handler
         self.pki = pki
         self.client_ca = client_ca
+        self.alpn = alpn
         self.connections = []
         self.changed = threading.Condition()
         self.use(cert, key)
@@ -82,6 +90,8 @@ class TlsServer:
         if self.client_ca:
             context.verify_mode = ssl.CERT_REQUIRED
             context.load_verify_locations(self.pki / f"{self.client_ca}.pem")
+        if self.alpn:
+            context.set_alpn_protocols(self.alpn)
         self.context = context
 
     def _accept(self):
@@ -106,6 +116,8 @@ class TlsServer:
             raw.settimeout(DEADLINE)
             conn.tls = context.wrap_socket(raw, server_side=True)
             conn.peer = conn.tls.getpeercert()
+            conn.alpn = conn.tls.selected_alpn_protocol()
+            conn.cipher = conn.tls.cipher()[0]
             conn.tls.settimeout(None)
             conn.established.set()
             self.handler(conn)
@@ -139,7 +151,27 @@ class TlsServer:
         assert conn.established.wait(DEADLINE), "no handshake"
         return conn
 
+    def visit(self, daemon, tunnel):
+        """A whole connection through that tunnel; what this server, if it is an echo, saw of it."""
+        token = next(tokens)
+        with daemon.connect(tunnel) as s:
+            assert exchange(s, token) == token
+        conn, = (conn for conn in self.connections if token in conn.received)
+        return {"sni": conn.sni, "alpn": conn.alpn, "cipher": conn.cipher,
+                "subject": conn.peer and conn.peer["subject"][0][0][1]}
+
+    def mark(self):
+        return len(self.connections)
+
+    def await_refusal(self, mark):
+        """The handshakes behind @mark have failed."""
+        for conn in self.connections[mark:]:
+            assert conn.ended.wait(DEADLINE)
+            assert not conn.established.is_set()
+        assert any(conn in self.handshakes() for conn in self.connections[mark:])
+
     def close(self):
+        self.listener.shutdown(socket.SHUT_RDWR)  # or accept() goes on
         self.listener.close()
         for conn in self.connections:
             if conn.tls is not None and conn.tls.fileno() >= 0:
