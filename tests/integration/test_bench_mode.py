@@ -149,8 +149,8 @@ def test_orphans(bench):
             assert orphan["generation"] == was[orphan["key"]]["generation"]
             value = read_key(made[name], orphan["key"])
             assert hashlib.sha256(value).hexdigest() == orphan["sha256"]
-    # One of the two only: three erased, and the record.
-    done = bench.provision(options=["--device", "esp1", "--erase-orphans"]).good(writes=4)
+    # One of the two only: three erased, and the record and its copy.
+    done = bench.provision(options=["--device", "esp1", "--erase-orphans"]).good(writes=5)
     assert done["esp1"]["orphans"] == []
     there = made["esp1"].flash()
     kept = {f"{x['key'].split('.')[0]}/{x['key']}" for x in done["esp1"]["keys"]}

@@ -347,10 +347,13 @@ def test_expired(bench, serve):
     seen = reloaded(bench)
     assert len(daemon.matching(told, seen)) == 1 and works(daemon)
     bench.replace(cert="client")
+    at_chip = bench.chip.mark()
     seen = reloaded(bench)
     daemon.await_line("identity gateway is generation 2 now", seen)
-    # The last thing that is done to the chip.
+    # The last thing that is done to the chip, and then something else.
     daemon.await_line("flash writes", seen)
+    assert works(daemon)
+    bench.chip.await_line(r"AT\+CIPSTART", at_chip)
     at_chip = bench.chip.mark()
     bench.replace(cert="oldclient")
     seen = reloaded(bench, NOT_RELOADED)
@@ -535,7 +538,7 @@ def test_orphan(bench, serve):
         assert daemon.end() == 0
     assert places(bench.chip) == before
     assert not bench.chip.commands("+SYSMFG=2", told) and not bench.chip.commands("+SYSMFG=0", told)
-    done = bench.provision(options=["--erase-orphans"]).good(writes=3)
+    done = bench.provision(options=["--erase-orphans"]).good(writes=4)
     assert done["esp0"]["orphans"] == []
     assert places(bench.chip) == {**before, "client_cert": {}, "client_key": {}}
     daemon = bench.espatd(tunnel(server)).await_tunnels()
