@@ -30,24 +30,6 @@
 /* s that the chip's clock may differ from the host's. */
 #define DIAGNOSE_CLOCK 300
 
-/*
- * +ERRNO, which firmware from v5.0 on tells after AT+SYSLOG=1: the first of the certificate's flags,
- * mbedTLS's and esp-tls's number that is not 0 (field notes 1.3). What is not in here is looked into.
- */
-static const struct {
-	long number;
-	enum link_end end;
-} diagnose_numbers[] = {
-	{ 0x0001, LINK_END_TLS }, /* expired */
-	{ 0x0004, LINK_END_TLS }, /* another name */
-	{ 0x0008, LINK_END_TLS }, /* not trusted */
-	{ 0x0200, LINK_END_TLS }, /* not yet valid */
-	{ 0x2700, LINK_END_TLS }, /* not verified */
-	{ 0x7780, LINK_END_TLS }, /* an alert of the server */
-	{ 0x7f00, LINK_END_MEMORY },  { 0x8001, LINK_END_NO_HOST },
-	{ 0x8004, LINK_END_REFUSED }, { 0x8006, LINK_END_TIMEOUT },
-};
-
 enum diagnose_step {
 	DIAGNOSE_LOG, /* so that the next failure explains itself */
 	DIAGNOSE_RAM,
@@ -56,6 +38,30 @@ enum diagnose_step {
 	DIAGNOSE_CONNECT,
 	DIAGNOSE_CLOSE,
 	DIAGNOSE_MATERIAL,
+};
+
+#define DIAGNOSE_NOTHING (-1)
+
+/*
+ * +ERRNO, which firmware from v5.0 on tells after AT+SYSLOG=1: the first of the certificate's flags,
+ * mbedTLS's and esp-tls's number that is not 0 (field notes 1.3), and what may be the reason of that.
+ * What is not in here is looked into from the beginning.
+ */
+static const struct {
+	long number;
+	enum link_end end;
+	int step; /* enum diagnose_step, or DIAGNOSE_NOTHING */
+} diagnose_numbers[] = {
+	{ 0x0001, LINK_END_TLS, DIAGNOSE_TIME },     /* expired */
+	{ 0x0004, LINK_END_TLS, DIAGNOSE_NOTHING },  /* another name */
+	{ 0x0008, LINK_END_TLS, DIAGNOSE_MATERIAL }, /* not trusted */
+	{ 0x0200, LINK_END_TLS, DIAGNOSE_TIME },     /* not yet valid */
+	{ 0x2700, LINK_END_TLS, DIAGNOSE_MATERIAL }, /* not verified */
+	{ 0x7780, LINK_END_TLS, DIAGNOSE_NOTHING },  /* an alert of the server */
+	{ 0x7f00, LINK_END_MEMORY, DIAGNOSE_NOTHING },
+	{ 0x8001, LINK_END_NO_HOST, DIAGNOSE_NOTHING },
+	{ 0x8004, LINK_END_REFUSED, DIAGNOSE_NOTHING },
+	{ 0x8006, LINK_END_TIMEOUT, DIAGNOSE_NOTHING },
 };
 
 static void diagnose_step(struct link *link);
@@ -181,6 +187,12 @@ static void diagnose_step(struct link *link)
 	const struct device *dev = link->dev;
 	bool named = !is_address(link->target.host) && link->address[0] == '\0';
 
+	/* What is not the clock's fault is what the chip has said. */
+	if (link->presumed != LINK_END_UNEXPLAINED && link->step > DIAGNOSE_TIME &&
+	    link->step != DIAGNOSE_MATERIAL) {
+		link_fail(link, link->presumed);
+		return;
+	}
 	/* Each of these may take its time: somebody else may have come meanwhile. */
 	if (link->step >= DIAGNOSE_NAME && link->step != DIAGNOSE_CLOSE &&
 	    !diagnose_is_quiet(link)) {
@@ -255,14 +267,29 @@ static void diagnose_look(struct timer *timer)
 	if (probe == LINK_PROBE_LATER &&
 	    link->dev->timers->now - link->started < DIAGNOSE_PATIENCE) {
 		link_wait(link, DIAGNOSE_LOOK, diagnose_look);
+		/* Whoever has waited for the end of this connect need not wait for its reason. */
+		device_notify_room(link->dev);
 		return;
 	}
 	if (probe != LINK_PROBE_YES) {
-		link_fail(link, LINK_END_UNEXPLAINED);
+		link_fail(link, link->presumed);
 		return;
 	}
-	link->step = DIAGNOSE_LOG;
 	diagnose_step(link);
+}
+
+/* Returns false if what the chip has said is all there is to know. */
+static bool diagnose_number(struct link *link)
+{
+	link->presumed = LINK_END_UNEXPLAINED;
+	link->step = DIAGNOSE_LOG;
+	for (size_t i = 0; i < sizeof(diagnose_numbers) / sizeof(*diagnose_numbers); i++) {
+		if (link->error_number != diagnose_numbers[i].number)
+			continue;
+		link->presumed = diagnose_numbers[i].end;
+		link->step = diagnose_numbers[i].step;
+	}
+	return link->step != DIAGNOSE_NOTHING;
 }
 
 void diagnose_start(struct link *link)
@@ -279,11 +306,10 @@ void diagnose_start(struct link *link)
 		link_fail(link, LINK_END_TIMEOUT);
 		return;
 	}
-	for (size_t i = 0; i < sizeof(diagnose_numbers) / sizeof(*diagnose_numbers); i++)
-		if (link->error_number == diagnose_numbers[i].number) {
-			link_fail(link, diagnose_numbers[i].end);
-			return;
-		}
+	if (!diagnose_number(link)) {
+		link_fail(link, link->presumed);
+		return;
+	}
 	link->diagnosing = true;
 	link->started = link->dev->timers->now;
 	diagnose_look(&link->timer);

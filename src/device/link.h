@@ -127,6 +127,7 @@ struct link {
 	uint64_t moved;                     /* when it last sent or received, µs */
 	char address[LINK_ADDRESS_MAX + 1]; /* of a host whose name is too long for CIPSTART */
 	long error_number;                  /* of +ERRNO; 0: none was told */
+	enum link_end presumed;             /* by that, until it has been looked into */
 	long answer;                        /* what a question of the diagnosis has brought */
 	unsigned int left;                  /* enum link_left */
 	bool connected;                     /* the chip has said CONNECT */

@@ -63,10 +63,8 @@ def bench(request, benches):
     return benches(request.param)
 
 
-def each_firmware(firmware=None, xfail=(), why=""):
-    wrong = pytest.mark.xfail(strict=True, reason=why)
-    return pytest.mark.parametrize("bench", [pytest.param(x, marks=wrong if x in xfail else ())
-                                             for x in firmware or FIRMWARE], indirect=True)
+def each_firmware(firmware=None):
+    return pytest.mark.parametrize("bench", firmware or FIRMWARE, indirect=True)
 
 
 def reasons(daemon, name, after, count=1):
@@ -77,7 +75,7 @@ def reasons(daemon, name, after, count=1):
     return [re.search(r" \[([a-z-]+)\]$", line)[1] for line in lines]
 
 
-@each_firmware(xfail=["5.0"], why="+ERRNO says expired or not yet valid, and the chip's clock is not asked for")
+@each_firmware()
 @pytest.mark.parametrize("seconds", [0, 4102444800])
 def test_clock(bench, seconds):
     """The wrong clock is told, and set right again."""
@@ -177,8 +175,7 @@ def test_a_busy_tunnel_is_not_held_up(bench, servers):
         assert exchange(s, b"last") == b"last"
 
 
-@each_firmware(["3.2", "4.1", "4.2"], xfail=["3.2", "4.1", "4.2"],
-               why="who waits in the pool is not told of the room while a failure waits to be looked into")
+@each_firmware(["3.2", "4.1", "4.2"])
 def test_who_waits_for_a_link_is_not_held_up(bench, servers):
     """Another one's failure is looked into when he has been served."""
     daemon, told, stalled = bench.daemon, bench.daemon.mark(), servers["stalled"]

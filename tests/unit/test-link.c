@@ -661,6 +661,35 @@ static void test_silence_is_a_timeout(void **state)
 	}
 }
 
+/* A certificate that is expired for the chip, and a CA that is not the one that was written. */
+static void test_errno_is_looked_into(struct bench *b)
+{
+	static const struct {
+		const char *answer, *clock, *told;
+		enum link_end end;
+	} rows[] = {
+		{ "+ERRNO:0x1\r\n\r\nERROR\r\n", FINE_TIME, "AT+SYSTIMESTAMP?|", LINK_END_TLS },
+		{ "+ERRNO:0x200\r\n\r\nERROR\r\n", "+SYSTIMESTAMP:12\r\nOK\r\n",
+		  "AT+SYSTIMESTAMP?|AT+SYSTIMESTAMP=1790000000|", LINK_END_CLOCK },
+		{ "+ERRNO:0x8\r\n\r\nERROR\r\n", "", "", LINK_END_TLS },
+		{ "+ERRNO:0x4\r\n\r\nERROR\r\n", "", "", LINK_END_TLS },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct user *u;
+
+		chip_answer(b, "AT+SYSTIMESTAMP?", rows[i].clock, rows[i].clock[0] ? 1 : 0);
+		chip_answer(b, "AT+CIPSTART", rows[i].answer, 1);
+		u = start(b, 0, &mutual);
+		u->probe = LINK_PROBE_YES;
+		chip_forget(b);
+		bench_run(b);
+		assert_ended(u, rows[i].end);
+		assert_string_equal(strchr(strstr(b->chip.told, "AT+CIPSTART"), '|') + 1,
+				    rows[i].told);
+	}
+}
+
 /* Firmware that tells the reason is asked to after the first failure, and believed from then on. */
 static void test_errno(void **state)
 {
@@ -684,6 +713,8 @@ static void test_errno(void **state)
 		assert_ended(u, rows[i].end);
 	}
 	assert_null(strstr(b->chip.told, "SYSLOG"));
+	assert_null(strstr(b->chip.told, "SYSTIMESTAMP"));
+	test_errno_is_looked_into(b);
 	b->dev->features |= DEVICE_HAS_CIPCONNPERSIST;
 	for (int i = 0; i < 2; i++) {
 		chip_answer(b, "AT+SYSRAM?", "+SYSRAM:1,1\r\nOK\r\n", 1);
