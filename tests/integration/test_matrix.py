@@ -17,7 +17,6 @@ from tlsserver import TlsServer, tokens
 
 FIRMWARE = ["3.2", "4.1", "4.2", "5.0"]
 WITH_CIPHERS = ["4.1", "4.2", "5.0"]  # AT+CIPSSLCCIPHER came with v4.1
-BEFORE_ERRNO = ["3.2", "4.1", "4.2"]  # +ERRNO came with v5.0
 NO_HOST, REFUSED, TIMEOUT = "no-such-host", "refused", "timeout"
 UNTRUSTED, NO_MATERIAL, UNEXPLAINED = "not-trusted-or-handshake-failed", "no-material", "unexplained"
 
@@ -134,8 +133,7 @@ ROWS = {
     "silent": row("silent", TIMEOUT, host="10.9.9.9", server_name=HOST, connect_timeout=1),
     # nobody
     "no-such-host": row("unknown", NO_HOST, host="nobody.test"),
-    # What +ERRNO tells of it is not known.
-    "no-dns-answer": row("unknown", NO_HOST, firmware=BEFORE_ERRNO, host="unanswered.test"),
+    "no-dns-answer": row("unknown", NO_HOST, host="unanswered.test"),
     "long-host-unknown": row("unknown", NO_HOST, host="x." + LONG, server_name=HOST),
     "refused": row("nobody", REFUSED),
     "refused-insecure": row("nobody", REFUSED, insecure=True),

@@ -171,7 +171,8 @@ static int conn_start(struct sim_core *c, unsigned timeout_ms)
 	l->v6 = n->v6;
 	l->server = l->announced = l->peer_closed = l->readable = false;
 	l->port = n->port;
-	c->conn_deadline = ms_after(c, timeout_ms ? timeout_ms : c->cfg.times.connect_timeout);
+	n->timeout_ms = timeout_ms ? timeout_ms : c->cfg.times.connect_timeout;
+	c->conn_deadline = ms_after(c, n->timeout_ms);
 	c->conn_wait = SIM_NEVER;
 	n->stage = CONN_NO_NET;
 	if (!wifi_is_up(c))
@@ -330,7 +331,8 @@ static void conn_tick(struct sim_core *c)
 		return;
 	c->conn_deadline = SIM_NEVER;
 	if (c->conn.stage != CONN_NONE) {
-		conn_failed(c, -ETIMEDOUT);
+		/* A name without an answer is one without an address. */
+		conn_failed(c, c->conn.stage == CONN_NAME ? -ENOENT : -ETIMEDOUT);
 	} else if (c->domain_query) {
 		c->domain_query = false;
 		if (c->ops->resolve_cancel)
@@ -1068,11 +1070,11 @@ void ip_on_resolved(struct sim_core *c, int token, int err, const char *ip)
 	}
 	if (c->conn.stage == CONN_NAME) {
 		if (err) {
-			conn_failed(c, err);
+			conn_failed(c, -ENOENT);
 			return;
 		}
 		snprintf(c->conn.ip, sizeof(c->conn.ip), "%s", ip);
-		c->conn_deadline = ms_after(c, c->cfg.times.connect_timeout);
+		c->conn_deadline = ms_after(c, c->conn.timeout_ms);
 		r = conn_dial(c);
 		if (r < 0)
 			conn_failed(c, r);

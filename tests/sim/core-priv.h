@@ -161,6 +161,7 @@ struct connect {
 	char ip[SIM_NAME_MAX + 1];
 	uint16_t port, local_port;
 	unsigned udp_mode;
+	unsigned timeout_ms; /* for the connection, behind the question for the name */
 	enum conn_stage stage;
 	bool reconnect; /* passthrough re-opens its link by itself */
 };
