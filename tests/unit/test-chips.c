@@ -11,28 +11,9 @@
 #include <unistd.h>
 
 #include "daemon/chips.h"
+#include "temp-dir.h"
 
 #define MAC "24:0a:c4:12:34:56"
-
-static char dir[] = "/tmp/test-chips.XXXXXX";
-
-static char *path_of(const char *name)
-{
-	static char paths[4][256];
-	static int next;
-	char *path = paths[next++ % 4];
-
-	snprintf(path, sizeof(paths[0]), "%s/%s", dir, name);
-	return path;
-}
-
-static void clean(void)
-{
-	char command[200];
-
-	snprintf(command, sizeof(command), "rm -rf %s && mkdir -m 0755 %s", dir, dir);
-	assert_int_equal(system(command), 0);
-}
 
 static void put(const char *name, const char *text, size_t len)
 {
@@ -220,17 +201,6 @@ static void test_refused(void **state)
 	assert_recalled("a", "");
 }
 
-static int setup(void **state)
-{
-	return mkdtemp(dir) ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-	clean();
-	return rmdir(dir);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -239,5 +209,5 @@ int main(void)
 		cmocka_unit_test(test_refused),
 	};
 
-	return cmocka_run_group_tests_name("chips", tests, setup, teardown);
+	return cmocka_run_group_tests_name("chips", tests, make_temp_dir, remove_temp_dir);
 }

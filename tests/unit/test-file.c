@@ -18,20 +18,9 @@
 #include <unistd.h>
 
 #include "util/file.h"
+#include "temp-dir.h"
 
 #define NOBODY 65534
-
-static char dir[] = "/tmp/test-file.XXXXXX";
-
-static char *path_of(const char *name)
-{
-	static char paths[4][512];
-	static int next;
-	char *path = paths[next++ % 4];
-
-	snprintf(path, sizeof(paths[0]), "%s/%s", dir, name);
-	return path;
-}
 
 static void put(const char *name, const char *text)
 {
@@ -72,14 +61,6 @@ static size_t count_files(void)
 		n++;
 	closedir(d);
 	return n - 2;
-}
-
-static void clean(void)
-{
-	char command[600];
-
-	snprintf(command, sizeof(command), "rm -rf %s && mkdir -m 0755 %s", dir, dir);
-	assert_int_equal(system(command), 0);
 }
 
 /* Runs @fn in a process of its own; as somebody who is bound by permissions if @bound. */
@@ -421,17 +402,6 @@ static void test_make_dir(void **state)
 	assert_int_equal(file_sync_dir(path_of("file")), -ENOTDIR);
 }
 
-static int setup(void **state)
-{
-	return mkdtemp(dir) ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-	clean();
-	return rmdir(dir);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -443,5 +413,5 @@ int main(void)
 		cmocka_unit_test(test_make_dir),
 	};
 
-	return cmocka_run_group_tests_name("file", tests, setup, teardown);
+	return cmocka_run_group_tests_name("file", tests, make_temp_dir, remove_temp_dir);
 }

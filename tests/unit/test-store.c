@@ -22,29 +22,18 @@
 
 #include "cert/store.h"
 #include "util/file.h"
+#include "temp-dir.h"
 
 #define NOBODY 65534
 #define NOW ((time_t)1800000000)
 
-/* In memory if possible: the tests sync thousands of times. */
-static char dir[64] = "/dev/shm/test-store.XXXXXX";
-
-static char *path_of(const char *name)
+/* A file of the store. */
+static char *file_of(const char *name)
 {
-	static char paths[4][256];
-	static int next;
-	char *path = paths[next++ % 4];
+	char path[300];
 
-	snprintf(path, sizeof(paths[0]), "%s/material/%s", dir, name);
-	return path;
-}
-
-static void clean(void)
-{
-	char command[200];
-
-	snprintf(command, sizeof(command), "rm -rf %s && mkdir -m 0755 %s", dir, dir);
-	assert_int_equal(system(command), 0);
+	snprintf(path, sizeof(path), "material/%s", name);
+	return path_of(path);
 }
 
 static struct store *fresh_store(void)
@@ -61,7 +50,7 @@ static const char *list_files(void)
 {
 	static char text[1024];
 	struct dirent **entries;
-	int n = scandir(path_of("."), &entries, NULL, alphasort);
+	int n = scandir(file_of("."), &entries, NULL, alphasort);
 
 	assert_true(n >= 2);
 	text[0] = '\0';
@@ -275,10 +264,10 @@ static void test_modes(void **state)
 		put(store, 2);
 		assert_int_equal(
 			store_set_origin(store, STORE_IDENTITY, "a", (const uint8_t[32]){ 1 }), 0);
-		assert_int_equal(stat(path_of("."), &st), 0);
+		assert_int_equal(stat(file_of("."), &st), 0);
 		assert_int_equal(st.st_mode, S_IFDIR | 0700);
 		for (size_t k = 0; k < ARRAY_SIZE(names); k++) {
-			assert_int_equal(stat(path_of(names[k]), &st), 0);
+			assert_int_equal(stat(file_of(names[k]), &st), 0);
 			assert_int_equal(st.st_mode, S_IFREG | 0600);
 		}
 		umask(old);
@@ -360,7 +349,7 @@ static void test_remove(void **state)
 	put(store, 1);
 	put(store, 2);
 	for (size_t i = 0; i < ARRAY_SIZE(litter); i++)
-		assert_int_equal(file_write_atomic(path_of(litter[i]), "half", 4, 0600), 0);
+		assert_int_equal(file_write_atomic(file_of(litter[i]), "half", 4, 0600), 0);
 	assert_int_equal(store_remove(store, STORE_IDENTITY, "a"), 0);
 	assert_string_equal(list_files(), "authority-a.current ");
 	assert_there(store, 0, 0);
@@ -582,7 +571,7 @@ static void test_parse_strict(void **state)
 
 static void spoil(const char *name)
 {
-	int fd = open(path_of(name), O_WRONLY);
+	int fd = open(file_of(name), O_WRONLY);
 
 	assert_true(fd >= 0);
 	assert_int_equal(pwrite(fd, "?", 1, 300), 1);
@@ -624,15 +613,15 @@ static void test_damaged(void **state)
 	put(store, 7);
 	assert_there(store, 7, 6);
 	/* A file too large to be one of ours. */
-	assert_int_equal(truncate(path_of("identity-a.current"), STORE_FILE_MAX + 1), 0);
+	assert_int_equal(truncate(file_of("identity-a.current"), STORE_FILE_MAX + 1), 0);
 	assert_int_equal(load_result(store, STORE_CURRENT), -EBADMSG);
-	assert_int_equal(truncate(path_of("identity-a.current"), 0), 0);
+	assert_int_equal(truncate(file_of("identity-a.current"), 0), 0);
 	assert_int_equal(load_result(store, STORE_CURRENT), -EBADMSG);
 	/* It was 8, as what else there is lets one guess. */
 	assert_int_equal(put(store, 8), 9);
 	assert_there(store, 8, 6);
 	/* A number that would leave no others is not believed. */
-	assert_int_equal(file_write_atomic(path_of("identity-a.current"), huge, strlen(huge), 0600),
+	assert_int_equal(file_write_atomic(file_of("identity-a.current"), huge, strlen(huge), 0600),
 			 0);
 	assert_int_equal(put(store, 9), 9);
 	store_free(store);
@@ -647,7 +636,7 @@ static void test_overflow(void **state)
 
 	item->generation = UINT_MAX - 1;
 	assert_int_equal(store_format(&data, &len, STORE_IDENTITY, item), 0);
-	assert_int_equal(file_write_atomic(path_of("identity-a.current"), data, len, 0600), 0);
+	assert_int_equal(file_write_atomic(file_of("identity-a.current"), data, len, 0600), 0);
 	free(data);
 	assert_int_equal(put(store, 2), UINT_MAX);
 	assert_int_equal(store_put(store, STORE_IDENTITY, "a", item), -EOVERFLOW);
@@ -668,27 +657,27 @@ static void test_in_the_way(void **state)
 	/* A pipe holds nobody up, and is replaced. */
 	put(store, 1);
 	put(store, 2);
-	assert_int_equal(unlink(path_of("identity-a.current")), 0);
-	assert_int_equal(mkfifo(path_of("identity-a.current"), 0600), 0);
+	assert_int_equal(unlink(file_of("identity-a.current")), 0);
+	assert_int_equal(mkfifo(file_of("identity-a.current"), 0600), 0);
 	assert_int_equal(load_result(store, STORE_CURRENT), -EBADMSG);
 	put(store, 3);
 	assert_there(store, 3, 1);
 	/* A link to a file of ours is as good as the file. */
-	assert_int_equal(rename(path_of("identity-a.current"), path_of("elsewhere")), 0);
-	assert_int_equal(symlink("elsewhere", path_of("identity-a.current")), 0);
+	assert_int_equal(rename(file_of("identity-a.current"), file_of("elsewhere")), 0);
+	assert_int_equal(symlink("elsewhere", file_of("identity-a.current")), 0);
 	assert_there(store, 3, 1);
 	put(store, 4);
 	assert_there(store, 4, 3);
 	assert_int_equal(store_set_origin(store, STORE_IDENTITY, "a", origin), 0);
 	/* One to nowhere is as no file. */
-	assert_int_equal(unlink(path_of("identity-a.current")), 0);
-	assert_int_equal(symlink("none", path_of("identity-a.current")), 0);
+	assert_int_equal(unlink(file_of("identity-a.current")), 0);
+	assert_int_equal(symlink("none", file_of("identity-a.current")), 0);
 	assert_int_equal(load_result(store, STORE_CURRENT), -ENOENT);
 	put(store, 5);
 	assert_there(store, 5, 3);
 	/* A folder is not removed. */
-	assert_int_equal(unlink(path_of("identity-a.current")), 0);
-	assert_int_equal(mkdir(path_of("identity-a.current"), 0700), 0);
+	assert_int_equal(unlink(file_of("identity-a.current")), 0);
+	assert_int_equal(mkdir(file_of("identity-a.current"), 0700), 0);
 	assert_int_equal(load_result(store, STORE_CURRENT), -EBADMSG);
 	assert_int_equal(store_put(store, STORE_IDENTITY, "a", item), -EISDIR);
 	assert_int_equal(item->generation, 0);
@@ -697,10 +686,10 @@ static void test_in_the_way(void **state)
 	assert_string_equal(list_files(), "elsewhere identity-a.current identity-a.previous ");
 	assert_int_equal(store_remove(store, STORE_IDENTITY, "a"), -EISDIR);
 	assert_string_equal(list_files(), "elsewhere identity-a.current ");
-	assert_int_equal(rmdir(path_of("identity-a.current")), 0);
+	assert_int_equal(rmdir(file_of("identity-a.current")), 0);
 	/* A folder where the previous one should go. */
 	put(store, 1);
-	assert_int_equal(mkdir(path_of("identity-a.previous"), 0700), 0);
+	assert_int_equal(mkdir(file_of("identity-a.previous"), 0700), 0);
 	assert_int_equal(store_put(store, STORE_IDENTITY, "a", item), -EISDIR);
 	assert_int_equal(seed_of(store, STORE_IDENTITY, "a", STORE_CURRENT, NULL), 1);
 	assert_string_equal(list_files(), "elsewhere identity-a.current identity-a.previous ");
@@ -796,17 +785,17 @@ static void test_fails(void **state)
 	run_apart(false, on_full_disk, store);
 	assert_string_equal(list_files(), files);
 	assert_there(store, 2, 1);
-	chmod(path_of("."), 0555);
-	chmod(path_of("identity-a.current"), 0444);
-	chmod(path_of("identity-a.previous"), 0444);
+	chmod(file_of("."), 0555);
+	chmod(file_of("identity-a.current"), 0444);
+	chmod(file_of("identity-a.previous"), 0444);
 	run_apart(true, on_read_only_folder, store);
 	assert_string_equal(list_files(), files);
 	assert_there(store, 2, 1);
-	chmod(path_of("."), 0777);
-	chmod(path_of("identity-a.current"), 0);
+	chmod(file_of("."), 0777);
+	chmod(file_of("identity-a.current"), 0);
 	run_apart(true, on_closed_file, store);
 	assert_string_equal(list_files(), files);
-	chmod(path_of("identity-a.current"), 0600);
+	chmod(file_of("identity-a.current"), 0600);
 	assert_there(store, 2, 1);
 	store_free(store);
 }
@@ -819,15 +808,15 @@ static void copy(const char *from, const char *to)
 	void *data = NULL;
 	size_t len = 0;
 
-	assert_int_equal(file_read(path_of(from), STORE_FILE_MAX, &data, &len), 0);
-	assert_int_equal(file_write_atomic(path_of(to), data, len, 0600), 0);
+	assert_int_equal(file_read(file_of(from), STORE_FILE_MAX, &data, &len), 0);
+	assert_int_equal(file_write_atomic(file_of(to), data, len, 0600), 0);
 	free(data);
 }
 
 static void truncated(const char *from, const char *to)
 {
 	copy(from, to);
-	assert_int_equal(truncate(path_of(to), 400), 0);
+	assert_int_equal(truncate(file_of(to), 400), 0);
 }
 
 /*
@@ -865,14 +854,14 @@ static void test_cut_off(void **state)
 				prev = 1;
 				break;
 			case 2: /* between the renames */
-				assert_int_equal(rename(path_of(current), path_of(previous)), 0);
+				assert_int_equal(rename(file_of(current), file_of(previous)), 0);
 				copy("three", next);
 				cur = 3;
 				prev = 2;
 				break;
 			case 3: /* between the renames, when there was no previous one */
-				assert_int_equal(unlink(path_of(current)), 0);
-				assert_int_equal(unlink(path_of(previous)), 0);
+				assert_int_equal(unlink(file_of(current)), 0);
+				assert_int_equal(unlink(file_of(previous)), 0);
 				copy("three", next);
 				cur = 3;
 				prev = 0;
@@ -884,14 +873,14 @@ static void test_cut_off(void **state)
 				prev = 1;
 				break;
 			default: /* the disk has eaten the new one too */
-				assert_int_equal(rename(path_of(current), path_of(previous)), 0);
+				assert_int_equal(rename(file_of(current), file_of(previous)), 0);
 				truncated("three", next);
 				cur = 0;
 				prev = 2;
 				break;
 			}
-			unlink(path_of("two"));
-			unlink(path_of("three"));
+			unlink(file_of("two"));
+			unlink(file_of("three"));
 			if (cur)
 				assert_there(store, cur, prev);
 			else
@@ -1125,7 +1114,7 @@ static size_t count_windows(struct secret *secret)
 /* The key alone, without a copy through this process. */
 static void read_secret(struct secret *secret)
 {
-	int fd = open(path_of("identity-a.current"), O_RDONLY);
+	int fd = open(file_of("identity-a.current"), O_RDONLY);
 	struct stat st;
 
 	assert_true(fd >= 0);
@@ -1171,7 +1160,7 @@ static void test_wiped(void **state)
 	assert_int_equal(store_set_origin(store, STORE_IDENTITY, "a", origin), 0);
 	assert_int_equal(count_windows(secret), 0);
 	/* Refused at its very end. */
-	truncate(path_of("identity-a.current"), 450);
+	truncate(file_of("identity-a.current"), 450);
 	assert_int_equal(load_result(store, STORE_CURRENT), -EBADMSG);
 	spoil("identity-a.previous");
 	assert_int_equal(store_parse(&parsed, STORE_IDENTITY, "", 0), -EBADMSG);
@@ -1181,20 +1170,6 @@ static void test_wiped(void **state)
 	assert_int_equal(count_windows(secret), 0);
 	munmap(area, sizeof(struct secret) + 3 * 4096);
 	store_free(store);
-}
-
-static int setup(void **state)
-{
-	if (mkdtemp(dir))
-		return 0;
-	strcpy(dir, "/tmp/test-store.XXXXXX");
-	return mkdtemp(dir) ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-	clean();
-	return rmdir(dir);
 }
 
 int main(void)
@@ -1225,5 +1200,5 @@ int main(void)
 
 	/* meson test sets MALLOC_PERTURB_, which would wipe for us. */
 	mallopt(M_PERTURB, 0);
-	return cmocka_run_group_tests_name("store", tests, setup, teardown);
+	return cmocka_run_group_tests_name("store", tests, make_temp_dir, remove_temp_dir);
 }
