@@ -18,8 +18,7 @@
 
 #include "cert/material.h"
 #include "make-cert.h"
-
-#define WINDOW 8 /* bytes of a key that must not be found */
+#include "own-memory.h"
 
 static char dir[] = "/tmp/test-material.XXXXXX";
 
@@ -295,8 +294,9 @@ static void read_secret(struct secret *secret, const char *path, bool is_rsa)
 	add_part(secret, 2, secret->reverse, n - head);
 }
 
-static size_t count_in(const struct secret *secret, const uint8_t *data, size_t len)
+static size_t count_in(const void *own, const uint8_t *data, size_t len)
 {
+	const struct secret *secret = own;
 	size_t found = 0;
 
 	for (size_t i = 0; i + WINDOW <= len; i++) {
@@ -312,32 +312,14 @@ static size_t count_in(const struct secret *secret, const uint8_t *data, size_t 
 /* How many windows of the secret are in the writable memory of this process. */
 static size_t count_windows(struct secret *secret)
 {
-	FILE *maps = fopen("/proc/self/maps", "re");
-	int mem = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
-	static char line[512];
-	size_t found = 0;
+	const struct own_memory memory = {
+		.own = secret,
+		.chunk = secret->chunk,
+		.size = sizeof(secret->chunk),
+		.count = count_in,
+	};
 
-	assert_non_null(maps);
-	assert_true(mem >= 0);
-	while (fgets(line, sizeof(line), maps)) {
-		unsigned long from, to, own = (unsigned long)secret;
-		char mode[8];
-
-		if (sscanf(line, "%lx-%lx %7s", &from, &to, mode) != 3 || mode[1] != 'w' ||
-		    (own >= from && own < to) || to - from > 64ul << 20)
-			continue; /* the sanitizers' shadow is huge */
-		for (unsigned long at = from; at < to; at += sizeof(secret->chunk) - WINDOW) {
-			size_t want = to - at < sizeof(secret->chunk) ? to - at
-								      : sizeof(secret->chunk);
-			ssize_t n = pread(mem, secret->chunk, want, (off_t)at);
-
-			if (n > 0)
-				found += count_in(secret, secret->chunk, (size_t)n);
-		}
-	}
-	close(mem);
-	fclose(maps);
-	return found;
+	return own_memory_count(&memory);
 }
 
 /* No part of a private key is in memory but while it is written: neither its text nor its numbers. */

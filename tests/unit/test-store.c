@@ -22,6 +22,7 @@
 
 #include "cert/store.h"
 #include "util/file.h"
+#include "own-memory.h"
 #include "temp-dir.h"
 
 #define NOBODY 65534
@@ -1058,16 +1059,15 @@ static void test_reader(void **state)
 
 /* ---- memory ---- */
 
-#define WINDOW 8 /* bytes of a key that must not be found */
-
 struct secret {
 	uint8_t data[128];
 	size_t len;
 	uint8_t chunk[65536];
 };
 
-static size_t count_in(const struct secret *secret, const uint8_t *data, size_t len)
+static size_t count_in(const void *own, const uint8_t *data, size_t len)
 {
+	const struct secret *secret = own;
 	size_t found = 0;
 
 	for (size_t n = 0; n + WINDOW <= secret->len; n += WINDOW)
@@ -1080,32 +1080,14 @@ static size_t count_in(const struct secret *secret, const uint8_t *data, size_t 
 /* How many windows of the secret are in the writable memory of this process. */
 static size_t count_windows(struct secret *secret)
 {
-	FILE *maps = fopen("/proc/self/maps", "re");
-	int mem = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
-	static char line[512];
-	size_t found = 0;
+	const struct own_memory memory = {
+		.own = secret,
+		.chunk = secret->chunk,
+		.size = sizeof(secret->chunk),
+		.count = count_in,
+	};
 
-	assert_non_null(maps);
-	assert_true(mem >= 0);
-	while (fgets(line, sizeof(line), maps)) {
-		unsigned long from, to, own = (unsigned long)secret;
-		char mode[8];
-
-		if (sscanf(line, "%lx-%lx %7s", &from, &to, mode) != 3 || mode[1] != 'w' ||
-		    (own >= from && own < to) || to - from > 64ul << 20)
-			continue; /* the sanitizers' shadow is huge */
-		for (unsigned long at = from; at < to; at += sizeof(secret->chunk) - WINDOW) {
-			size_t want = to - at < sizeof(secret->chunk) ? to - at
-								      : sizeof(secret->chunk);
-			ssize_t n = pread(mem, secret->chunk, want, (off_t)at);
-
-			if (n > 0)
-				found += count_in(secret, secret->chunk, (size_t)n);
-		}
-	}
-	close(mem);
-	fclose(maps);
-	return found;
+	return own_memory_count(&memory);
 }
 
 #define SECRET_SEED 60 /* of an item that no other test has */
