@@ -5,13 +5,13 @@
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
-#include <openssl/evp.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
+#include "cert/digest.h"
 #include "cert/intake.h"
 #include "config/config.h"
 #include "util/cleanup.h"
@@ -73,11 +73,6 @@ static size_t blob_kinds(enum store_kind kind, enum cert_kind kinds[2])
 		return 2;
 	}
 	return 0;
-}
-
-static int digest_of(uint8_t digest[CERT_DIGEST_SIZE], const void *data, size_t len)
-{
-	return EVP_Digest(data, len, digest, NULL, EVP_sha256(), NULL) == 1 ? 0 : -ENOMEM;
 }
 
 struct store_item *store_item_free(struct store_item *item)
@@ -205,7 +200,7 @@ static int take_blob(struct input *in, struct cert_blob *blob)
 
 	if (in->left < blob->len)
 		return -EBADMSG;
-	r = digest_of(digest, in->p, blob->len);
+	r = cert_digest_of(in->p, blob->len, digest);
 	if (r < 0)
 		return r;
 	if (memcmp(digest, blob->digest, sizeof(digest)) != 0)
@@ -227,7 +222,7 @@ static int take_sum(struct input *in, const void *data, size_t len)
 
 	if (!take(in, SUM) || !take_digest(in, told) || !take(in, "\n") || in->left > 0)
 		return -EBADMSG;
-	r = digest_of(digest, data, len);
+	r = cert_digest_of(data, len, digest);
 	if (r < 0)
 		return r;
 	return memcmp(told, digest, sizeof(digest)) == 0 ? 0 : -EBADMSG;
@@ -286,7 +281,7 @@ static int item_check(enum store_kind kind, const struct store_item *item)
 
 		if (!blob || blob->kind != kinds[i] || blob->len == 0 || blob->len > CERT_BLOB_MAX)
 			return -EINVAL;
-		r = digest_of(digest, blob->data, blob->len);
+		r = cert_digest_of(blob->data, blob->len, digest);
 		if (r < 0)
 			return r;
 		if (memcmp(digest, blob->digest, sizeof(digest)) != 0)
@@ -328,7 +323,7 @@ int store_format(void **ret, size_t *ret_len, enum store_kind kind, const struct
 		memcpy(p, item->blobs[i]->data, item->blobs[i]->len);
 		p += item->blobs[i]->len;
 	}
-	r = digest_of(digest, data, p - data);
+	r = cert_digest_of(data, p - data, digest);
 	if (r < 0) {
 		intake_wipe(data, p - data);
 		return r;
