@@ -433,6 +433,17 @@ void chan_feed(struct chan *chan, const uint8_t *data, size_t len)
 		chan_frame_is_right(chan, true, false);
 }
 
+void chan_cmd_begin(struct chan_cmd *cmd, const char *name)
+{
+	cmd->kind = CHAN_PLAIN;
+	cmd->secret = false;
+	cmd->secret_reply = false;
+	cmd->payload = NULL;
+	cmd->on_line = NULL;
+	cmd->on_data = NULL;
+	at_line_begin(&cmd->line, name);
+}
+
 void chan_submit(struct chan *chan, enum chan_lane lane, struct chan_cmd *cmd)
 {
 	assert(cmd->phase == CHAN_PHASE_IDLE && cmd->line.len > 0);

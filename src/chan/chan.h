@@ -117,6 +117,8 @@ int chan_init(struct chan *chan, const char *name, struct timers *timers,
 void chan_deinit(struct chan *chan);
 /* The line's rate in bits per second, for time-outs. */
 void chan_set_baud(struct chan *chan, unsigned int baud);
+/* A plain command without secrets, and nobody to read its answer; the rest is for the caller to set. */
+void chan_cmd_begin(struct chan_cmd *cmd, const char *name);
 /* @cmd->line has been ended without error. */
 void chan_submit(struct chan *chan, enum chan_lane lane, struct chan_cmd *cmd);
 /* Bytes from the chip. */

@@ -26,11 +26,7 @@ static void device_cmd_done(struct chan_cmd *cmd, enum chan_result result)
 
 void device_begin(struct device *dev, const char *name)
 {
-	dev->cmd.kind = CHAN_PLAIN;
-	dev->cmd.secret = false;
-	dev->cmd.secret_reply = false;
-	dev->cmd.on_data = NULL;
-	at_line_begin(&dev->cmd.line, name);
+	chan_cmd_begin(&dev->cmd, name);
 }
 
 void device_run(struct device *dev, uint64_t timeout,

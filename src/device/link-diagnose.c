@@ -294,12 +294,11 @@ static bool diagnose_number(struct link *link)
 
 void diagnose_start(struct link *link)
 {
-	uint64_t took = link->dev->timers->now - link->started, silence = DIAGNOSE_SILENCE;
+	uint64_t took = link->dev->timers->now - link->started;
+	uint64_t silence = DIAGNOSE_SECONDS * TIMERS_S;
 
 	if (link->target.timeout > 0 && (link->dev->features & DEVICE_HAS_CIPSTART_TIMEOUT))
 		silence = link->target.timeout * TIMERS_S - DIAGNOSE_EARLY;
-	else
-		silence = DIAGNOSE_SECONDS * TIMERS_S;
 	if (silence > DIAGNOSE_SILENCE)
 		silence = DIAGNOSE_SILENCE;
 	if (took >= silence) {

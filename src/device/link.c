@@ -143,12 +143,7 @@ struct link *link_of_cmd(struct chan_cmd *cmd)
 
 void link_begin(struct link *link, const char *name)
 {
-	link->cmd.kind = CHAN_PLAIN;
-	link->cmd.secret = false;
-	link->cmd.payload = NULL;
-	link->cmd.on_line = NULL;
-	link->cmd.on_data = NULL;
-	at_line_begin(&link->cmd.line, name);
+	chan_cmd_begin(&link->cmd, name);
 }
 
 void link_plain(struct link *link, const char *name)

@@ -21,15 +21,7 @@ static void provision_cmd_done(struct chan_cmd *cmd, enum chan_result result)
 
 void provision_begin(struct device *dev, const char *name)
 {
-	struct chan_cmd *cmd = &dev->mfg_cmd;
-
-	cmd->kind = CHAN_PLAIN;
-	cmd->secret = false;
-	cmd->secret_reply = false;
-	cmd->payload = NULL;
-	cmd->on_line = NULL;
-	cmd->on_data = NULL;
-	at_line_begin(&cmd->line, name);
+	chan_cmd_begin(&dev->mfg_cmd, name);
 }
 
 void provision_begin_op(struct device *dev, int op)
