@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "cert/check.h"
+#include "cert/info.h"
 #include "cert/store.h"
 #include "config/config.h"
 
@@ -40,8 +41,10 @@ struct material_item {
 	const void *config; /* weak: struct config_authority, config_identity or config_nvs */
 	/* owned, without bytes: CA; or certificate, key; or the value */
 	struct cert_blob *blobs[MATERIAL_BLOBS];
-	size_t n_blobs;
-	unsigned int generation; /* 1..; always 1 without a store, 0 of MATERIAL_NVS */
+	size_t n_blobs;        /* 0: it has no material yet (no file, and nothing was set) */
+	struct cert_info info; /* of the CA or the certificate */
+	unsigned int
+		generation; /* 1..; always 1 without a store, 0 of MATERIAL_NVS, or without blobs */
 	enum store_source source;
 };
 
@@ -80,5 +83,17 @@ int material_read(const struct material_item *item, size_t blob, struct store *s
  */
 int material_origin(const struct material_item *item, uint8_t origin[CERT_DIGEST_SIZE], time_t now,
 		    struct problems *problems);
+/*
+ * What somebody hands over in service: @cert, and of an identity @key, are checked as files are (dates too)
+ * and become the current generation in the store; it is taken by the next material_load(). Returns 0,
+ * -EINVAL after complaints, which name @source, or -errno.
+ */
+int material_set(struct store *store, enum store_kind kind, const char *name, const void *cert,
+		 size_t cert_len, const void *key, size_t key_len,
+		 const uint8_t origin[CERT_DIGEST_SIZE], time_t now, const char *source,
+		 struct problems *problems);
+/* The item of that name, or NULL. */
+const struct material_item *material_find(const struct material *material, enum store_kind kind,
+					  const char *name);
 /* Wipes and frees; NULL is allowed; returns NULL. */
 struct material *material_free(struct material *material);

@@ -348,6 +348,7 @@ int config_load(struct config **ret, const char *path, struct problems *problems
 	config = calloc(1, sizeof(*config));
 	if (!config)
 		return -ENOMEM;
+	config->refs = 1;
 	config->path = strdup(path);
 	if (!config->path)
 		return -ENOMEM;
@@ -423,9 +424,15 @@ int config_set_state_dir(struct config *config, const char *dir, struct problems
 	return 0;
 }
 
+struct config *config_ref(struct config *config)
+{
+	config->refs++;
+	return config;
+}
+
 struct config *config_free(struct config *config)
 {
-	if (!config)
+	if (!config || --config->refs > 0)
 		return NULL;
 	key_free_group(&config_root_table, config);
 	for (size_t i = 0; i < config->n_files; i++)

@@ -74,6 +74,12 @@ struct config_strings {
 	size_t n;
 };
 
+/* Users or groups, by their numbers. */
+struct config_ids {
+	unsigned int *items;
+	size_t n;
+};
+
 /* EAP-TLS with the chip's certificate. */
 struct config_eap {
 	struct config_where where;
@@ -116,14 +122,14 @@ struct config_device {
 struct config_authority {
 	struct config_where where;
 	char *name;
-	char *file;
-	int slot; /* CONFIG_SLOT_AUTO or 0..CONFIG_SLOT_MAX */
+	char *file; /* NULL: its material is set in service, and kept in the state folder */
+	int slot;   /* CONFIG_SLOT_AUTO or 0..CONFIG_SLOT_MAX */
 };
 
 struct config_identity {
 	struct config_where where;
 	char *name;
-	char *cert;
+	char *cert; /* both NULL: as above */
 	char *key;
 	int slot; /* as above; the same number for client_cert and client_key */
 };
@@ -184,14 +190,19 @@ struct config_tunnel {
 					    write side still receives; 0: no limit */
 	unsigned int max_waiting;        /* 0..1024: clients that may wait for a link */
 	unsigned int mode;               /* of the socket, 0..0777 */
+	struct config_ids acl_users, acl_groups;  /* who else may connect: entries of its ACL */
+	struct config_ids allow_uids, allow_gids; /* none of both: whoever can connect */
 };
 
 struct config {
+	unsigned int refs;
 	char *path;   /* the file it came from */
 	char **files; /* the files it includes, for struct config_where */
 	size_t n_files;
-	char *runtime_dir; /* absolute */
-	char *state_dir;   /* absolute */
+	char *runtime_dir;          /* absolute */
+	char *state_dir;            /* absolute */
+	bool raw_commands;          /* Command of the D-Bus interface may be anything */
+	unsigned int drain_timeout; /* s, 0..60: how long open connections go on at the end */
 	struct config_device *devices;
 	size_t n_devices;
 	struct config_authority *authorities;
@@ -212,6 +223,18 @@ struct config {
  * the config file.
  */
 int config_load(struct config **ret, const char *path, struct problems *problems);
+/* A piece of configuration that stands in no file. */
+struct config_text {
+	const char *name; /* instead of a file's, in complaints and struct config_where */
+	const char *text;
+};
+/*
+ * The same with more: first @path, then each `*.conf` of the folder `conf.d` beside it, in the order of
+ * their names, then @texts. Their lists are joined; other keys may stand in one of them only. A complaint
+ * about a part names that part. config_load() is this without texts.
+ */
+int config_load_with(struct config **ret, const char *path, const struct config_text *texts,
+		     size_t n_texts, struct problems *problems);
 /*
  * Another folder than the file's; @dir is taken relative to the working directory. Returns 0, -EINVAL
  * after a complaint (a socket's path would be too long), or -ENOMEM; the config is unchanged then.
@@ -226,5 +249,10 @@ bool config_needs_identity(const struct config *config, const struct config_devi
 /* Whether a tunnel of @family connects to @host by IPv6. */
 bool config_wants_ipv6(enum config_family family, const char *host);
 bool config_needs_nvs(const struct config_device *device, const struct config_nvs *nvs);
+/* Whether both have the same settings; where they stand and what memory they are in does not matter. */
+bool config_device_equal(const struct config_device *a, const struct config_device *b);
+bool config_tunnel_equal(const struct config_tunnel *a, const struct config_tunnel *b);
+/* One more owner, who calls config_free(). */
+struct config *config_ref(struct config *config);
 /* NULL is allowed; returns NULL. */
 struct config *config_free(struct config *config);

@@ -40,6 +40,8 @@ const char *device_state_name(enum device_state state)
 		return "failed";
 	case DEVICE_PROVISIONED:
 		return "provisioned";
+	case DEVICE_OFFLINE:
+		return "offline";
 	}
 	return "?";
 }
@@ -152,6 +154,7 @@ void device_enter_state(struct device *dev, enum device_state state)
 		device_wait_to_retry(dev);
 		return;
 	case DEVICE_PROVISIONED:
+	case DEVICE_OFFLINE:
 		return;
 	}
 }

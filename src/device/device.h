@@ -32,6 +32,7 @@ enum device_state {
 	DEVICE_READY,       /* links can be opened */
 	DEVICE_FAILED,      /* waiting to try again */
 	DEVICE_PROVISIONED, /* provision_only: it holds what it should, and is left alone */
+	DEVICE_OFFLINE,     /* it has left its network by device_leave(), and stays so */
 };
 
 /* What the firmware can do, by AT+CMD?, never by its version. */
@@ -76,6 +77,31 @@ struct device_watch {
 	void (*state)(struct device_watch *watch, struct device *dev, enum device_state old);
 	/* A link may be opened now, where none could a moment ago. May be NULL. */
 	void (*room)(struct device_watch *watch, struct device *dev);
+	/* Something that is told of it is another now, see enum device_fact. May be NULL. */
+	void (*changed)(struct device_watch *watch, struct device *dev, unsigned int facts);
+	/* Provisioning has ended, in bring-up or in service; see device_item_state(). May be NULL. */
+	void (*provisioned)(struct device_watch *watch, struct device *dev);
+};
+
+/* What an observer may want to tell others. */
+enum device_fact {
+	DEVICE_FACT_STATE = 1 << 0, /* also settings and the last error */
+	DEVICE_FACT_CHIP = 1 << 1,  /* versions, MAC address */
+	DEVICE_FACT_LINKS = 1 << 2, /* how many are in use */
+	DEVICE_FACT_HEAP = 1 << 3,
+	DEVICE_FACT_CLOCK = 1 << 4,
+	DEVICE_FACT_RESETS = 1 << 5,
+	DEVICE_FACT_FLASH = 1 << 6, /* writes */
+	DEVICE_FACT_WIFI = 1 << 7,
+	DEVICE_FACT_VALUES = 1 << 8,
+};
+
+/* How one of the material's items is held by a chip. */
+enum device_item_state {
+	DEVICE_ITEM_NOT_NEEDED,
+	DEVICE_ITEM_THERE,   /* in its present generation, for new connections */
+	DEVICE_ITEM_PENDING, /* it is being written, or the chip is not there */
+	DEVICE_ITEM_FAILED,
 };
 
 /* Where an authority or identity is on this chip, for new connections. */
@@ -219,5 +245,42 @@ unsigned int device_identity_generation(const struct device *dev,
 					const struct config_identity *identity);
 /* The material has changed: what is new is written, and used by new connections when it is there. */
 void device_provision(struct device *dev);
+/*
+ * Another configuration takes the place of the present one, in which this device has the same settings
+ * (config_device_equal()); what it knows of names that are in both stays. device_provision() follows.
+ * Returns 0 or -ENOMEM (then nothing has changed).
+ */
+int device_reconfigure(struct device *dev, const struct config *config,
+		       const struct config_device *settings, const struct material *material);
+/*
+ * While true, generations that were superseded stay on the chip: others are to have the new one first.
+ * false: what is not used any more is erased, now or when its last link has gone.
+ */
+void device_keep_old(struct device *dev, bool keep);
+/* @item: its place in the material. *why (DEVICE_ITEM_FAILED): a text that lives as long as the state. */
+enum device_item_state device_item_state(const struct device *dev, size_t item, const char **why);
+/* What is ours on the chip for a name of "authority" or "identity" that nobody needs is erased. */
+void device_erase_name(struct device *dev, const char *what, const char *name);
+
+/* ---- what is told of it ---- */
+
+unsigned int device_links_in_use(const struct device *dev);
+/* Free memory in bytes, as it was told last; 0: not known. */
+unsigned int device_free_heap(const struct device *dev);
+/* "unset", "host" or "sntp": where the present time comes from. */
+const char *device_clock_source(const struct device *dev);
+uint64_t device_resets(const struct device *dev);       /* since it was made */
+uint64_t device_flash_writes(const struct device *dev); /* in the chip's life, as far as is known */
+
+/* What the chip is joined to, as it was told last; all empty if it is not. */
+struct device_wifi {
+	char ssid[AT_SSID_MAX + 1];
+	char bssid[AT_MAC_MAX + 1];
+	unsigned int channel;
+	int rssi; /* dBm; 0: not known */
+	char address[16];
+	bool connected;
+};
+const struct device_wifi *device_wifi(const struct device *dev);
 
 const char *device_state_name(enum device_state state);

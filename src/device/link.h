@@ -39,8 +39,11 @@ enum link_auth {
 	LINK_AUTH_MUTUAL = 3,
 };
 
-/* Where to, and whom to trust. What it points to must live until opened() or closed(). */
+/* Where to, and whom to trust. */
 struct link_target {
+	/* What the pointers below point into: the link has its own reference while it uses them. NULL: it
+	 * lives until opened() or closed(). */
+	struct config *owner;
 	const char *host;
 	unsigned int port;
 	const char *server_name; /* SNI, and in the verifying modes the name that is checked */

@@ -145,6 +145,7 @@ enum link_end tunnel_wait_end(const struct tunnel *tunnel)
 	case DEVICE_READY:
 		return LINK_END_TIMEOUT;
 	case DEVICE_JOINING:
+	case DEVICE_OFFLINE:
 		return LINK_END_WIFI;
 	case DEVICE_CLOCK:
 		return LINK_END_CLOCK;
@@ -174,9 +175,9 @@ const char *tunnel_wait_text(const struct tunnel *tunnel)
 
 /* ---- clients ---- */
 
-static size_t tunnel_waiting(const struct tunnel *tunnel)
+unsigned int tunnel_waiting(const struct tunnel *tunnel)
 {
-	size_t n = 0;
+	unsigned int n = 0;
 
 	list_for_each(node, &tunnel->clients)
 		n += container_of(node, struct client, node)->state == CLIENT_WAITING;

@@ -12,6 +12,23 @@
 
 struct event;
 struct pool;
+struct tunnel;
+
+enum tunnel_state {
+	TUNNEL_WAITING, /* its device was not ready yet: there is no socket */
+	TUNNEL_LISTENING,
+	TUNNEL_FAILED,   /* its socket cannot be made, see error */
+	TUNNEL_DRAINING, /* no client is taken any more */
+};
+
+/* An observer; embedded in its owner, who removes it before he goes away. All may be NULL. */
+struct tunnel_watch {
+	struct list node;
+	/* State, number of clients, a count, or the last error is another now. */
+	void (*changed)(struct tunnel_watch *watch, struct tunnel *tunnel);
+	void (*failed)(struct tunnel_watch *watch, struct tunnel *tunnel, const char *reason,
+		       const char *text);
+};
 
 struct tunnel {
 	const struct config_tunnel *config; /* weak */
@@ -41,6 +58,24 @@ int tunnel_new(struct tunnel **ret, const struct config_tunnel *config, const ch
 	       struct pool *pool, struct device *dev);
 /* Ends its clients and removes its socket. NULL is allowed; returns NULL. */
 struct tunnel *tunnel_free(struct tunnel *tunnel);
+
+void tunnel_watch(struct tunnel *tunnel, struct tunnel_watch *watch);
+void tunnel_unwatch(struct tunnel_watch *watch);
+enum tunnel_state tunnel_state(const struct tunnel *tunnel);
+const char *tunnel_state_name(enum tunnel_state state);
+/* The socket's path, or "127.0.0.1:8883" of one that systemd has made. */
+const char *tunnel_path(const struct tunnel *tunnel);
+unsigned int tunnel_clients(const struct tunnel *tunnel);
+unsigned int tunnel_waiting(const struct tunnel *tunnel);
+/* The last failed connect, or why there is no socket; "" for none. Reasons: see link_end_reason(). */
+const char *tunnel_error(const struct tunnel *tunnel);
+const char *tunnel_error_reason(const struct tunnel *tunnel);
+/* Ends all clients, and returns how many there were. */
+unsigned int tunnel_disconnect(struct tunnel *tunnel, const char *why);
+/* @config has the same settings (config_tunnel_equal()) in other memory. */
+void tunnel_reconfigure(struct tunnel *tunnel, const struct config_tunnel *config);
+/* No further client is accepted, and those that wait are refused. */
+void tunnel_drain(struct tunnel *tunnel);
 
 /* Where to, for the present state of the chip. Returns 0 or -ENOENT: the material is not there. */
 int tunnel_target(struct tunnel *tunnel, struct link_target *ret);
