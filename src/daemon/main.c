@@ -11,17 +11,17 @@
 #include <sys/resource.h>
 #include <time.h>
 
-#include "daemon/chips.h"
+#include "bus/bus.h"
+#include "daemon/actions.h"
 #include "daemon/daemon.h"
+#include "daemon/load.h"
 #include "daemon/report.h"
-#include "daemon/state.h"
 #include "daemon/version.h"
 #include "util/cleanup.h"
 #include "util/log.h"
 
 /* sysexits.h; systemd does not restart a service that ends with it, by RestartPreventExitStatus=. */
 #define EXIT_CONFIG 78
-#define EXIT_USAGE 2
 
 DEFINE_CLEANUP(struct daemon *, daemon_free)
 
@@ -37,9 +37,6 @@ enum action {
 };
 
 struct options {
-	const char *config;
-	const char *runtime_dir;
-	const char *state_dir;
 	enum action action;
 	char *argument; /* of the action */
 	const char *devices[DEVICES_MAX];
@@ -66,24 +63,20 @@ static const char usage_text[] =
 	"      --forget authority:NAME, --forget identity:NAME\n"
 	"                         removes what is kept of a name that the configuration has no "
 	"more\n"
-	"      --bus none         no D-Bus interface (the only choice so far)\n"
+	"      --bus BUS          where the D-Bus interface is: system, session, none, or the\n"
+	"                         address of a bus (system)\n"
+	"      --trace FILE       records the AT traffic in this new file, without secrets and "
+	"payload\n"
 	"  -v, --verbose          logs the AT traffic too, without payload and secrets\n"
 	"  -h, --help             shows this\n"
 	"      --version          shows the version\n"
 	"\n"
-	"SIGHUP reads the certificate and key files again.\n"
+	"SIGHUP reads the configuration, certificates and keys again.\n"
 	"Exit status: 0 after SIGTERM, SIGINT, a good --check, or if all chips were provisioned; 1 "
 	"if\n"
 	"it cannot run or a chip was not provisioned; 2 for wrong usage; 78 for a configuration "
 	"that\n"
 	"is not right.\n";
-
-static int usage_error(const char *what, const char *argument)
-{
-	fprintf(stderr, "espatd: %s%s%s\nTry `espatd --help`.\n", what, argument ? " " : "",
-		argument ? argument : "");
-	return EXIT_USAGE;
-}
 
 /* Returns -1, or the exit status. */
 static int parse_timeout(struct options *options, const char *text)
@@ -92,15 +85,28 @@ static int parse_timeout(struct options *options, const char *text)
 	long value = strtol(text, &end, 10);
 
 	if (end == text || *end || value < 1 || value > 86400)
-		return usage_error("--timeout: expected 1 to 86400 seconds, not", text);
+		return action_usage_error("--timeout: expected 1 to 86400 seconds, not", text);
 	options->daemon.timeout = (unsigned int)value;
+	return -1;
+}
+
+static int set_bus(struct options *options, const char *address)
+{
+	const char *expected = bus_check_address(address);
+
+	if (expected) {
+		fprintf(stderr, "espatd: --bus %s: expected %s\nTry `espatd --help`.\n", address,
+			expected);
+		return EXIT_USAGE;
+	}
+	options->daemon.bus = address;
 	return -1;
 }
 
 static int add_device(struct options *options, const char *name)
 {
 	if (options->daemon.n_devices == DEVICES_MAX)
-		return usage_error("too many --device options", NULL);
+		return action_usage_error("too many --device options", NULL);
 	options->devices[options->daemon.n_devices++] = name;
 	return -1;
 }
@@ -108,9 +114,10 @@ static int add_device(struct options *options, const char *name)
 static int set_action(struct options *options, enum action action, char *argument)
 {
 	if (options->action != ACTION_RUN)
-		return usage_error("only one of --check, --adopt, --rollback and --forget is "
-				   "possible",
-				   NULL);
+		return action_usage_error(
+			"only one of --check, --adopt, --rollback and --forget is "
+			"possible",
+			NULL);
 	options->action = action;
 	options->argument = argument;
 	return -1;
@@ -121,13 +128,13 @@ static int check_options(const struct options *options)
 {
 	const struct daemon_options *d = &options->daemon;
 
-	if (!options->config)
-		return usage_error("-c FILE is needed", NULL);
+	if (!d->config)
+		return action_usage_error("-c FILE is needed", NULL);
 	if (!d->provision_only && (d->n_devices > 0 || d->erase_orphans || d->timeout > 0))
-		return usage_error(
+		return action_usage_error(
 			"--device, --timeout and --erase-orphans go with --provision-only", NULL);
 	if (d->provision_only && options->action != ACTION_RUN)
-		return usage_error("--provision-only together with another action", NULL);
+		return action_usage_error("--provision-only together with another action", NULL);
 	return -1;
 }
 
@@ -146,6 +153,7 @@ static int parse_options(int argc, char **argv, struct options *options)
 		OPT_ROLLBACK,
 		OPT_FORGET,
 		OPT_BUS,
+		OPT_TRACE,
 		OPT_VERSION
 	};
 	static const struct option longs[] = {
@@ -161,6 +169,7 @@ static int parse_options(int argc, char **argv, struct options *options)
 		{ "rollback", required_argument, NULL, OPT_ROLLBACK },
 		{ "forget", required_argument, NULL, OPT_FORGET },
 		{ "bus", required_argument, NULL, OPT_BUS },
+		{ "trace", required_argument, NULL, OPT_TRACE },
 		{ "verbose", no_argument, NULL, 'v' },
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, OPT_VERSION },
@@ -171,13 +180,13 @@ static int parse_options(int argc, char **argv, struct options *options)
 	while (r < 0 && (c = getopt_long(argc, argv, "c:vh", longs, NULL)) != -1) {
 		switch (c) {
 		case 'c':
-			options->config = optarg;
+			options->daemon.config = optarg;
 			break;
 		case OPT_RUNTIME_DIR:
-			options->runtime_dir = optarg;
+			options->daemon.runtime_dir = optarg;
 			break;
 		case OPT_STATE_DIR:
-			options->state_dir = optarg;
+			options->daemon.state_dir = optarg;
 			break;
 		case OPT_CHECK:
 			r = set_action(options, ACTION_CHECK, NULL);
@@ -204,11 +213,10 @@ static int parse_options(int argc, char **argv, struct options *options)
 			r = set_action(options, ACTION_FORGET, optarg);
 			break;
 		case OPT_BUS:
-			if (strcmp(optarg, "none") != 0) {
-				fprintf(stderr, "espatd: --bus %s: only `none` is there so far\n",
-					optarg);
-				return EXIT_USAGE;
-			}
+			r = set_bus(options, optarg);
+			break;
+		case OPT_TRACE:
+			options->daemon.trace = optarg;
 			break;
 		case 'v':
 			log_set_level(LOG_LEVEL_DEBUG);
@@ -227,94 +235,22 @@ static int parse_options(int argc, char **argv, struct options *options)
 	if (r >= 0)
 		return r;
 	if (optind < argc)
-		return usage_error("too many arguments", NULL);
+		return action_usage_error("too many arguments", NULL);
 	return check_options(options);
-}
-
-static void parts_clear(struct daemon_parts *parts)
-{
-	material_free(parts->material);
-	store_free(parts->store);
-	config_free(parts->config);
-}
-
-static int load_config(struct daemon_parts *parts, const struct options *options,
-		       struct problems *problems)
-{
-	int r;
-
-	r = config_load(&parts->config, options->config, problems);
-	if (r == 0 && options->runtime_dir)
-		r = config_set_runtime_dir(parts->config, options->runtime_dir, problems);
-	if (r == 0 && options->state_dir)
-		r = config_set_state_dir(parts->config, options->state_dir, problems);
-	return r;
-}
-
-/* @lock_fd is closed by the caller when he is done with the store. */
-static int open_store(struct daemon_parts *parts, int *lock_fd)
-{
-	const char *dir = parts->config->state_dir;
-	int r;
-
-	r = state_lock(dir, true, lock_fd);
-	if (r == 0)
-		r = store_new(&parts->store, dir);
-	if (r < 0 && r != -ENOMEM)
-		log_error("cannot keep certificates and keys in %s: %s", dir, strerror(-r));
-	return r;
-}
-
-/* All of @parts. Returns 0, -EINVAL (complaints), or -errno (logged, but for -ENOMEM). */
-static int load(struct daemon_parts *parts, const struct options *options,
-		struct problems *problems)
-{
-	_cleanup_close_ int lock_fd = -1;
-	int r;
-
-	r = load_config(parts, options, problems);
-	if (r == 0 && options->action == ACTION_RUN)
-		r = open_store(parts, &lock_fd);
-	/* These two have nothing to do with what the files hold. */
-	if (r < 0 || options->action == ACTION_ADOPT || options->action == ACTION_FORGET)
-		return r;
-	r = material_load(&parts->material, parts->config, parts->store, time(NULL),
-			  options->action == ACTION_CHECK ? MATERIAL_DATES_REFUSE
-							  : MATERIAL_DATES_WARN,
-			  problems);
-	if (r < 0 && r != -EINVAL && r != -ENOMEM)
-		log_error("cannot keep certificates and keys in %s: %s", parts->config->state_dir,
-			  strerror(-r));
-	return r;
-}
-
-/* Whether the configuration has the name behind `authority:` or `identity:`. */
-static bool config_has(const struct config *config, enum store_kind kind, const char *name)
-{
-	if (kind == STORE_AUTHORITY) {
-		for (size_t i = 0; i < config->n_authorities; i++)
-			if (strcmp(config->authorities[i].name, name) == 0)
-				return true;
-		return false;
-	}
-	for (size_t i = 0; i < config->n_identities; i++)
-		if (strcmp(config->identities[i].name, name) == 0)
-			return true;
-	return false;
 }
 
 static void note_forgotten(void *userdata, enum store_kind kind, const char *name)
 {
 	const char *text = kind == STORE_AUTHORITY ? "authority" : "identity";
 
-	if (!config_has(userdata, kind, name))
+	if (!load_config_has(userdata, kind, name))
 		log_notice(
 			"%s:%s is kept in the state folder, and the configuration has it no more: "
 			"`espatd --forget %s:%s` removes it",
 			text, name, text, name);
 }
 
-/* The exit status for what load() returned; -1 to go on. */
+/* The exit status for what load_all() returned; -1 to go on. */
 static int show_problems(struct problems *problems, int r)
 {
 	int status = -1;
@@ -330,162 +266,56 @@ static int show_problems(struct problems *problems, int r)
 	return status;
 }
 
-static const struct config_device *find_device(const struct config *config, const char *name)
+static enum load_how load_how(enum action action)
 {
-	for (size_t i = 0; i < config->n_devices; i++)
-		if (strcmp(config->devices[i].name, name) == 0)
-			return &config->devices[i];
-	log_error("no device has the name %s", name);
-	return NULL;
-}
-
-/* ---- single actions ---- */
-
-/* @argument: NAME=MAC or NAME=next */
-static int adopt(const struct config *config, char *argument)
-{
-	char *mac = strchr(argument, '=');
-	const struct config_device *device;
-	_cleanup_close_ int lock_fd = -1;
-	bool next;
-	int r;
-
-	if (!mac)
-		return usage_error("--adopt: expected NAME=MAC or NAME=next, not", argument);
-	*mac++ = '\0';
-	next = strcmp(mac, "next") == 0;
-	if (!next && chips_check_mac(mac))
-		return usage_error("--adopt: expected NAME=next, or NAME= and",
-				   chips_check_mac(mac));
-	device = find_device(config, argument);
-	if (!device)
-		return EXIT_FAILURE;
-	if (device->mac || device->adopt != CONFIG_ADOPT_FIRST) {
-		log_error("device %s has %s in its configuration, so nothing is remembered for it",
-			  device->name, device->mac ? "a `mac`" : "`adopt = \"any\"`");
-		return EXIT_FAILURE;
+	switch (action) {
+	case ACTION_RUN:
+		return LOAD_TO_RUN;
+	case ACTION_CHECK:
+		return LOAD_TO_CHECK;
+	case ACTION_ROLLBACK:
+		return LOAD_TO_ROLL_BACK;
+	case ACTION_ADOPT:
+	case ACTION_FORGET:
+		break;
 	}
-	r = state_lock(config->state_dir, true, &lock_fd);
-	if (r == 0)
-		r = next ? chips_forget(config->state_dir, device->name)
-			 : chips_remember(config->state_dir, device->name, mac);
-	if (r < 0) {
-		log_error("cannot remember the chip in %s: %s", config->state_dir, strerror(-r));
-		return EXIT_FAILURE;
-	}
-	printf("The chip of %s is %s.\n", device->name, next ? "the one that is found next" : mac);
-	return EXIT_SUCCESS;
-}
-
-/* @argument: authority:NAME or identity:NAME */
-static int forget(struct daemon_parts *parts, const char *argument)
-{
-	enum store_kind kind = strncmp(argument, "identity:", 9) == 0 ? STORE_IDENTITY
-								      : STORE_AUTHORITY;
-	const char *name = strchr(argument, ':');
-	_cleanup_close_ int lock_fd = -1;
-	int r;
-
-	if (!name || (kind == STORE_AUTHORITY && strncmp(argument, "authority:", 10) != 0))
-		return usage_error("--forget: expected authority:NAME or identity:NAME, not",
-				   argument);
-	name++;
-	if (config_has(parts->config, kind, name)) {
-		log_error("%s is in the configuration: take it out first", argument);
-		return EXIT_FAILURE;
-	}
-	r = open_store(parts, &lock_fd);
-	if (r < 0)
-		return EXIT_FAILURE;
-	r = store_remove(parts->store, kind, name);
-	if (r < 0) {
-		log_error("cannot forget %s: %s", argument, strerror(-r));
-		return EXIT_FAILURE;
-	}
-	printf("Nothing is kept of %s.\n", argument);
-	return EXIT_SUCCESS;
-}
-
-/* @argument: authority:NAME or identity:NAME */
-static const struct material_item *find_item(const struct material *material, const char *argument)
-{
-	for (size_t i = 0; i < material->n_items; i++) {
-		const struct material_item *item = &material->items[i];
-		const char *kind = item->type == MATERIAL_AUTHORITY ? "authority:" : "identity:";
-		size_t n = strlen(kind);
-
-		if (item->type != MATERIAL_NVS && strncmp(argument, kind, n) == 0 &&
-		    strcmp(argument + n, item->name) == 0)
-			return item;
-	}
-	log_error("%s is no authority:NAME or identity:NAME of this configuration", argument);
-	return NULL;
-}
-
-static int rollback(struct daemon_parts *parts, const char *argument, struct problems *problems)
-{
-	const struct material_item *item = find_item(parts->material, argument);
-	uint8_t origin[CERT_DIGEST_SIZE];
-	_cleanup_close_ int lock_fd = -1;
-	int r;
-
-	if (!item)
-		return EXIT_FAILURE;
-	r = open_store(parts, &lock_fd);
-	if (r < 0)
-		return EXIT_FAILURE;
-	r = material_origin(item, origin, time(NULL), problems);
-	if (r == 0)
-		r = store_roll_back(parts->store,
-				    item->type == MATERIAL_IDENTITY ? STORE_IDENTITY
-								    : STORE_AUTHORITY,
-				    item->name, origin, time(NULL));
-	if (r == -ENOENT)
-		log_error("nothing is kept of %s from before", argument);
-	else if (r == -EINVAL)
-		log_problems(problems);
-	else if (r < 0)
-		log_error("cannot roll %s back: %s", argument, strerror(-r));
-	else
-		printf("%s is what it was before; a running espatd takes it after SIGHUP.\n",
-		       argument);
-	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+	return LOAD_CONFIG_ONLY;
 }
 
 static int run(const struct options *options)
 {
-	_cleanup_(parts_clear) struct daemon_parts parts = { 0 };
+	_cleanup_(load_clear) struct daemon_parts parts;
 	_cleanup_(daemon_freep) struct daemon *daemon = NULL;
 	struct problems problems = PROBLEMS_NULL;
 	int status, r;
 
-	r = load(&parts, options, &problems);
+	load_init(&parts);
+	r = load_all(&parts, &options->daemon, load_how(options->action), &problems);
 	status = show_problems(&problems, r);
 	if (status >= 0)
 		return status;
 	for (size_t i = 0; i < options->daemon.n_devices; i++)
-		if (!find_device(parts.config, options->devices[i]))
+		if (!action_find_device(parts.config, options->devices[i]))
 			return EXIT_FAILURE;
 	switch (options->action) {
 	case ACTION_CHECK:
 		puts("The configuration is right.");
 		return EXIT_SUCCESS;
 	case ACTION_ADOPT:
-		return adopt(parts.config, options->argument);
+		return action_adopt(parts.config, options->argument);
 	case ACTION_ROLLBACK:
-		status = rollback(&parts, options->argument, &problems);
+		status = action_rollback(&parts, options->argument, &problems);
 		problems_clear(&problems);
 		return status;
 	case ACTION_FORGET:
-		return forget(&parts, options->argument);
+		return action_forget(&parts, options->argument);
 	case ACTION_RUN:
 		break;
 	}
 	store_each(parts.store, note_forgotten, parts.config);
 	r = daemon_new(&daemon, &parts, &options->daemon);
-	parts = (struct daemon_parts){ 0 };
 	if (r < 0)
-		return EXIT_FAILURE;
+		return r == -EINVAL ? EXIT_CONFIG : EXIT_FAILURE;
 	return daemon_run(daemon) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
@@ -495,6 +325,7 @@ int main(int argc, char **argv)
 	int r;
 
 	options.daemon.devices = options.devices;
+	options.daemon.bus = "system";
 	r = parse_options(argc, argv, &options);
 	if (r >= 0)
 		return r;

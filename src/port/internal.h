@@ -18,3 +18,5 @@ struct port_line {
 int port_line_open(struct port_line *line, const char *spec, unsigned int baud, char *why,
 		   size_t why_size);
 void port_line_close(struct port_line *line);
+/* The path that @spec stands for now, for free(); NULL: it is no path, or not there. */
+char *port_line_path(const char *spec);

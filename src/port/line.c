@@ -156,8 +156,8 @@ static bool usb_matches(struct sp_port *sp, unsigned int vid, unsigned int pid, 
 	return s && strcmp(s, serial) == 0;
 }
 
-static int open_usb(struct port_line *line, const char *id, unsigned int baud, char *why,
-		    size_t why_size)
+/* "VID:PID[:SERIAL]" -> a port, or NULL with the reason in *why and -errno in *r. */
+static struct sp_port *find_usb(const char *id, char *why, size_t why_size, int *r)
 {
 	unsigned int vid, pid;
 	const char *serial = "";
@@ -167,24 +167,34 @@ static int open_usb(struct port_line *line, const char *id, unsigned int baud, c
 
 	if (sscanf(id, "%4x:%4x%n", &vid, &pid, &n) != 2 || (id[n] && id[n] != ':')) {
 		explain(why, why_size, "usb:%s is not usb:VID:PID[:SERIAL]", id);
-		return -EINVAL;
+		*r = -EINVAL;
+		return NULL;
 	}
 	if (id[n] == ':')
 		serial = id + n + 1;
 	if (sp_list_ports(&list) != SP_OK) {
 		explain(why, why_size, "cannot list the serial ports");
-		return -EIO;
+		*r = -EIO;
+		return NULL;
 	}
 	for (size_t i = 0; list[i] && !found; i++)
 		if (usb_matches(list[i], vid, pid, serial) &&
 		    sp_copy_port(list[i], &found) != SP_OK)
 			found = NULL;
 	sp_free_port_list(list);
-	if (!found) {
+	if (!found)
 		explain(why, why_size, "no USB serial port %s is plugged in", id);
-		return -ENOENT;
-	}
-	return open_serial(line, found, baud, why, why_size);
+	*r = found ? 0 : -ENOENT;
+	return found;
+}
+
+static int open_usb(struct port_line *line, const char *id, unsigned int baud, char *why,
+		    size_t why_size)
+{
+	int r;
+	struct sp_port *found = find_usb(id, why, why_size, &r);
+
+	return found ? open_serial(line, found, baud, why, why_size) : r;
 }
 
 /* ---- a pseudo-terminal: libserialport refuses it, it has no modem lines ---- */
@@ -344,4 +354,24 @@ void port_line_close(struct port_line *line)
 		close(line->fd);
 	}
 	*line = (struct port_line){ .fd = -1 };
+}
+
+char *port_line_path(const char *spec)
+{
+	struct sp_port *found;
+	char why[256];
+	char *path = NULL;
+	int r;
+
+	if (spec[0] == '/')
+		return strdup(spec);
+	if (strncmp(spec, "usb:", 4) != 0)
+		return NULL;
+	found = find_usb(spec + 4, why, sizeof(why), &r);
+	if (!found)
+		return NULL;
+	if (sp_get_port_name(found))
+		path = strdup(sp_get_port_name(found));
+	sp_free_port(found);
+	return path;
 }

@@ -23,7 +23,7 @@
 #define PORT_WRITE_MAX 65536
 
 struct port {
-	const char *spec; /* weak */
+	char *spec;
 	unsigned int baud;
 	const struct port_ops *ops;
 	void *userdata;
@@ -193,7 +193,7 @@ int port_new(struct port **ret, struct event_base *base, struct timers *timers, 
 
 	if (!port)
 		return -ENOMEM;
-	port->spec = spec;
+	port->spec = strdup(spec);
 	port->baud = baud;
 	port->ops = ops;
 	port->userdata = userdata;
@@ -203,9 +203,9 @@ int port_new(struct port **ret, struct event_base *base, struct timers *timers, 
 	ring_init(&port->out, PORT_WRITE_MAX);
 	port->out.wipe = true;
 	r = timer_init(&port->retry, timers, port_on_retry);
-	if (r < 0) {
-		free(port);
-		return r;
+	if (r < 0 || !port->spec) {
+		port_free(port);
+		return -ENOMEM;
 	}
 	/* Not at once: the caller is not ready for up() before he has *ret. */
 	timer_arm(&port->retry, 0);
@@ -219,6 +219,7 @@ struct port *port_free(struct port *port)
 		return NULL;
 	port_close(port);
 	timer_deinit(&port->retry);
+	free(port->spec);
 	free(port);
 	return NULL;
 }

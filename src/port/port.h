@@ -25,10 +25,12 @@ struct port_ops {
 	void (*waiting)(void *userdata, const char *why);
 };
 
-/* @spec, @ops and @timers must outlive it. Returns 0 or -ENOMEM; opening starts at once. */
+/* @ops and @timers must outlive it. Returns 0 or -ENOMEM; opening starts at once. */
 int port_new(struct port **ret, struct event_base *base, struct timers *timers, const char *spec,
 	     unsigned int baud, const struct port_ops *ops, void *userdata);
 /* NULL is allowed; returns NULL. Calls nothing. */
 struct port *port_free(struct port *port);
 /* Queues bytes; written at once as far as the line takes them, in one system call. */
 void port_write(struct port *port, const void *data, size_t len);
+/* The process of another espatd that has this port open; 0: none is known to have. */
+long port_other_daemon(const char *spec);

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: MIT */
+/* What espatd does besides running: it changes something in the state folder, and ends. */
+#include "daemon/actions.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "daemon/chips.h"
+#include "daemon/load.h"
+#include "daemon/report.h"
+#include "daemon/state.h"
+#include "util/cleanup.h"
+#include "util/log.h"
+
+int action_usage_error(const char *what, const char *argument)
+{
+	fprintf(stderr, "espatd: %s%s%s\nTry `espatd --help`.\n", what, argument ? " " : "",
+		argument ? argument : "");
+	return EXIT_USAGE;
+}
+
+const struct config_device *action_find_device(const struct config *config, const char *name)
+{
+	for (size_t i = 0; i < config->n_devices; i++)
+		if (strcmp(config->devices[i].name, name) == 0)
+			return &config->devices[i];
+	log_error("no device has the name %s", name);
+	return NULL;
+}
+
+/* @argument: NAME=MAC or NAME=next */
+int action_adopt(const struct config *config, char *argument)
+{
+	char *mac = strchr(argument, '=');
+	const struct config_device *device;
+	_cleanup_close_ int lock_fd = -1;
+	bool next;
+	int r;
+
+	if (!mac)
+		return action_usage_error("--adopt: expected NAME=MAC or NAME=next, not", argument);
+	*mac++ = '\0';
+	next = strcmp(mac, "next") == 0;
+	if (!next && chips_check_mac(mac))
+		return action_usage_error("--adopt: expected NAME=next, or NAME= and",
+					  chips_check_mac(mac));
+	device = action_find_device(config, argument);
+	if (!device)
+		return EXIT_FAILURE;
+	if (device->mac || device->adopt != CONFIG_ADOPT_FIRST) {
+		log_error("device %s has %s in its configuration, so nothing is remembered for it",
+			  device->name, device->mac ? "a `mac`" : "`adopt = \"any\"`");
+		return EXIT_FAILURE;
+	}
+	r = state_lock(config->state_dir, true, &lock_fd);
+	if (r == 0)
+		r = next ? chips_forget(config->state_dir, device->name)
+			 : chips_remember(config->state_dir, device->name, mac);
+	if (r < 0) {
+		log_error("cannot remember the chip in %s: %s", config->state_dir, strerror(-r));
+		return EXIT_FAILURE;
+	}
+	printf("The chip of %s is %s.\n", device->name, next ? "the one that is found next" : mac);
+	return EXIT_SUCCESS;
+}
+
+/* @argument: authority:NAME or identity:NAME */
+int action_forget(struct daemon_parts *parts, const char *argument)
+{
+	enum store_kind kind = strncmp(argument, "identity:", 9) == 0 ? STORE_IDENTITY
+								      : STORE_AUTHORITY;
+	const char *name = strchr(argument, ':');
+	_cleanup_close_ int lock_fd = -1;
+	int r;
+
+	if (!name || (kind == STORE_AUTHORITY && strncmp(argument, "authority:", 10) != 0))
+		return action_usage_error("--forget: expected authority:NAME or identity:NAME, not",
+					  argument);
+	name++;
+	if (load_config_has(parts->base, kind, name)) {
+		log_error("%s is in the configuration: take it out first", argument);
+		return EXIT_FAILURE;
+	}
+	r = load_open_store(parts, &lock_fd);
+	if (r < 0)
+		return EXIT_FAILURE;
+	r = store_remove(parts->store, kind, name);
+	if (r < 0) {
+		log_error("cannot forget %s: %s", argument, strerror(-r));
+		return EXIT_FAILURE;
+	}
+	printf("Nothing is kept of %s.\n", argument);
+	return EXIT_SUCCESS;
+}
+
+/* @argument: authority:NAME or identity:NAME */
+static const struct material_item *find_item(const struct material *material, const char *argument)
+{
+	for (size_t i = 0; i < material->n_items; i++) {
+		const struct material_item *item = &material->items[i];
+		const char *kind = item->type == MATERIAL_AUTHORITY ? "authority:" : "identity:";
+		size_t n = strlen(kind);
+
+		if (item->type != MATERIAL_NVS && strncmp(argument, kind, n) == 0 &&
+		    strcmp(argument + n, item->name) == 0)
+			return item;
+	}
+	log_error("%s is no authority:NAME or identity:NAME of this configuration", argument);
+	return NULL;
+}
+
+int action_rollback(struct daemon_parts *parts, const char *argument, struct problems *problems)
+{
+	const struct material_item *item = find_item(parts->material, argument);
+	uint8_t origin[CERT_DIGEST_SIZE];
+	_cleanup_close_ int lock_fd = -1;
+	int r;
+
+	if (!item)
+		return EXIT_FAILURE;
+	r = load_open_store(parts, &lock_fd);
+	if (r < 0)
+		return EXIT_FAILURE;
+	r = material_origin(item, origin, time(NULL), problems);
+	if (r == 0)
+		r = store_roll_back(parts->store,
+				    item->type == MATERIAL_IDENTITY ? STORE_IDENTITY
+								    : STORE_AUTHORITY,
+				    item->name, origin, time(NULL));
+	if (r == -ENOENT)
+		log_error("nothing is kept of %s from before", argument);
+	else if (r == -EINVAL)
+		log_problems(problems);
+	else if (r < 0)
+		log_error("cannot roll %s back: %s", argument, strerror(-r));
+	else
+		printf("%s is what it was before; a running espatd takes it after SIGHUP.\n",
+		       argument);
+	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A change of material that is to reach several chips. Each writes it by itself; here it is only watched
+ * until every chip in service has it, or cannot. As long as one of them has not, all others keep what
+ * was replaced, so that going back needs no flash write anywhere.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/internal.h"
+#include "util/log.h"
+
+/* A chip writes a value in about a second; more than a full set takes, with a busy line. */
+#define CHANGE_TIMEOUT (180 * TIMERS_S)
+
+struct change_chip {
+	struct change *change;   /* weak */
+	const struct unit *unit; /* weak; NULL: it was freed */
+	struct device_watch watch;
+	bool pending;
+	bool ok;
+	char device[CONFIG_NAME_MAX + 1];
+	char text[256];
+};
+
+struct change {
+	struct daemon *daemon; /* weak */
+	struct list node;
+	size_t item;        /* of the material; SIZE_MAX: all */
+	const char *good;   /* what is told of a chip that is done */
+	bus_change_fn done; /* NULL: nobody waits */
+	void *userdata;
+	struct timer limit;
+	struct timer finish; /* not inside change_begin() */
+	struct change_chip *chips;
+	size_t n_chips, n_pending;
+};
+
+static void keep_old(struct daemon *daemon, bool keep)
+{
+	for (size_t i = 0; i < daemon->n_units; i++)
+		if (daemon->units[i]->dev)
+			device_keep_old(daemon->units[i]->dev, keep);
+}
+
+static void change_free(struct change *change)
+{
+	for (size_t i = 0; i < change->n_chips; i++)
+		if (change->chips[i].unit)
+			device_unwatch(&change->chips[i].watch);
+	list_remove(&change->node);
+	timer_deinit(&change->limit);
+	timer_deinit(&change->finish);
+	free(change->chips);
+	free(change);
+}
+
+static void change_tell(struct change *change)
+{
+	struct bus_chip_result *results;
+
+	if (!change->done)
+		return;
+	results = calloc(change->n_chips + 1, sizeof(*results));
+	if (!results) {
+		struct bus_failure failure;
+
+		bus_fail(&failure, BUS_E_NO_MEMORY, "the change was made; espatd is out of memory");
+		change->done(change->userdata, &failure, NULL, 0);
+		return;
+	}
+	for (size_t i = 0; i < change->n_chips; i++)
+		results[i] = (struct bus_chip_result){
+			.device = change->chips[i].device,
+			.ok = change->chips[i].ok,
+			.text = change->chips[i].text,
+		};
+	change->done(change->userdata, NULL, results, change->n_chips);
+	free(results);
+}
+
+static void change_finish(struct timer *timer)
+{
+	struct change *change = container_of(timer, struct change, finish);
+	struct daemon *daemon = change->daemon;
+	bool ok = true;
+
+	/* A chip that is not in service gets it when it comes: nobody waits for it. */
+	for (size_t i = 0; i < change->n_chips; i++)
+		ok = ok && (change->chips[i].ok || !change->chips[i].unit ||
+			    change->chips[i].unit->dev->state != DEVICE_READY);
+	list_remove(&change->node);
+	if (ok && list_empty(&daemon->changes))
+		keep_old(daemon, false);
+	change_tell(change);
+	change_free(change);
+}
+
+__attribute__((format(printf, 3, 4))) static void chip_end(struct change_chip *chip, bool ok,
+							   const char *format, ...)
+{
+	struct change *change = chip->change;
+	va_list ap;
+
+	if (!chip->pending)
+		return;
+	va_start(ap, format);
+	vsnprintf(chip->text, sizeof(chip->text), format, ap);
+	va_end(ap);
+	chip->pending = false;
+	chip->ok = ok;
+	if (--change->n_pending == 0)
+		timer_arm(&change->finish, 0);
+}
+
+static bool in_service(const struct device *dev)
+{
+	return dev->state == DEVICE_READY || dev->state == DEVICE_JOINING ||
+	       dev->state == DEVICE_CLOCK || dev->state == DEVICE_PROVISIONING ||
+	       dev->state == DEVICE_OFFLINE;
+}
+
+static void chip_look(struct change_chip *chip)
+{
+	const struct change *change = chip->change;
+	const struct material *material = change->daemon->material;
+	const struct device *dev = chip->unit->dev;
+
+	for (size_t i = 0; i < material->n_items; i++) {
+		const char *why = "";
+
+		if (change->item != SIZE_MAX && change->item != i)
+			continue;
+		switch (device_item_state(dev, i, &why)) {
+		case DEVICE_ITEM_NOT_NEEDED:
+		case DEVICE_ITEM_THERE:
+			break;
+		case DEVICE_ITEM_PENDING:
+			return;
+		case DEVICE_ITEM_FAILED:
+			chip_end(chip, false, "%s: %s", material->items[i].name, why);
+			return;
+		}
+	}
+	chip_end(chip, true, "%s", change->good);
+}
+
+static void chip_on_provisioned(struct device_watch *watch, struct device *dev)
+{
+	chip_look(container_of(watch, struct change_chip, watch));
+}
+
+static void chip_on_state(struct device_watch *watch, struct device *dev, enum device_state old)
+{
+	struct change_chip *chip = container_of(watch, struct change_chip, watch);
+
+	if (!in_service(dev))
+		chip_end(chip, false, "the chip left service (%s); it gets it when it is back",
+			 device_state_name(dev->state));
+}
+
+static void change_on_limit(struct timer *timer)
+{
+	struct change *change = container_of(timer, struct change, limit);
+
+	for (size_t i = 0; i < change->n_chips; i++)
+		chip_end(&change->chips[i], false, "not within %d s",
+			 (int)(CHANGE_TIMEOUT / TIMERS_S));
+}
+
+static bool unit_is_concerned(const struct unit *unit, size_t item)
+{
+	const char *why;
+
+	return unit->dev && (item == SIZE_MAX ||
+			     device_item_state(unit->dev, item, &why) != DEVICE_ITEM_NOT_NEEDED);
+}
+
+static void chip_begin(struct change *change, struct unit *unit)
+{
+	struct change_chip *chip = &change->chips[change->n_chips];
+
+	if (!unit_is_concerned(unit, change->item))
+		return;
+	*chip = (struct change_chip){ .change = change, .unit = unit, .pending = true };
+	change->n_chips++;
+	change->n_pending++;
+	snprintf(chip->device, sizeof(chip->device), "%s", unit->settings->name);
+	chip->watch.state = chip_on_state;
+	chip->watch.provisioned = chip_on_provisioned;
+	device_watch(unit->dev, &chip->watch);
+}
+
+int change_begin(struct daemon *daemon, size_t item, const char *good, bus_change_fn done,
+		 void *userdata)
+{
+	struct change *change = calloc(1, sizeof(*change));
+	int r;
+
+	if (!change)
+		return -ENOMEM;
+	change->daemon = daemon;
+	change->item = item;
+	change->good = good;
+	change->done = done;
+	change->userdata = userdata;
+	list_init(&change->node);
+	change->chips = calloc(daemon->n_units + 1, sizeof(*change->chips));
+	r = change->chips ? timer_init(&change->limit, &daemon->timers, change_on_limit) : -ENOMEM;
+	if (r == 0)
+		r = timer_init(&change->finish, &daemon->timers, change_finish);
+	if (r < 0) {
+		change_free(change);
+		return r;
+	}
+	list_append(&daemon->changes, &change->node);
+	timer_arm(&change->limit, CHANGE_TIMEOUT);
+	timer_arm(&change->finish, 0);
+	keep_old(daemon, true);
+	for (size_t i = 0; i < daemon->n_units; i++)
+		chip_begin(change, daemon->units[i]);
+	if (change->n_pending > 0)
+		timer_cancel(&change->finish);
+	for (size_t i = 0; i < daemon->n_units; i++)
+		if (daemon->units[i]->dev)
+			device_provision(daemon->units[i]->dev);
+	for (size_t i = 0; i < change->n_chips; i++) {
+		struct change_chip *chip = &change->chips[i];
+
+		if (in_service(chip->unit->dev))
+			chip_look(chip);
+		else
+			chip_end(chip, false,
+				 "the chip is not in service (%s); it gets it when it is",
+				 device_state_name(chip->unit->dev->state));
+	}
+	return 0;
+}
+
+void change_remap(struct daemon *daemon, const struct material *fresh)
+{
+	list_for_each(node, &daemon->changes) {
+		struct change *change = container_of(node, struct change, node);
+		const struct material_item *item, *found;
+
+		if (change->item == SIZE_MAX)
+			continue;
+		item = &daemon->material->items[change->item];
+		found = material_find(
+			fresh, item->type == MATERIAL_IDENTITY ? STORE_IDENTITY : STORE_AUTHORITY,
+			item->name);
+		/* A name that is gone is needed nowhere: the next look finds that. */
+		change->item = found ? (size_t)(found - fresh->items) : fresh->n_items;
+	}
+}
+
+void change_forget_unit(struct daemon *daemon, const struct unit *unit)
+{
+	list_for_each(node, &daemon->changes) {
+		struct change *change = container_of(node, struct change, node);
+
+		for (size_t i = 0; i < change->n_chips; i++) {
+			struct change_chip *chip = &change->chips[i];
+
+			if (chip->unit != unit)
+				continue;
+			chip_end(chip, false, "the device was taken out of the configuration");
+			device_unwatch(&chip->watch);
+			chip->unit = NULL;
+		}
+	}
+}
+
+void change_cancel(struct daemon *daemon, void *userdata)
+{
+	list_for_each(node, &daemon->changes) {
+		struct change *change = container_of(node, struct change, node);
+
+		if (change->userdata == userdata)
+			change->done = NULL;
+	}
+}
+
+void change_end_all(struct daemon *daemon)
+{
+	struct list *node;
+
+	while ((node = list_first(&daemon->changes)))
+		change_free(container_of(node, struct change, node));
+}

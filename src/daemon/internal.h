@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT */
+/* What the files of daemon/ share. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "bus/bus.h"
+#include "daemon/activation.h"
+#include "daemon/daemon.h"
+#include "daemon/notify.h"
+#include "daemon/overlay.h"
+#include "daemon/trace.h"
+#include "device/device.h"
+#include "port/port.h"
+#include "tunnel/pool.h"
+#include "tunnel/tunnel.h"
+#include "util/list.h"
+#include "util/timers.h"
+
+struct event;
+struct event_base;
+struct clockwatch;
+
+/* A chip and its line; one for each device of the configuration. */
+struct unit {
+	struct daemon *daemon;                /* weak */
+	const struct config_device *settings; /* weak, into daemon->config */
+	struct device *dev;                   /* NULL: not one of those that were asked for */
+	struct port *port;
+	struct trace *trace;       /* NULL: none runs */
+	struct device_watch watch; /* with provision_only */
+	bool done;
+	unsigned int failures;
+	char why[256]; /* the port is not there; "": it is */
+};
+
+#define DAEMON_SIGNALS 3
+
+struct daemon {
+	const struct daemon_options *options; /* weak */
+	struct config *base;                  /* what stands in files only */
+	struct config *config;                /* with what was made in service; may be the same */
+	struct store *store;
+	struct material *material;
+	struct overlay overlay;
+	struct activation activation;
+	struct event_base *base_loop;
+	struct event *timer_event;
+	struct event *signals[DAEMON_SIGNALS];
+	struct clockwatch *clockwatch;
+	struct timers timers;
+	struct pool pool;
+	bool pool_ready;
+	struct bus *bus; /* NULL: none */
+	struct notify notify;
+	struct trace_file *trace_file; /* --trace; NULL: none */
+	struct unit **units;           /* in the order of the configuration */
+	size_t n_units;
+	struct tunnel **tunnels; /* likewise */
+	size_t n_tunnels;
+	struct list changes; /* struct change, that run */
+	int lock_fd;
+	struct timer bench_timer; /* with provision_only */
+	size_t bench_left, bench_failed;
+	bool draining; /* until the last client has gone, or drain_timer is due */
+	struct timer drain_timer;
+	bool stop;
+	bool broken; /* stop, and say so by the exit status */
+};
+
+/* unit.c */
+int unit_new(struct unit **ret, struct daemon *daemon, const struct config_device *settings);
+/* NULL is allowed; returns NULL. */
+struct unit *unit_free(struct unit *unit);
+/* Opens the port: everything that watches the device is there. Returns 0 or -ENOMEM. */
+int unit_start(struct unit *unit);
+struct unit *unit_of_device(struct daemon *daemon, const struct device *dev);
+
+/* bench.c: --provision-only */
+void bench_start(struct daemon *daemon);
+void bench_time_is_up(struct timer *timer);
+
+/* reload.c */
+/* All of the configuration, read anew; if anything is wrong, all stays as it is. */
+int daemon_reload(struct daemon *daemon, struct bus_failure *failure);
+/*
+ * What was made in service has changed (overlay, store), the files have not: a changed file is
+ * BUS_E_CONFIGURATION. All stays as it is on failure.
+ */
+int daemon_refresh(struct daemon *daemon, struct bus_failure *failure);
+/* Whether daemon_refresh() would find them so. */
+int daemon_files_unchanged(struct daemon *daemon, struct bus_failure *failure);
+/* Makes the tunnel of config->tunnels[i]. Returns 0 or -errno. */
+int daemon_add_tunnel(struct daemon *daemon, size_t i);
+struct device *daemon_device(struct daemon *daemon, const struct config_device *settings);
+/* The complaints as one text, a line each, and in the log. */
+int daemon_fail_problems(struct bus_failure *failure, enum bus_error error,
+			 struct problems *problems);
+
+/* change.c: material that is to reach several chips */
+/*
+ * The material has changed: all chips are provisioned, and those that need its @item (SIZE_MAX: all of
+ * them, for all items) are watched until each has it; then @done (may be NULL) is told the results,
+ * @good of those that are done. Until then what is replaced stays on all of them. 0 or -ENOMEM.
+ */
+int change_begin(struct daemon *daemon, size_t item, const char *good, bus_change_fn done,
+		 void *userdata);
+/* Before the material's items may change their places. */
+void change_remap(struct daemon *daemon, const struct material *fresh);
+/* A chip is about to be freed. */
+void change_forget_unit(struct daemon *daemon, const struct unit *unit);
+void change_cancel(struct daemon *daemon, void *userdata);
+/* All that run end untold. */
+void change_end_all(struct daemon *daemon);
+
+/* service.c */
+extern const struct bus_ops daemon_bus_ops;

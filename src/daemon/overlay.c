@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: MIT */
+/* What was made in service and stands in no file of the configuration. */
+#include "daemon/overlay.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config/syntax.h"
+#include "config/text.h"
+#include "util/cleanup.h"
+#include "util/file.h"
+
+#define KEPT_FOLDER "tunnels"
+#define KEPT_SUFFIX ".conf"
+
+void overlay_init(struct overlay *overlay)
+{
+	list_init(&overlay->tunnels);
+}
+
+static void tunnel_free_text(struct overlay_tunnel *tunnel)
+{
+	free(tunnel->name);
+	free(tunnel->label);
+	free(tunnel->text);
+	free(tunnel);
+}
+
+void overlay_drop(struct overlay_tunnel *tunnel)
+{
+	list_remove(&tunnel->node);
+	tunnel_free_text(tunnel);
+}
+
+void overlay_deinit(struct overlay *overlay)
+{
+	struct list *node;
+
+	while ((node = list_first(&overlay->tunnels)))
+		overlay_drop(container_of(node, struct overlay_tunnel, node));
+}
+
+void overlay_move(struct overlay *to, struct overlay *from)
+{
+	struct list *node;
+
+	while ((node = list_first(&from->tunnels))) {
+		list_remove(node);
+		list_append(&to->tunnels, node);
+	}
+}
+
+struct overlay_tunnel *overlay_find(struct overlay *overlay, const char *name)
+{
+	list_for_each(node, &overlay->tunnels) {
+		struct overlay_tunnel *tunnel = container_of(node, struct overlay_tunnel, node);
+
+		if (strcmp(tunnel->name, name) == 0)
+			return tunnel;
+	}
+	return NULL;
+}
+
+int overlay_add(struct overlay *overlay, const char *name, const char *text, const char *state_dir,
+		bool persistent, struct overlay_tunnel **ret)
+{
+	struct overlay_tunnel *tunnel = calloc(1, sizeof(*tunnel));
+	int r;
+
+	if (!tunnel)
+		return -ENOMEM;
+	list_init(&tunnel->node);
+	tunnel->persistent = persistent;
+	tunnel->name = strdup(name);
+	tunnel->text = strdup(text);
+	if (persistent)
+		r = asprintf(&tunnel->label, "%s/" KEPT_FOLDER "/%s" KEPT_SUFFIX, state_dir, name);
+	else
+		r = asprintf(&tunnel->label, "the new tunnel %s", name);
+	if (r < 0)
+		tunnel->label = NULL;
+	if (!tunnel->name || !tunnel->text || !tunnel->label) {
+		tunnel_free_text(tunnel);
+		return -ENOMEM;
+	}
+	list_append(&overlay->tunnels, &tunnel->node);
+	if (ret)
+		*ret = tunnel;
+	return 0;
+}
+
+/* ---- kept tunnels ---- */
+
+static int read_one(struct overlay *overlay, const char *state_dir, const char *file,
+		    struct problems *problems)
+{
+	_cleanup_free_ char *path = NULL, *name = NULL;
+	_cleanup_free_ void *text = NULL;
+	size_t len;
+	int r;
+
+	name = strndup(file, strlen(file) - strlen(KEPT_SUFFIX));
+	if (!name || asprintf(&path, "%s/" KEPT_FOLDER "/%s", state_dir, file) < 0) {
+		path = NULL;
+		return -ENOMEM;
+	}
+	r = file_read(path, OVERLAY_TEXT_MAX, &text, &len);
+	if (r == 0 && strlen(text) != len)
+		r = -EINVAL;
+	if (r == 0)
+		return overlay_add(overlay, name, text, state_dir, true, NULL);
+	if (r == -ENOMEM)
+		return r;
+	return problems_add(problems, PROBLEM_WARNING, path, 0,
+			    "cannot be read: %s; its tunnel is left out", strerror(-r));
+}
+
+static int is_kept(const struct dirent *entry)
+{
+	size_t len = strlen(entry->d_name), suffix = strlen(KEPT_SUFFIX);
+
+	/* A file that is being written begins with a dot. */
+	return entry->d_name[0] != '.' && len > suffix &&
+	       strcmp(entry->d_name + len - suffix, KEPT_SUFFIX) == 0;
+}
+
+int overlay_read(struct overlay *overlay, const char *state_dir, struct problems *problems)
+{
+	_cleanup_free_ char *folder = NULL;
+	struct dirent **entries;
+	int n, r = 0;
+
+	if (asprintf(&folder, "%s/" KEPT_FOLDER, state_dir) < 0) {
+		folder = NULL;
+		return -ENOMEM;
+	}
+	n = scandir(folder, &entries, is_kept, alphasort);
+	if (n < 0 && errno == ENOENT)
+		return 0;
+	if (n < 0)
+		return errno == ENOMEM
+			       ? -ENOMEM
+			       : problems_add(problems, PROBLEM_WARNING, folder, 0,
+					      "cannot be read: %s; its tunnels are left out",
+					      strerror(errno));
+	for (int i = 0; i < n; i++) {
+		if (r == 0)
+			r = read_one(overlay, state_dir, entries[i]->d_name, problems);
+		free(entries[i]);
+	}
+	free(entries);
+	return r;
+}
+
+int overlay_keep(const struct overlay_tunnel *tunnel, const char *state_dir)
+{
+	_cleanup_free_ char *folder = NULL;
+	int r;
+
+	if (asprintf(&folder, "%s/" KEPT_FOLDER, state_dir) < 0) {
+		folder = NULL;
+		return -ENOMEM;
+	}
+	r = file_make_dir(folder, 0755);
+	if (r < 0)
+		return r;
+	return file_write_atomic(tunnel->label, tunnel->text, strlen(tunnel->text), 0644);
+}
+
+int overlay_forget(const struct overlay_tunnel *tunnel, const char *state_dir)
+{
+	int r = file_remove(tunnel->label);
+
+	return r == -ENOENT ? 0 : r;
+}
+
+/* ---- names whose material was set in service ---- */
+
+struct set_names {
+	struct store *store;
+	const struct config *base;
+	struct config_text *texts; /* owned, like their texts */
+	size_t n, size;
+	int error;
+};
+
+static bool is_in_base(const struct config *base, enum store_kind kind, const char *name)
+{
+	if (kind == STORE_AUTHORITY) {
+		for (size_t i = 0; i < base->n_authorities; i++)
+			if (strcmp(base->authorities[i].name, name) == 0)
+				return true;
+		return false;
+	}
+	for (size_t i = 0; i < base->n_identities; i++)
+		if (strcmp(base->identities[i].name, name) == 0)
+			return true;
+	return false;
+}
+
+/* One of the files of a configuration of before has their digest as its origin. */
+static bool was_set_in_service(struct store *store, enum store_kind kind, const char *name)
+{
+	static const uint8_t none[CERT_DIGEST_SIZE];
+	struct store_item *item = NULL;
+	bool set = false;
+
+	if (store_load(store, kind, name, STORE_CURRENT, &item) == 0)
+		set = item->source != STORE_FROM_FILE &&
+		      memcmp(item->origin, none, sizeof(none)) == 0;
+	store_item_free(item);
+	return set;
+}
+
+static int text_of_name(char **ret, enum store_kind kind, const char *name)
+{
+	struct config_writer *w;
+	int r;
+
+	r = config_writer_new(&w, kind == STORE_AUTHORITY ? "authorities" : "identities");
+	if (r < 0)
+		return r;
+	config_write_string(w, "name", name);
+	r = config_writer_finish(w, ret);
+	config_writer_free(w);
+	return r;
+}
+
+static void add_set_name(void *userdata, enum store_kind kind, const char *name)
+{
+	struct set_names *names = userdata;
+	struct config_text *texts;
+	char *text;
+
+	if (names->error < 0 || is_in_base(names->base, kind, name) ||
+	    !was_set_in_service(names->store, kind, name))
+		return;
+	if (names->n == names->size) {
+		texts = reallocarray(names->texts, names->size * 2 + 8, sizeof(*texts));
+		if (!texts) {
+			names->error = -ENOMEM;
+			return;
+		}
+		names->texts = texts;
+		names->size = names->size * 2 + 8;
+	}
+	names->error = text_of_name(&text, kind, name);
+	if (names->error == 0)
+		names->texts[names->n++] = (struct config_text){ .name = "the state folder",
+								 .text = text };
+}
+
+/* ---- all together ---- */
+
+static size_t count_tunnels(const struct overlay *overlay)
+{
+	size_t n = 0;
+
+	list_for_each(node, &overlay->tunnels)
+		n++;
+	return n;
+}
+
+int overlay_load(struct config **ret, const struct overlay *overlay, struct config *base,
+		 struct store *store, struct problems *problems)
+{
+	struct set_names names = { .store = store, .base = base };
+	size_t n = count_tunnels(overlay), n_set;
+	_cleanup_free_ struct config_text *texts = NULL;
+	int r;
+
+	if (store)
+		r = store_each(store, add_set_name, &names);
+	else
+		r = 0;
+	if (r == 0)
+		r = names.error;
+	n_set = names.n;
+	if (r == 0 && n + n_set > 0) {
+		texts = calloc(n + n_set, sizeof(*texts));
+		if (!texts)
+			r = -ENOMEM;
+	}
+	for (size_t i = 0; texts && i < n_set; i++)
+		texts[i] = names.texts[i];
+	n = n_set;
+	if (texts)
+		list_for_each(node, &overlay->tunnels) {
+			struct overlay_tunnel *t = container_of(node, struct overlay_tunnel, node);
+
+			texts[n++] = (struct config_text){ .name = t->label, .text = t->text };
+		}
+	if (r == 0 && texts) {
+		r = config_load_with(ret, base->path, texts, n, problems);
+		if (r == 0)
+			r = config_set_runtime_dir(*ret, base->runtime_dir, problems);
+		if (r == 0)
+			r = config_set_state_dir(*ret, base->state_dir, problems);
+	} else if (r == 0) {
+		*ret = config_ref(base);
+	}
+	for (size_t i = 0; i < n_set; i++)
+		free((char *)names.texts[i].text);
+	free(names.texts);
+	return r;
+}
+
+/* Why @tunnel cannot be part of it, as a warning. */
+static int leave_out(struct overlay_tunnel *tunnel, const struct problems *why,
+		     struct problems *problems)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < why->count && r == 0; i++)
+		if (why->items[i].severity == PROBLEM_ERROR)
+			r = problems_add(problems, PROBLEM_WARNING, NULL, 0,
+					 "%s; the kept tunnel %s is left out", why->items[i].text,
+					 tunnel->name);
+	overlay_drop(tunnel);
+	return r;
+}
+
+int overlay_load_fitting(struct config **ret, struct overlay *overlay, struct config *base,
+			 struct store *store, struct problems *problems)
+{
+	struct problems scratch = PROBLEMS_NULL;
+	struct overlay fitting;
+	struct list *node;
+	int r;
+
+	r = overlay_load(ret, overlay, base, store, &scratch);
+	problems_clear(&scratch);
+	if (r != -EINVAL)
+		return r;
+	/* One after the other, to find those that do not fit. */
+	overlay_init(&fitting);
+	r = 0;
+	while (r == 0 && (node = list_first(&overlay->tunnels))) {
+		struct overlay_tunnel *tunnel = container_of(node, struct overlay_tunnel, node);
+		struct config *config = NULL;
+
+		list_remove(node);
+		list_append(&fitting.tunnels, node);
+		r = overlay_load(&config, &fitting, base, store, &scratch);
+		config_free(config);
+		if (r == -EINVAL)
+			r = leave_out(tunnel, &scratch, problems);
+		problems_clear(&scratch);
+	}
+	overlay_move(overlay, &fitting);
+	return r < 0 ? r : overlay_load(ret, overlay, base, store, problems);
+}

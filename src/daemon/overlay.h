@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What was made in service and stands in no file of the configuration: tunnels, each a piece of
+ * configuration text, for now or kept in <state_dir>/tunnels/NAME.conf; and authorities and identities
+ * whose material was set in service and is kept in the store.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "cert/store.h"
+#include "config/config.h"
+#include "util/list.h"
+
+/* As many as the configuration can have: what is more is refused there. */
+#define OVERLAY_TEXT_MAX 65536
+
+struct overlay_tunnel {
+	struct list node;
+	char *name;
+	char *label; /* instead of a file's name in complaints */
+	char *text;
+	bool persistent;
+};
+
+struct overlay {
+	struct list tunnels;
+};
+
+void overlay_init(struct overlay *overlay);
+void overlay_deinit(struct overlay *overlay);
+/* All of @from goes to the end of @to. */
+void overlay_move(struct overlay *to, struct overlay *from);
+/* Reads the kept tunnels; what cannot be read is a warning. Returns 0 or -ENOMEM. */
+int overlay_read(struct overlay *overlay, const char *state_dir, struct problems *problems);
+struct overlay_tunnel *overlay_find(struct overlay *overlay, const char *name);
+/* Adds one, not yet kept. Returns 0 or -ENOMEM. */
+int overlay_add(struct overlay *overlay, const char *name, const char *text, const char *state_dir,
+		bool persistent, struct overlay_tunnel **ret);
+/* Writes its file, or removes it. Returns 0 or -errno. */
+int overlay_keep(const struct overlay_tunnel *tunnel, const char *state_dir);
+int overlay_forget(const struct overlay_tunnel *tunnel, const char *state_dir);
+/* Out of the overlay, and freed. */
+void overlay_drop(struct overlay_tunnel *tunnel);
+
+/*
+ * The configuration with all of it: @base is what the files say. Returns 0, -EINVAL after complaints, or
+ * another -errno. Without anything that was made in service it is @base itself, once more referred to.
+ */
+int overlay_load(struct config **ret, const struct overlay *overlay, struct config *base,
+		 struct store *store, struct problems *problems);
+/* The same, but kept tunnels that do not fit are left out, with a warning. */
+int overlay_load_fitting(struct config **ret, struct overlay *overlay, struct config *base,
+			 struct store *store, struct problems *problems);

@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Another configuration takes the place of the present one. It is read and checked whole before anything
+ * changes; then what has the same settings in both stays as it is, connections and all.
+ */
+#include <errno.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "daemon/internal.h"
+#include "daemon/load.h"
+#include "daemon/report.h"
+#include "daemon/state.h"
+#include "util/cleanup.h"
+#include "util/log.h"
+
+DEFINE_CLEANUP(struct config *, config_free)
+DEFINE_CLEANUP(struct material *, material_free)
+
+/* Sockets of one tunnel that systemd may have made. */
+#define TUNNEL_SOCKETS_MAX 8
+
+int daemon_fail_problems(struct bus_failure *failure, enum bus_error error,
+			 struct problems *problems)
+{
+	size_t at = 0;
+
+	log_problems(problems);
+	failure->error = error;
+	failure->text[0] = '\0';
+	for (size_t i = 0; i < problems->count && at < sizeof(failure->text); i++) {
+		if (problems->items[i].severity != PROBLEM_ERROR)
+			continue;
+		at += (size_t)snprintf(failure->text + at, sizeof(failure->text) - at, "%s%s",
+				       at > 0 ? "\n" : "", problems->items[i].text);
+	}
+	problems_clear(problems);
+	return -1;
+}
+
+/* @r of something that may have left complaints. */
+static int fail(struct bus_failure *failure, int r, struct problems *problems)
+{
+	if (problems->errors > 0)
+		return daemon_fail_problems(failure, BUS_E_CONFIGURATION, problems);
+	problems_clear(problems);
+	if (r == -ENOMEM)
+		return bus_fail(failure, BUS_E_NO_MEMORY, "espatd is out of memory");
+	if (r == -EWOULDBLOCK)
+		return bus_fail(failure, BUS_E_BUSY,
+				"another espatd is busy with the state folder");
+	return bus_fail(failure, BUS_E_FAILED, "%s", strerror(-r));
+}
+
+/* ---- what stays ---- */
+
+struct device *daemon_device(struct daemon *daemon, const struct config_device *settings)
+{
+	return daemon->units[settings - daemon->config->devices]->dev;
+}
+
+static const struct config_device *find_device(const struct config *config, const char *name)
+{
+	for (size_t i = 0; i < config->n_devices; i++)
+		if (strcmp(config->devices[i].name, name) == 0)
+			return &config->devices[i];
+	return NULL;
+}
+
+static const struct config_tunnel *find_tunnel(const struct config *config, const char *name)
+{
+	for (size_t i = 0; i < config->n_tunnels; i++)
+		if (strcmp(config->tunnels[i].name, name) == 0)
+			return &config->tunnels[i];
+	return NULL;
+}
+
+/* The device of @fresh that @unit goes on being; NULL: it goes. */
+static const struct config_device *unit_stays(const struct unit *unit, const struct config *fresh)
+{
+	const struct config_device *settings = find_device(fresh, unit->settings->name);
+
+	return settings && config_device_equal(unit->settings, settings) ? settings : NULL;
+}
+
+static const struct config_tunnel *tunnel_stays(struct daemon *daemon, const struct tunnel *tunnel,
+						const struct config *fresh)
+{
+	const struct config_tunnel *config = find_tunnel(fresh, tunnel->config->name);
+	const struct unit *unit = unit_of_device(daemon, tunnel->dev);
+
+	return config && config_tunnel_equal(tunnel->config, config) && unit_stays(unit, fresh)
+		       ? config
+		       : NULL;
+}
+
+/* ---- applying ---- */
+
+int daemon_add_tunnel(struct daemon *daemon, size_t i)
+{
+	const struct config_tunnel *config = &daemon->config->tunnels[i];
+	int fds[TUNNEL_SOCKETS_MAX];
+	size_t n = activation_find(&daemon->activation, config->name, fds, TUNNEL_SOCKETS_MAX);
+	int r;
+
+	if (n > TUNNEL_SOCKETS_MAX) {
+		log_warning("%s: systemd has made %zu sockets, %d of them are used", config->name,
+			    n, TUNNEL_SOCKETS_MAX);
+		n = TUNNEL_SOCKETS_MAX;
+	}
+	r = tunnel_new(&daemon->tunnels[i], config, daemon->config, daemon->config->runtime_dir,
+		       fds, n, &daemon->pool, daemon_device(daemon, config->device));
+	if (r < 0)
+		return r;
+	return daemon->bus ? bus_add_tunnel(daemon->bus, daemon->tunnels[i]) : 0;
+}
+
+/* Tunnels that are no more, or are others now; those that stay get their new places. */
+static void move_tunnels(struct daemon *daemon, struct config *fresh, struct tunnel **tunnels)
+{
+	for (size_t i = 0; i < daemon->n_tunnels; i++) {
+		struct tunnel *tunnel = daemon->tunnels[i];
+		const struct config_tunnel *config = tunnel_stays(daemon, tunnel, fresh);
+
+		if (config) {
+			tunnel_reconfigure(tunnel, config, fresh);
+			tunnels[config - fresh->tunnels] = tunnel;
+			continue;
+		}
+		log_notice("%s: %s by the new configuration", tunnel->config->name,
+			   find_tunnel(fresh, tunnel->config->name) ? "changed" : "removed");
+		if (daemon->bus)
+			bus_remove_tunnel(daemon->bus, tunnel);
+		tunnel_free(tunnel, "removed or changed by a new configuration");
+	}
+	free(daemon->tunnels);
+	daemon->tunnels = tunnels;
+}
+
+static void drop_unit(struct daemon *daemon, struct unit *unit)
+{
+	change_forget_unit(daemon, unit);
+	if (daemon->bus && unit->dev)
+		bus_remove_device(daemon->bus, unit->dev);
+	unit_free(unit);
+}
+
+/* Likewise. Returns 0 or -ENOMEM. */
+static int move_units(struct daemon *daemon, struct config *fresh, struct material *material,
+		      struct unit **units)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < daemon->n_units; i++) {
+		struct unit *unit = daemon->units[i];
+		const struct config_device *settings = unit_stays(unit, fresh);
+
+		if (!settings) {
+			log_notice("%s: %s by the new configuration", unit->settings->name,
+				   find_device(fresh, unit->settings->name) ? "changed"
+									    : "removed");
+			drop_unit(daemon, unit);
+			continue;
+		}
+		units[settings - fresh->devices] = unit;
+		unit->settings = settings;
+		if (unit->dev && r == 0)
+			r = device_reconfigure(unit->dev, fresh, settings, material);
+	}
+	free(daemon->units);
+	daemon->units = units;
+	daemon->n_units = 0; /* until each has its place */
+	return r;
+}
+
+static int add_what_is_new(struct daemon *daemon)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < daemon->config->n_devices && r == 0; i++) {
+		bool is_new = !daemon->units[i];
+
+		if (is_new)
+			r = unit_new(&daemon->units[i], daemon, &daemon->config->devices[i]);
+		if (r < 0)
+			break;
+		daemon->n_units++;
+		if (is_new && daemon->bus && daemon->units[i]->dev)
+			r = bus_add_device(daemon->bus, daemon->units[i]->dev);
+		if (is_new && r == 0)
+			r = unit_start(daemon->units[i]);
+	}
+	daemon->n_tunnels = daemon->config->n_tunnels;
+	for (size_t i = 0; i < daemon->n_tunnels && r == 0; i++)
+		if (!daemon->tunnels[i])
+			r = daemon_add_tunnel(daemon, i);
+	return r;
+}
+
+/*
+ * Takes all three. What fails from here on is a lack of memory in the middle of it: then there is no
+ * configuration that anybody could rely on, and the service manager starts espatd anew.
+ */
+static int daemon_apply(struct daemon *daemon, struct config *base, struct config *config,
+			struct material *material)
+{
+	struct unit **units = calloc(config->n_devices + 1, sizeof(*units));
+	struct tunnel **tunnels = calloc(config->n_tunnels + 1, sizeof(*tunnels));
+	int r;
+
+	if (!units || !tunnels) {
+		free(units);
+		free(tunnels);
+		config_free(base);
+		config_free(config);
+		material_free(material);
+		return -ENOMEM;
+	}
+	change_remap(daemon, material);
+	move_tunnels(daemon, config, tunnels);
+	r = move_units(daemon, config, material, units);
+	material_free(daemon->material);
+	config_free(daemon->config);
+	config_free(daemon->base);
+	daemon->material = material;
+	daemon->config = config;
+	daemon->base = base;
+	if (r == 0)
+		r = add_what_is_new(daemon);
+	if (r < 0) {
+		log_error("a new configuration could be applied in part only: %s; stopping",
+			  strerror(-r));
+		daemon->broken = true;
+		daemon->stop = true;
+	}
+	return 0;
+}
+
+/* ---- reading ---- */
+
+/* What cannot change while files and sockets are in use. */
+static int check_folders(const struct daemon *daemon, const struct config *base,
+			 struct problems *problems)
+{
+	int r = 0;
+
+	if (strcmp(daemon->config->runtime_dir, base->runtime_dir) != 0)
+		r = problems_add(
+			problems, PROBLEM_ERROR, base->path, 0,
+			"`runtime_dir` is another one, expected %s until espatd is started "
+			"anew",
+			daemon->config->runtime_dir);
+	if (r == 0 && strcmp(daemon->config->state_dir, base->state_dir) != 0)
+		r = problems_add(problems, PROBLEM_ERROR, base->path, 0,
+				 "`state_dir` is another one, expected %s until espatd is started "
+				 "anew",
+				 daemon->config->state_dir);
+	if (r < 0)
+		return r;
+	return problems->errors > 0 ? -EINVAL : 0;
+}
+
+/* Files and all. */
+static int read_anew(struct daemon *daemon, struct config **base, struct config **config,
+		     struct material **material, struct problems *problems)
+{
+	int r;
+
+	r = load_base(base, daemon->options, problems);
+	if (r == 0)
+		r = check_folders(daemon, *base, problems);
+	if (r == 0)
+		r = overlay_load(config, &daemon->overlay, *base, daemon->store, problems);
+	if (r == 0)
+		r = material_load(material, *config, daemon->store, time(NULL),
+				  MATERIAL_DATES_REFUSE_NEW, problems);
+	return r;
+}
+
+int daemon_reload(struct daemon *daemon, struct bus_failure *failure)
+{
+	_cleanup_(config_freep) struct config *base = NULL, *config = NULL;
+	_cleanup_(material_freep) struct material *material = NULL;
+	struct problems problems = PROBLEMS_NULL;
+	_cleanup_close_ int lock_fd = -1;
+	int r;
+
+	/* Never waited for: whoever has it may take his time. */
+	r = state_lock(daemon->config->state_dir, false, &lock_fd);
+	if (r == 0)
+		r = read_anew(daemon, &base, &config, &material, &problems);
+	if (r < 0) {
+		fail(failure, r, &problems);
+		log_error("not reloaded, all stays as it was%s%s",
+			  failure->error == BUS_E_CONFIGURATION ? "" : ": ",
+			  failure->error == BUS_E_CONFIGURATION ? "" : failure->text);
+		return -1;
+	}
+	log_problems(&problems);
+	problems_clear(&problems);
+	r = daemon_apply(daemon, base, config, material);
+	base = config = NULL;
+	material = NULL;
+	if (r == 0) {
+		log_notice("reloaded the configuration, certificates and keys");
+		r = change_begin(daemon, SIZE_MAX, "as configured", NULL, NULL);
+	}
+	if (daemon->bus)
+		bus_reload_groups(daemon->bus);
+	return r < 0 ? bus_fail(failure, BUS_E_NO_MEMORY, "espatd is out of memory") : 0;
+}
+
+/* The files as they are now, if they say what they said. */
+static int base_unchanged(struct daemon *daemon, struct config **ret, struct bus_failure *failure)
+{
+	struct problems problems = PROBLEMS_NULL;
+	_cleanup_(config_freep) struct config *base = NULL;
+	int r;
+
+	r = load_base(&base, daemon->options, &problems);
+	if (r < 0)
+		return fail(failure, r, &problems);
+	problems_clear(&problems);
+	if (!config_equal(daemon->base, base))
+		return bus_fail(failure, BUS_E_CONFIGURATION,
+				"%s has changed since it was read, and that is not in effect: "
+				"reload first",
+				base->path);
+	*ret = base;
+	base = NULL;
+	return 0;
+}
+
+int daemon_files_unchanged(struct daemon *daemon, struct bus_failure *failure)
+{
+	_cleanup_(config_freep) struct config *base = NULL;
+
+	return base_unchanged(daemon, &base, failure);
+}
+
+int daemon_refresh(struct daemon *daemon, struct bus_failure *failure)
+{
+	_cleanup_(config_freep) struct config *base = NULL, *config = NULL;
+	_cleanup_(material_freep) struct material *material = NULL;
+	struct problems problems = PROBLEMS_NULL;
+	int r;
+
+	if (base_unchanged(daemon, &base, failure) < 0)
+		return -1;
+	r = overlay_load(&config, &daemon->overlay, base, daemon->store, &problems);
+	if (r == 0)
+		r = material_carry(&material, config, daemon->material, daemon->store);
+	if (r < 0)
+		return fail(failure, r, &problems);
+	problems_clear(&problems);
+	r = daemon_apply(daemon, base, config, material);
+	base = config = NULL;
+	material = NULL;
+	return r < 0 ? bus_fail(failure, BUS_E_NO_MEMORY, "espatd is out of memory") : 0;
+}
