@@ -65,6 +65,8 @@ class Bench:
         self.authority = {}
         self.identity = {}
         self.more = {}  # more groups of a list: {"nvs": [{...}]}
+        self.root = {"drain_timeout": 0}  # keys of the file itself
+        self.bus = None
         (self.dir / "hosts").write_text("broker.test 10.9.9.9\n10.9.9.9 127.0.0.1\n")
         secret = self.dir / "wifi.secret"
         secret.write_text(PASSWORD + "\n")
@@ -101,7 +103,7 @@ class Bench:
             "nvs": [],
             "tunnels": tunnels,
         }
-        return "".join(
+        return settings(self.root) + "\n" + "".join(
             f"{name} = ( {', '.join('{ ' + settings(x) + ' }' for x in groups)} );\n"
             for name, groups in ((n, [*g, *self.more.get(n, [])]) for n, g in lists.items()))
 
@@ -139,8 +141,21 @@ class Bench:
             (self.dir / "espatd.conf").write_text(text or self.config(*tunnels))
         return Outcome(self.run("--provision-only", *options, **how))
 
+    def with_bus(self):
+        """The daemons from here on are on a bus of their own."""
+        from privatebus import PrivateBus
+        self.bus = PrivateBus(self.dir)
+        self.parts.append(self.bus)
+        return self.bus
+
+    def rewrite(self, *tunnels, text=None):
+        """Another configuration in the place of the present one, which nobody has read yet."""
+        self.daemon.config.write_text(text or self.config(*tunnels))
+
     def espatd(self, *tunnels, text=None, options=(), how={}):
         """Started, not waited for; @how is for subprocess.Popen."""
+        if self.bus:
+            options = ("--bus", self.bus.address, *options)
         self.daemon = Espatd(self.dir, text or self.config(*tunnels), *options, **how)
         self.parts.append(self.daemon)
         return self.daemon
@@ -182,7 +197,7 @@ class Bench:
         for part in reversed(self.parts):
             if part is self.daemon and part.process.poll() is None:
                 status = part.end()
-            elif isinstance(part, Program):
+            elif isinstance(part, Program) and not hasattr(part, "close"):
                 part.kill()
             else:
                 part.close()

@@ -46,8 +46,62 @@ def test_second_one_in_the_same_place_is_refused(bench, serve):
     daemon = bench.up(tunnel(serve()))
     second = Espatd(bench.dir, daemon.config.read_text())
     assert second.wait() == 1
-    assert second.matching("another espatd uses")
+    assert second.matching(rf"another espatd .process {daemon.process.pid}. uses")
     assert works(daemon)
+
+
+def test_second_one_on_the_same_port_is_refused(bench, serve):
+    daemon = bench.up(tunnel(serve()))
+    second = Espatd(bench.dir, daemon.config.read_text(), "--runtime-dir", str(bench.dir / "run2"))
+    assert second.wait() == 1
+    assert second.matching(rf"esp0: another espatd .process {daemon.process.pid}. uses .*/tty")
+    assert works(daemon)
+
+
+def test_second_one_in_the_same_place_with_another_port_is_refused(bench, serve):
+    daemon = bench.up(tunnel(serve()))
+    text = daemon.config.read_text().replace("/tty", "/other-tty")
+    second = Espatd(bench.dir, text)
+    assert second.wait() == 1
+    assert second.matching(rf"another espatd .process {daemon.process.pid}. uses .*/run$")
+    assert works(daemon)
+
+
+# ---- the end with open connections ----
+
+def test_open_connections_go_on_for_a_while(bench, serve):
+    """Nobody else gets in, and when the last one has gone the end does not wait any longer."""
+    bench.root["drain_timeout"] = 60
+    daemon = bench.up(tunnel(serve()))
+    with daemon.connect() as s:
+        assert exchange(s, b"hello") == b"hello"
+        daemon.process.send_signal(signal.SIGTERM)
+        daemon.await_line("^SIGTERM, stopping$")
+        assert exchange(s, b"still there?") == b"still there?"
+        with pytest.raises(OSError):
+            daemon.connect()
+    assert daemon.wait() == 0
+
+
+def test_second_signal_ends_at_once(bench, serve):
+    bench.root["drain_timeout"] = 60
+    daemon = bench.up(tunnel(serve()))
+    with daemon.connect() as s:
+        assert exchange(s, b"hello") == b"hello"
+        daemon.process.send_signal(signal.SIGTERM)
+        daemon.await_line("^SIGTERM, stopping$")
+        daemon.process.send_signal(signal.SIGTERM)
+        assert daemon.wait() == 0
+        assert read_all(s) == b""
+
+
+def test_draining_has_an_end(bench, serve):
+    bench.root["drain_timeout"] = 1
+    daemon = bench.up(tunnel(serve()))
+    with daemon.connect() as s:
+        assert exchange(s, b"hello") == b"hello"
+        assert daemon.end() == 0
+        assert read_all(s) == b""
 
 
 def test_socket_of_another_program_is_left_alone(bench, serve):

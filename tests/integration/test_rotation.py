@@ -14,7 +14,7 @@ from harness import wait_for
 from tlsserver import echo
 
 READY = "^esp0: ready"
-RELOADED = "^reloaded certificates and keys"
+RELOADED = "^reloaded the configuration"
 NOT_RELOADED = "^not reloaded, all stays as it was"
 OLD, NEW = (((("commonName", "device-000" + n),),) for n in "12")
 VALUES = "client_ca", "client_cert", "client_key"
