@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "daemon/clockwatch.h"
@@ -21,6 +22,9 @@
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/log.h"
+
+/* What a turn of the loop should never take. */
+#define DAEMON_TURN_MAX (10 * TIMERS_MS)
 
 static const int daemon_signals[DAEMON_SIGNALS] = { SIGTERM, SIGINT, SIGHUP };
 
@@ -419,24 +423,58 @@ static void daemon_tell_status(struct daemon *daemon)
 	notify_status(&daemon->notify, status);
 }
 
+/* One turn: what is due, then what comes. Returns 0, or -EIO (logged). */
+static int daemon_turn(struct daemon *daemon)
+{
+	timers_touch(&daemon->timers);
+	timers_run(&daemon->timers);
+	pool_reap(&daemon->pool);
+	daemon_tell_status(daemon);
+	if (daemon->draining && daemon_clients(daemon) == 0)
+		daemon->stop = true;
+	if (daemon->stop)
+		return 0;
+	if (daemon->bus)
+		bus_prepare(daemon->bus);
+	daemon_arm(daemon);
+	if (event_base_loop(daemon->base_loop, EVLOOP_ONCE) < 0) {
+		log_error("the event loop failed");
+		return -EIO;
+	}
+	return 0;
+}
+
+/* µs of CPU time so far */
+static uint64_t cpu_time(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+	return (uint64_t)ts.tv_sec * TIMERS_S + (uint64_t)ts.tv_nsec / 1000;
+}
+
+/* Whoever holds the loop up holds up everybody: with -v it is told. */
+static int daemon_measured_turn(struct daemon *daemon)
+{
+	uint64_t before = cpu_time(), spent;
+	int r = daemon_turn(daemon);
+
+	spent = cpu_time() - before;
+	if (spent > DAEMON_TURN_MAX)
+		log_debug("a turn of the loop took %" PRIu64 " ms of CPU time", spent / TIMERS_MS);
+	return r;
+}
+
 int daemon_run(struct daemon *daemon)
 {
+	int r = 0;
+
 	notify_ready(&daemon->notify);
-	while (!daemon->stop) {
-		timers_touch(&daemon->timers);
-		timers_run(&daemon->timers);
-		pool_reap(&daemon->pool);
-		if (daemon->draining && daemon_clients(daemon) == 0)
-			break;
-		daemon_tell_status(daemon);
-		if (daemon->bus)
-			bus_prepare(daemon->bus);
-		daemon_arm(daemon);
-		if (event_base_loop(daemon->base_loop, EVLOOP_ONCE) < 0) {
-			log_error("the event loop failed");
-			return -EIO;
-		}
-	}
+	while (!daemon->stop && r == 0)
+		r = log_enabled(LOG_LEVEL_DEBUG) ? daemon_measured_turn(daemon)
+						 : daemon_turn(daemon);
+	if (r < 0)
+		return r;
 	if (daemon->broken)
 		return -ENOMEM;
 	return daemon->bench_failed > 0 || daemon->bench_left > 0;
