@@ -242,14 +242,34 @@ static int source_scan(struct source *source)
 	return r;
 }
 
+/* The whole of @f, or more than SOURCE_MAX of it; most are small. Returns 0 or -ENOMEM. */
+static int source_slurp(FILE *f, char **ret, size_t *ret_len)
+{
+	size_t size = 16 * 1024, len = 0;
+
+	for (;; size *= 2) {
+		char *text = realloc(*ret, size);
+
+		if (!text)
+			return -ENOMEM;
+		*ret = text;
+		len += fread(text + len, 1, size - len, f);
+		if (len < size || len > SOURCE_MAX) {
+			*ret_len = len;
+			return 0;
+		}
+	}
+}
+
 static int source_read(struct source *source, FILE *f)
 {
-	_cleanup_free_ char *text = malloc(SOURCE_MAX + 1);
+	_cleanup_free_ char *text = NULL;
 	const char *nul;
+	int r;
 
-	if (!text)
-		return -ENOMEM;
-	source->len = fread(text, 1, SOURCE_MAX + 1, f);
+	r = source_slurp(f, &text, &source->len);
+	if (r < 0)
+		return r;
 	source->text = text;
 	source->pos = 0;
 	source->line = 1;
