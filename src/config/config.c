@@ -386,6 +386,11 @@ bool config_tunnel_equal(const struct config_tunnel *a, const struct config_tunn
 	return key_equal_group(&config_tunnel_table, a, b);
 }
 
+bool config_equal(const struct config *a, const struct config *b)
+{
+	return key_equal_group(&config_root_table, a, b);
+}
+
 struct config *config_ref(struct config *config)
 {
 	config->refs++;
