@@ -52,6 +52,13 @@ enum device_feature {
 	DEVICE_HAS_CWJEAP = 1 << 10,
 };
 
+/* Where the chip's present time comes from. */
+enum device_clock {
+	DEVICE_CLOCK_UNSET,
+	DEVICE_CLOCK_HOST,
+	DEVICE_CLOCK_SNTP,
+};
+
 struct device_ops {
 	void (*write)(void *userdata, const void *data, size_t len);
 	time_t (*wallclock)(void *userdata); /* the host's clock */
@@ -69,6 +76,7 @@ struct device_ops {
 };
 
 struct device;
+struct device_request;
 
 /* An observer; embedded in its owner, who removes it before he goes away. */
 struct device_watch {
@@ -124,6 +132,24 @@ struct device_key {
 	uint8_t digest[CERT_DIGEST_SIZE];
 };
 
+/* What the chip is joined to, as it was told last; all empty if it is not. */
+struct device_wifi {
+	char ssid[AT_SSID_MAX + 1];
+	char bssid[AT_MAC_MAX + 1];
+	unsigned int channel;
+	int rssi; /* dBm; 0: not known */
+	char address[AT_IPV4_MAX + 1];
+	bool connected;
+};
+
+/* A network that was asked for at run time; see device_join(). */
+struct device_network {
+	char ssid[AT_SSID_MAX + 1];
+	char password[AT_WIFI_PASSWORD_MAX + 1];
+	char bssid[AT_MAC_MAX + 1]; /* "": any */
+	bool hidden;
+};
+
 struct device {
 	const struct config *config;          /* weak */
 	const struct config_device *settings; /* weak, into config */
@@ -160,11 +186,30 @@ struct device {
 	char ssid[AT_SSID_MAX + 1];
 	bool recovered; /* it was started over since it was last ready */
 	bool restarted; /* it was reset once in this bring-up already */
+	bool reset_due; /* it is to be reset as soon as it answers */
+	bool heard; /* it has said something since the port came up: another `ready` is a reset */
+	uint64_t resets;
+	unsigned int heap; /* free bytes; 0: not known */
+	struct device_wifi wifi;
+
+	/* what is asked of it, see request-internal.h */
+	struct list requests;           /* those that wait */
+	struct device_request *request; /* the one that runs; NULL: none */
+	size_t n_requests;              /* of both */
+	struct timer requests_timer;
+
+	/* what is asked in idle time, see sample.c */
+	struct timer sample_timer;
+	struct chan_cmd sample_cmd;
+	int sample_step;
 
 	/* joining */
-	bool joined;        /* to what it should be, as far as was asked */
-	bool got_ip;        /* `WIFI GOT IP` came since the join was commanded */
-	bool ip6_due;       /* the global IPv6 address of the present join has not come yet */
+	struct device_network *network; /* owned; instead of the configured one; NULL: that */
+	bool offline;                   /* it is to leave its network and stay away */
+	bool join_due; /* another network is wanted, or none, as soon as the command has ended */
+	bool joined;   /* to what it should be, as far as was asked */
+	bool got_ip;   /* `WIFI GOT IP` came since the join was commanded */
+	bool ip6_due;  /* the global IPv6 address of the present join has not come yet */
 	bool wifi_prepared; /* the settings were made in this bring-up */
 	bool wifi_changed;  /* one of them needs a new join, which was not commanded so far */
 	int setting;
@@ -176,6 +221,8 @@ struct device {
 	bool clock_stale; /* the host\'s clock has jumped since */
 	bool clock_told;  /* that the host's clock is of no use any more, in the log */
 	bool sntp_runs;   /* the chip asks time servers that we have not named */
+	bool clock_asked; /* somebody wants it set anew: where that fails, the time goes on */
+	enum device_clock clock_source;
 	long chip_time;
 
 	/* probing */
@@ -269,18 +316,9 @@ unsigned int device_links_in_use(const struct device *dev);
 unsigned int device_free_heap(const struct device *dev);
 /* "unset", "host" or "sntp": where the present time comes from. */
 const char *device_clock_source(const struct device *dev);
-uint64_t device_resets(const struct device *dev);       /* since it was made */
+uint64_t device_resets(const struct device *dev);       /* those seen since it was made */
 uint64_t device_flash_writes(const struct device *dev); /* in the chip's life, as far as is known */
 
-/* What the chip is joined to, as it was told last; all empty if it is not. */
-struct device_wifi {
-	char ssid[AT_SSID_MAX + 1];
-	char bssid[AT_MAC_MAX + 1];
-	unsigned int channel;
-	int rssi; /* dBm; 0: not known */
-	char address[16];
-	bool connected;
-};
 const struct device_wifi *device_wifi(const struct device *dev);
 
 const char *device_state_name(enum device_state state);

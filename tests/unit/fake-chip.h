@@ -28,7 +28,8 @@ struct chip_answer {
 struct chip {
 	bool echo, mute;
 	bool joined;
-	int mode; /* CWMODE */
+	char ssid[AT_SSID_MAX + 1]; /* "": "lab" */
+	int mode;                   /* CWMODE */
 	time_t clock;
 	bool open[AT_LINKS];
 	const char *gmr;
@@ -46,7 +47,8 @@ struct chip {
 	/* what it was told: "AT+X|", "[payload's length]|" */
 	char told[32768];
 	size_t told_len;
-	char sent[65536]; /* CIPSEND payloads, one after the other */
+	bool tells_samples; /* also what is asked in idle time, see sample.c */
+	char sent[65536];   /* CIPSEND payloads, one after the other */
 	size_t sent_len;
 	size_t blocks_with_plus; /* payloads with three + in a row */
 	/* on the way */
@@ -87,6 +89,7 @@ struct bench {
 	unsigned int rooms;
 	time_t wallclock;
 	bool unsynchronized;
+	unsigned int facts;   /* that have changed */
 	const char *password; /* what every secret's file holds; NULL: there is none */
 };
 
