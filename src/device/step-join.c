@@ -402,9 +402,12 @@ void wifi_forget(struct device *dev)
 
 void join_again(struct device *dev)
 {
+	/* "The last network" would be the one that was asked for: only a reset brings its own back. */
+	bool own = !dev->offline && !join_ssid(dev);
+
 	/* Its addresses and name servers may be others; and it is joined, whatever there is now. */
 	dev->wifi_prepared = false;
-	dev->wifi_changed = true;
+	dev->wifi_changed = !own;
 	switch (dev->state) {
 	case DEVICE_READY:
 	case DEVICE_OFFLINE:
@@ -417,16 +420,19 @@ void join_again(struct device *dev)
 		return;
 	case DEVICE_FAILED:
 		/* Perhaps because of the network that nobody wants any more. */
-		device_start_over(dev, false);
+		device_start_over(dev, own);
 		return;
-	case DEVICE_ABSENT:
 	case DEVICE_PROBING:
 	case DEVICE_IDENTIFYING:
-	case DEVICE_UNKNOWN_CHIP:
 	case DEVICE_CONFIGURING:
 	case DEVICE_PROVISIONING:
+		/* Else the bring-up gets there. */
+		if (own)
+			device_start_over(dev, true);
+		return;
+	case DEVICE_ABSENT:
+	case DEVICE_UNKNOWN_CHIP:
 	case DEVICE_PROVISIONED:
-		/* The bring-up gets there. */
 		return;
 	}
 }
@@ -436,7 +442,6 @@ void join_is_due(struct device *dev)
 	dev->join_due = false;
 	dev->wifi_lost = false;
 	dev->refreshing = false;
-	/* "The last network" would be the one that was asked for. */
 	if (!dev->offline && !join_ssid(dev))
 		device_start_over(dev, true);
 	else
