@@ -316,9 +316,8 @@ uint64_t device_resets(const struct device *dev)
 
 uint64_t device_flash_writes(const struct device *dev)
 {
-	/* The record on the chip counts those of all the daemons that it ever had. */
-	return dev->record_known ? dev->record.writes + (uint64_t)dev->uncounted
-				 : dev->flash_writes;
+	/* The record on the chip counts those of all the daemons that it ever had, once it is read. */
+	return dev->record.writes + (uint64_t)dev->uncounted;
 }
 
 const struct device_wifi *device_wifi(const struct device *dev)
