@@ -347,7 +347,7 @@ int device_new(struct device **ret, const struct config *config,
 	r = timer_init(&dev->timer, timers, NULL);
 	if (!dev->holdings)
 		r = -ENOMEM;
-	for (size_t i = 0; r == 0 && i < material->n_items; i++)
+	for (size_t i = 0; r == 0 && i <= material->n_items; i++)
 		dev->holdings[i].slot = -1;
 	if (r == 0)
 		r = requests_init(dev);
@@ -379,6 +379,7 @@ struct device *device_free(struct device *dev)
 	for (int i = 0; i < AT_LINKS; i++)
 		link_deinit(&dev->links[i]);
 	requests_deinit(dev);
+	values_free(dev);
 	sample_deinit(dev);
 	network_free(dev->network);
 	timer_deinit(&dev->timer);

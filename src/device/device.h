@@ -77,6 +77,9 @@ struct device_ops {
 
 struct device;
 struct device_request;
+struct value_cache;
+struct value_io;
+struct value_request;
 
 /* An observer; embedded in its owner, who removes it before he goes away. */
 struct device_watch {
@@ -87,7 +90,11 @@ struct device_watch {
 	void (*room)(struct device_watch *watch, struct device *dev);
 	/* Something that is told of it is another now, see enum device_fact. May be NULL. */
 	void (*changed)(struct device_watch *watch, struct device *dev, unsigned int facts);
-	/* Provisioning has ended, in bring-up or in service; see device_item_state(). May be NULL. */
+	/*
+	 * Provisioning has ended, in bring-up or in service, with nothing more to do for now; see
+	 * device_item_state(). Perhaps inside the call that has begun it, if no command was needed. May
+	 * be NULL.
+	 */
 	void (*provisioned)(struct device_watch *watch, struct device *dev);
 };
 
@@ -112,21 +119,29 @@ enum device_item_state {
 	DEVICE_ITEM_FAILED,
 };
 
+/* Names whose orphans are still to be erased: whoever removes that many at once has others to erase. */
+#define DEVICE_ERASE_NAMES_MAX 16
+
 /* Where an authority or identity is on this chip, for new connections. */
 struct holding {
 	int slot; /* -1: it is not there */
 	unsigned int generation;
 	struct cert_blob blobs[MATERIAL_BLOBS]; /* what stands there, without bytes */
-	bool suspected;                         /* it may not stand there any more: read it again */
-	bool told;                              /* that its newer material cannot be had */
-	bool given_up;                          /* the chip does not take it */
+	size_t n_blobs;
+	bool suspected; /* it may not stand there any more: read it again */
+	bool told;      /* that its newer material cannot be had */
+	bool given_up;  /* the chip does not take it */
+	/* Why its present material is not there, after provisioning has ended; "": it is. */
+	char why[96];
 };
 
 /* A value that the chip is known to hold for us. */
 struct device_key {
 	char key[AT_NVS_NAME_MAX + 1];
 	enum cert_kind kind;
-	const char *name; /* weak: of the authority or identity, or the namespace */
+	enum material_type type;
+	bool wifi;                      /* Enterprise Wi-Fi uses it there */
+	char name[CONFIG_NAME_MAX + 1]; /* of the authority or identity, or the namespace */
 	unsigned int generation;
 	size_t len;
 	uint8_t digest[CERT_DIGEST_SIZE];
@@ -234,7 +249,12 @@ struct device {
 	struct provision *provision; /* owned; NULL when not provisioning */
 	struct chan_cmd mfg_cmd;
 	void (*mfg_step)(struct device *dev, enum chan_result result);
-	struct holding *holdings;           /* of each of the material's items */
+	struct value_io *io;             /* weak: the value that is read or written */
+	struct value_request *value_req; /* weak: the request for a value that is running */
+	struct value_cache *values;      /* owned: what was found on the chip; NULL: nothing */
+	bool provision_later;            /* asked for while a value was read or written */
+	struct holding
+		*holdings; /* of each of the material's items, and one of names that are gone */
 	struct device_key keys[RECORD_MAX]; /* all of them, also for Wi-Fi and NVS entries */
 	size_t n_keys;
 	struct record record;        /* of what is ours on the chip, as it should be */
@@ -242,8 +262,12 @@ struct device {
 	struct record record_copy;   /* what is known to stand in its copy */
 	struct record orphans;       /* entries that were told to be some */
 	bool record_known;
-	bool record_is_whole;  /* it stands in its first place, not only in the copy */
-	bool retire_later;     /* something to be erased is still in use */
+	bool record_is_whole; /* it stands in its first place, not only in the copy */
+	bool retire_later;    /* something to be erased is still in use */
+	bool keep_old;        /* superseded generations stay for now */
+	bool kept_old;        /* there are some */
+	uint64_t erase_names[DEVICE_ERASE_NAMES_MAX]; /* record_name()s: their orphans go */
+	size_t n_erase_names;
 	bool incomplete;       /* something that it should hold cannot be had */
 	bool eap_is_new;       /* the firmware looks for wpa_ent_*, not wpa2_* */
 	bool provision_only;   /* set by the owner: no Wi-Fi, no links */

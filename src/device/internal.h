@@ -74,6 +74,17 @@ void provision_again(struct device *dev);
 bool provision_recheck(struct device *dev, int ca, int pki);
 /* A slot that new connections would use is being written. */
 bool provision_is_in_place(const struct device *dev);
+/* step-value.c: one value is being read or written by itself; provisioning comes after it. */
+bool values_are_busy(const struct device *dev);
+/* A provisioning has ended: who waits for that goes on. */
+void values_resume(struct device *dev);
+/* No answer: the chip leaves service. */
+void values_time_out(struct device *dev);
+/* What was found under a key stands there no longer. */
+void values_forget(struct device *dev, const char *key);
+/* What was found on another chip is forgotten. */
+void values_check_chip(struct device *dev);
+void values_free(struct device *dev);
 /* step-chip.c: goes on only with the chip that belongs here. */
 void chip_check(struct device *dev);
 void unknown_chip_start(struct device *dev);
