@@ -428,12 +428,12 @@ static void provision_finish(struct device *dev)
 	if (!again) {
 		tell_failed(dev);
 		wrote = provision_drop_broken(dev) || wrote;
+		forget_erased_names(dev);
 	}
 	note_orphans(dev);
 	for (size_t i = 0; i < p->n_wants && up; i++)
 		if (p->wants[i].state == WANT_FAILED)
 			dev->incomplete = true;
-	forget_erased_names(dev);
 	provision_stop(dev);
 	if (again) {
 		if (up)

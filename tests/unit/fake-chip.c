@@ -146,6 +146,22 @@ static void chip_list(struct chip *c, const char *line)
 	out(c, n ? "\r\nOK\r\n" : "\r\nERROR\r\n");
 }
 
+static void chip_names(struct chip *c)
+{
+	for (size_t i = 0; i < c->n_nvs && !c->namespaces; i++) {
+		const char *name = c->nvs[i].name;
+		int len = (int)strcspn(name, ".");
+		bool again = !c->nvs[i].type || begins(name, "slots");
+
+		for (size_t k = 0; k < i && !again; k++)
+			again = c->nvs[k].type && strcspn(c->nvs[k].name, ".") == (size_t)len &&
+				strncmp(c->nvs[k].name, name, (size_t)len) == 0;
+		if (!again)
+			out(c, "+SYSMFG:\"%.*s\"\r\n", len, name);
+	}
+	out(c, "%s\r\nOK\r\n", c->namespaces ? c->namespaces : "");
+}
+
 static void chip_mfg(struct chip *c, const char *line)
 {
 	struct chip_key *key = find_key(c, line);
@@ -255,7 +271,7 @@ static void chip_reply(struct chip *c, const char *line)
 			strcpy(c->ssid, "lab");
 		out(c, "WIFI CONNECTED\r\nWIFI GOT IP\r\n\r\nOK\r\n");
 	} else if (strcmp(line, "AT+SYSMFG?") == 0) {
-		out(c, "%s\r\nOK\r\n", c->namespaces ? c->namespaces : "");
+		chip_names(c);
 	} else if (begins(line, "AT+SYSMFG=")) {
 		chip_mfg(c, line);
 	} else if (strcmp(line, "AT+RST") == 0) {
@@ -541,6 +557,15 @@ static void on_changed(struct device_watch *watch, struct device *dev, unsigned 
 	container_of(watch, struct bench, watch)->facts |= facts;
 }
 
+static void on_provisioned(struct device_watch *watch, struct device *dev)
+{
+	struct bench *b = container_of(watch, struct bench, watch);
+
+	b->provisioned++;
+	if (b->on_provisioned)
+		b->on_provisioned(b);
+}
+
 void blob_init(struct cert_blob *blob, enum cert_kind kind, const char *text)
 {
 	struct cert_digest *digest = NULL;
@@ -608,15 +633,21 @@ void bench_init(struct bench *b)
 	bench_remake(b);
 }
 
-void bench_remake(struct bench *b)
+void bench_make(struct bench *b, const struct config *config, const struct config_device *settings,
+		const struct material *material)
 {
 	b->dev = device_free(b->dev);
-	MUST(device_new(&b->dev, &b->config, &b->settings, &b->material, &b->timers, &bench_ops,
-			b) == 0);
+	MUST(device_new(&b->dev, config, settings, material, &b->timers, &bench_ops, b) == 0);
 	b->watch.state = on_state;
 	b->watch.room = on_room;
 	b->watch.changed = on_changed;
+	b->watch.provisioned = on_provisioned;
 	device_watch(b->dev, &b->watch);
+}
+
+void bench_remake(struct bench *b)
+{
+	bench_make(b, &b->config, &b->settings, &b->material);
 }
 
 struct chip_key *chip_nvs(struct bench *b, const char *name)

@@ -87,6 +87,8 @@ struct bench {
 	char states[512]; /* "probing>identifying>..." */
 	struct device_watch watch;
 	unsigned int rooms;
+	unsigned int provisioned; /* times that a provisioning has ended */
+	void (*on_provisioned)(struct bench *b);
 	time_t wallclock;
 	bool unsynchronized;
 	unsigned int facts;   /* that have changed */
@@ -98,6 +100,9 @@ void bench_init(struct bench *b);
 void bench_free(struct bench *b);
 /* The device is made anew, after a change of config or material. */
 void bench_remake(struct bench *b);
+/* The same for a configuration of the test's own. */
+void bench_make(struct bench *b, const struct config *config, const struct config_device *settings,
+		const struct material *material);
 /* A blob of this text. */
 void blob_init(struct cert_blob *blob, enum cert_kind kind, const char *text);
 /* A key of the chip's NVS; it is made, with type 0, if it is not there. */
