@@ -89,6 +89,7 @@ struct bench {
 	unsigned int rooms;
 	unsigned int provisioned; /* times that a provisioning has ended */
 	void (*on_provisioned)(struct bench *b);
+	const char *handed_over; /* keys that are nobody's, " mqtt_ca mqtt_ca.1 " */
 	time_t wallclock;
 	bool unsynchronized;
 	unsigned int facts;   /* that have changed */
