@@ -81,22 +81,91 @@ bool at_reply_cwstate(const char *text, size_t len, int *state, char ssid[AT_SSI
 	return true;
 }
 
-bool at_reply_bssid(const char *text, size_t len, char bssid[AT_MAC_MAX + 1])
+/*
+ * An SSID stands unescaped and may hold anything, also quotes and commas; but behind the address there
+ * are only numbers. So the address is looked for from the end. @first: where the SSID begins. Returns
+ * where the address begins, or 0.
+ */
+static size_t reply_find_bssid(const char *text, size_t first, char bssid[AT_MAC_MAX + 1])
 {
-	struct at_scan s = at_scan_at(text, len, 0);
 	const char *quote = strrchr(text, '"');
 	size_t start;
 
-	/* The SSID stands unescaped and may hold anything; behind the address there are only numbers. */
-	if (!at_scan_literal(&s, "+CWJAP:\"") || !quote ||
-	    (size_t)(quote - text) < s.pos + 3 + AT_MAC_MAX)
-		return false;
+	if (!quote || (size_t)(quote - text) < first + 3 + AT_MAC_MAX)
+		return 0;
 	start = (size_t)(quote - text) - AT_MAC_MAX;
-	if (memcmp(text + start - 3, "\",\"", 3) != 0)
-		return false;
 	memcpy(bssid, text + start, AT_MAC_MAX);
 	bssid[AT_MAC_MAX] = '\0';
-	return strspn(bssid, "0123456789abcdefABCDEF:") == AT_MAC_MAX;
+	if (text[start - 1] != '"' || text[start - 2] != ',' ||
+	    strspn(bssid, "0123456789abcdefABCDEF:") != AT_MAC_MAX)
+		return 0;
+	return start;
+}
+
+/* The SSID from @first up to the quote before @end; false if it is too long, or there is no quote. */
+static bool reply_ssid(const char *text, size_t first, size_t end, char ssid[AT_SSID_MAX + 1])
+{
+	if (end <= first || text[end - 1] != '"' || end - 1 - first > AT_SSID_MAX)
+		return false;
+	memcpy(ssid, text + first, end - 1 - first);
+	ssid[end - 1 - first] = '\0';
+	return true;
+}
+
+bool at_reply_bssid(const char *text, size_t len, char bssid[AT_MAC_MAX + 1])
+{
+	struct at_ap ap;
+
+	if (!at_reply_cwjap(text, len, &ap))
+		return false;
+	memcpy(bssid, ap.bssid, sizeof(ap.bssid));
+	return true;
+}
+
+bool at_reply_cwjap(const char *text, size_t len, struct at_ap *ap)
+{
+	struct at_scan s = at_scan_at(text, len, 0);
+	size_t first, start;
+
+	*ap = (struct at_ap){ .security = -1 };
+	if (!at_scan_literal(&s, "+CWJAP:\""))
+		return false;
+	first = s.pos;
+	start = reply_find_bssid(text, first, ap->bssid);
+	if (start == 0 || !reply_ssid(text, first, start - 2, ap->ssid))
+		return false;
+	s.pos = start + AT_MAC_MAX + 1;
+	if (!at_scan_char(&s, ',') || !at_scan_number(&s, &ap->channel))
+		ap->channel = 0;
+	else if (!at_scan_char(&s, ',') || !at_scan_signed(&s, &ap->rssi))
+		ap->rssi = 0;
+	return true;
+}
+
+bool at_reply_cwlap(const char *text, size_t len, struct at_ap *ap)
+{
+	struct at_scan s = at_scan_at(text, len, 0);
+	size_t first, start, comma;
+	long number;
+
+	*ap = (struct at_ap){ .security = -1 };
+	if (!at_scan_literal(&s, "+CWLAP:(") || !at_scan_number(&s, &number) ||
+	    !at_scan_literal(&s, ",\""))
+		return false;
+	ap->security = (int)number;
+	first = s.pos;
+	start = reply_find_bssid(text, first, ap->bssid);
+	if (start == 0)
+		return false;
+	/* `<ssid>",<rssi>,"<bssid>`: the signal's comma is the last one before it. */
+	for (comma = start - 3; comma > first && text[comma] != ','; comma--)
+		;
+	s.pos = comma + 1;
+	if (!at_scan_signed(&s, &ap->rssi) || s.pos != start - 2 ||
+	    !reply_ssid(text, first, comma, ap->ssid))
+		return false;
+	s.pos = start + AT_MAC_MAX + 1;
+	return at_scan_char(&s, ',') && at_scan_number(&s, &ap->channel);
 }
 
 bool at_reply_cwjeap_timeout(const char *text, size_t len)

@@ -10,6 +10,7 @@
 #define AT_NVS_NAME_MAX 15 /* namespace or key; 16 is ERROR (capture 12) */
 #define AT_MAC_MAX 17
 #define AT_SSID_MAX 32
+#define AT_WIFI_PASSWORD_MAX 64 /* 64: a key in hexadecimal */
 #define AT_HOSTNAME_MAX 32
 #define AT_IPV4_MAX 15
 
@@ -32,6 +33,18 @@ bool at_reply_mac(const char *text, size_t len, char mac[AT_MAC_MAX + 1]);
 bool at_reply_cwstate(const char *text, size_t len, int *state, char ssid[AT_SSID_MAX + 1]);
 /* `+CWJAP:"ssid","10:01:00:c4:0a:51",5,-24,0,1,3,0,1`: the access point's address */
 bool at_reply_bssid(const char *text, size_t len, char bssid[AT_MAC_MAX + 1]);
+/* An access point, of a scan or the one that is joined; "", 0 or -1 for what was not told. */
+struct at_ap {
+	int security; /* <ecn>; -1: not told */
+	char ssid[AT_SSID_MAX + 1];
+	char bssid[AT_MAC_MAX + 1];
+	long channel;
+	long rssi;
+};
+/* `+CWJAP:"ssid","10:01:00:c4:0a:51",5,-24,0,1,3,0,1` */
+bool at_reply_cwjap(const char *text, size_t len, struct at_ap *ap);
+/* `+CWLAP:(3,"ssid",-27,"10:01:00:c4:0a:51",5,-1,-1,4,4,3,0)` */
+bool at_reply_cwlap(const char *text, size_t len, struct at_ap *ap);
 /* `+CWJEAP:Timeout` */
 bool at_reply_cwjeap_timeout(const char *text, size_t len);
 /* `+CWHOSTNAME:espressif` */

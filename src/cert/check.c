@@ -3,9 +3,7 @@
 #include "cert/check.h"
 
 #include <errno.h>
-#include <malloc.h>
 #include <openssl/core_names.h>
-#include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/objects.h>
@@ -18,6 +16,7 @@
 
 #include "cert/complain.h"
 #include "cert/intake.h"
+#include "cert/openssl.h"
 #include "util/cleanup.h"
 
 /* mbedTLS on the chip has 4096 bytes for what it sends at once, the Certificate message too. */
@@ -64,48 +63,6 @@ static void x509_freep(X509 **x509)
 static void pkey_freep(EVP_PKEY **pkey)
 {
 	EVP_PKEY_free(*pkey);
-}
-
-/* ---- OpenSSL's memory ---- */
-
-static void *wipe_malloc(size_t n, const char *file, int line)
-{
-	return malloc(n);
-}
-
-static void wipe_free(void *p, const char *file, int line)
-{
-	if (!p)
-		return;
-	explicit_bzero(p, malloc_usable_size(p));
-	free(p);
-}
-
-static void *wipe_realloc(void *p, size_t n, const char *file, int line)
-{
-	size_t old = p ? malloc_usable_size(p) : 0;
-	void *q;
-
-	if (n == 0) {
-		wipe_free(p, file, line);
-		return NULL;
-	}
-	q = malloc(n);
-	if (!q)
-		return NULL;
-	if (p)
-		memcpy(q, p, old < n ? old : n);
-	wipe_free(p, file, line);
-	return q;
-}
-
-/*
- * OpenSSL's decoders leave copies of keys in memory that they free, so all that it frees is wiped.
- * It takes this only before its first allocation: a second call is refused, which is no matter.
- */
-static void wipe_openssl_memory(void)
-{
-	CRYPTO_set_mem_functions(wipe_malloc, wipe_realloc, wipe_free);
 }
 
 /* ---- complaints ---- */
@@ -326,17 +283,6 @@ static bool is_factory_name(const X509_NAME *name)
 	return name_has(name, NID_commonName, "ESP-AT root CA");
 }
 
-/* false: @time is malformed */
-static bool time_of(time_t *ret, const ASN1_TIME *time)
-{
-	struct tm tm;
-
-	if (!time || !ASN1_TIME_to_tm(time, &tm))
-		return false;
-	*ret = timegm(&tm);
-	return true;
-}
-
 static void time_text(char *text, size_t size, time_t time)
 {
 	struct tm tm;
@@ -361,8 +307,8 @@ static void check_dates(struct check *check, const struct check_cert *cert)
 	char date[64], now[64], span[64];
 	time_t from, to;
 
-	if (!time_of(&from, X509_get0_notBefore(cert->x509)) ||
-	    !time_of(&to, X509_get0_notAfter(cert->x509))) {
+	if (!openssl_time_of(&from, X509_get0_notBefore(cert->x509)) ||
+	    !openssl_time_of(&to, X509_get0_notAfter(cert->x509))) {
 		REFUSE(check, "%sthe dates are malformed, expected ones as RFC 5280 has them",
 		       cert->who);
 		return;
@@ -460,17 +406,8 @@ static void check_leaf(struct check *check, const struct check_cert *cert)
 
 static X509 *parse_cert(const struct intake_block *block, size_t *der_len)
 {
-	const unsigned char *p = block->der;
-	X509 *x509;
+	X509 *x509 = openssl_cert_of(block->der, block->len, block->type == INTAKE_CERT_TRUSTED);
 
-	if (block->type == INTAKE_CERT_TRUSTED)
-		x509 = d2i_X509_AUX(NULL, &p, block->len);
-	else
-		x509 = d2i_X509(NULL, &p, block->len);
-	if (x509 && p != block->der + block->len) {
-		X509_free(x509);
-		return NULL;
-	}
 	if (x509) {
 		/* The trust settings stand behind the certificate, so its length cuts them off. */
 		int len = i2d_X509(x509, NULL);
@@ -708,7 +645,7 @@ int cert_blob_new(struct cert_blob **ret, enum cert_kind kind, const void *data,
 
 	if (len == 0 || len > CERT_BLOB_MAX)
 		return -EINVAL;
-	wipe_openssl_memory();
+	openssl_wipe_memory();
 	blob = calloc(1, sizeof(*blob));
 	if (!blob)
 		return -ENOMEM;
@@ -878,7 +815,7 @@ int cert_check(struct cert_blob **ret, enum cert_kind kind, const void *data, si
 	size_t errors = problems->errors;
 	int r;
 
-	wipe_openssl_memory();
+	openssl_wipe_memory();
 	r = intake_read(&check.intake, data, len, source, problems);
 	if (r < 0)
 		return r;
@@ -941,7 +878,7 @@ int cert_check_pair(const struct cert_blob *cert, const struct cert_blob *key,
 	char subject[128];
 	int r;
 
-	wipe_openssl_memory();
+	openssl_wipe_memory();
 	x509 = blob_cert(cert);
 	pkey = blob_key(key);
 	/* Both were read before, so only memory can be the reason. */

@@ -6,6 +6,8 @@
 #include <openssl/evp.h>
 #include <stdlib.h>
 
+#include "cert/openssl.h"
+
 struct cert_digest {
 	EVP_MD_CTX *ctx;
 };
@@ -16,6 +18,7 @@ int cert_digest_new(struct cert_digest **ret)
 
 	if (!digest)
 		return -ENOMEM;
+	openssl_wipe_memory();
 	digest->ctx = EVP_MD_CTX_new();
 	if (!digest->ctx) {
 		free(digest);
@@ -51,5 +54,6 @@ int cert_digest_final(struct cert_digest *digest, uint8_t out[CERT_DIGEST_SIZE])
 
 int cert_digest_of(const void *data, size_t len, uint8_t out[CERT_DIGEST_SIZE])
 {
+	openssl_wipe_memory();
 	return EVP_Digest(data, len, out, NULL, EVP_sha256(), NULL) == 1 ? 0 : -EIO;
 }

@@ -119,6 +119,12 @@ static int material_open(const char *path, const char *expected, const char *sec
 	return fd;
 }
 
+static int refuse_large(const struct cert_source *source, struct problems *problems,
+			enum cert_kind kind)
+{
+	return refuse(source, problems, "is larger than 64 KiB", kind_text(kind));
+}
+
 /* Bytes that are not looked at. */
 static int take_raw(struct cert_blob **ret, const void *data, size_t len,
 		    const struct cert_source *source, struct problems *problems)
@@ -152,7 +158,7 @@ static int read_blob(struct cert_blob **ret, enum cert_kind kind, const char *pa
 		return -ENOMEM;
 	r = file_read_fd(fd, data, MATERIAL_FILE_MAX, &len);
 	if (r == -E2BIG)
-		r = refuse(source, problems, "is larger than 64 KiB", expected);
+		r = refuse_large(source, problems, kind);
 	else if (r < 0)
 		r = refuse_errno(source, problems, -r, expected);
 	else if (kind == CERT_KIND_RAW)
@@ -262,6 +268,8 @@ static int load_authority(struct material_item *item, const struct load *load)
 {
 	const struct config_authority *config = item->config;
 
+	if (!config->file)
+		return 0;
 	return load_file(item, 0, CERT_KIND_CA, config->file, &config->where, load);
 }
 
@@ -285,6 +293,8 @@ static int load_identity(struct material_item *item, const struct load *load)
 	const struct config_identity *config = item->config;
 	int r;
 
+	if (!config->cert)
+		return 0;
 	r = load_file(item, 0, CERT_KIND_CERT, config->cert, &config->where, load);
 	if (r == 0)
 		r = load_file(item, 1, CERT_KIND_KEY, config->key, &config->where, load);
@@ -307,7 +317,21 @@ static int load_nvs(struct material_item *item, const struct load *load)
 	return load_file(item, 0, kinds[config->kind], config->file, &config->where, load);
 }
 
-/* With bytes; complaints were counted. Returns 0 or -ENOMEM. */
+/* Whether the configuration names files for it; else its material is set in service. */
+static bool has_files(const struct material_item *item)
+{
+	switch (item->type) {
+	case MATERIAL_AUTHORITY:
+		return ((const struct config_authority *)item->config)->file;
+	case MATERIAL_IDENTITY:
+		return ((const struct config_identity *)item->config)->cert;
+	case MATERIAL_NVS:
+		break;
+	}
+	return true;
+}
+
+/* With bytes; complaints were counted, and none is made without files. Returns 0 or -ENOMEM. */
 static int load_item(struct material_item *item, const struct load *load)
 {
 	switch (item->type) {
@@ -400,7 +424,8 @@ static int refuse_new(const struct material_item *item, struct store *store,
 	uint8_t origin[CERT_DIGEST_SIZE];
 	int r;
 
-	if (!store || item->type == MATERIAL_NVS || digest_item(item, origin) < 0)
+	if (!store || item->type == MATERIAL_NVS || !has_files(item) ||
+	    digest_item(item, origin) < 0)
 		return 0;
 	r = store_load(store, store_kind_of(item), item->name, STORE_CURRENT, &stored);
 	if (r == 0 && memcmp(stored->origin, origin, CERT_DIGEST_SIZE) == 0)
@@ -415,25 +440,43 @@ static int refuse_new(const struct material_item *item, struct store *store,
 	return r;
 }
 
-static bool holds_the_same(const struct material_item *item, const struct store_item *stored)
+static bool hold_the_same(struct cert_blob *const *a, size_t n_a, struct cert_blob *const *b,
+			  size_t n_b)
 {
-	for (size_t i = 0; i < item->n_blobs; i++)
-		if (i >= stored->n_blobs || !cert_blob_equal(item->blobs[i], stored->blobs[i]))
+	for (size_t i = 0; i < n_a && i < n_b; i++)
+		if (!cert_blob_equal(a[i], b[i]))
 			return false;
-	return item->n_blobs == stored->n_blobs;
+	return n_a == n_b;
+}
+
+/* Nothing but the store can have it. */
+static int settle_without_files(struct material_item *item, struct store *store,
+				struct problems *problems)
+{
+	_cleanup_(store_item_freep) struct store_item *stored = NULL;
+	int r;
+
+	r = store_load(store, store_kind_of(item), item->name, STORE_CURRENT, &stored);
+	if (r == 0)
+		take_stored(item, stored);
+	else if (r == -EBADMSG)
+		return problems_add(problems, PROBLEM_WARNING, NULL, 0,
+				    "what was set for %s `%s` is damaged in the state folder, "
+				    "expected it to be set again",
+				    item->type == MATERIAL_IDENTITY ? "identity" : "authority",
+				    item->name);
+	else if (r != -ENOENT)
+		return r;
+	return 0;
 }
 
 /* @item holds what its files do: decides what is current. */
-static int settle_item(struct material_item *item, struct store *store, time_t now)
+static int settle_files(struct material_item *item, struct store *store, time_t now)
 {
 	_cleanup_(store_item_freep) struct store_item *stored = NULL;
 	uint8_t origin[CERT_DIGEST_SIZE];
 	int r;
 
-	item->generation = item->type == MATERIAL_NVS ? 0 : 1;
-	item->source = STORE_FROM_FILE;
-	if (!store || item->type == MATERIAL_NVS)
-		return 0;
 	r = digest_item(item, origin);
 	if (r < 0)
 		return r;
@@ -444,7 +487,7 @@ static int settle_item(struct material_item *item, struct store *store, time_t n
 	if (r < 0)
 		return store_files(item, store, origin, now);
 	if (memcmp(stored->origin, origin, CERT_DIGEST_SIZE) != 0) {
-		if (!holds_the_same(item, stored))
+		if (!hold_the_same(item->blobs, item->n_blobs, stored->blobs, stored->n_blobs))
 			return store_files(item, store, origin, now);
 		/* The files have come to hold what is current already. */
 		r = store_set_origin(store, store_kind_of(item), item->name, origin);
@@ -453,6 +496,29 @@ static int settle_item(struct material_item *item, struct store *store, time_t n
 	}
 	take_stored(item, stored);
 	return 0;
+}
+
+static int settle_item(struct material_item *item, struct store *store, time_t now,
+		       struct problems *problems)
+{
+	bool files = has_files(item);
+
+	item->generation = item->type == MATERIAL_NVS || !files ? 0 : 1;
+	item->source = STORE_FROM_FILE;
+	if (!store || item->type == MATERIAL_NVS)
+		return 0;
+	return files ? settle_files(item, store, now) : settle_without_files(item, store, problems);
+}
+
+/* What people want to know of it, before its bytes are forgotten. */
+static void inform_item(struct material_item *item)
+{
+	const struct cert_blob *blob = item->blobs[0];
+
+	item->info = (struct cert_info){ 0 };
+	/* It was checked, so there is a certificate. */
+	if (item->n_blobs > 0 && (blob->kind == CERT_KIND_CA || blob->kind == CERT_KIND_CERT))
+		cert_info_of(&item->info, blob->data, blob->len);
 }
 
 /* ---- all of it ---- */
@@ -581,9 +647,10 @@ int material_load(struct material **ret, const struct config *config, struct sto
 	for (size_t i = 0; i < material->n_items; i++) {
 		struct material_item *item = &material->items[i];
 
-		r = settle_item(item, store, now);
+		r = settle_item(item, store, now, problems);
 		if (r < 0)
 			return r;
+		inform_item(item);
 		for (size_t k = 0; k < item->n_blobs; k++)
 			cert_blob_forget(item->blobs[k]);
 	}
@@ -610,6 +677,19 @@ size_t material_of_authority(const struct material *material,
 size_t material_of_identity(const struct material *material, const struct config_identity *identity)
 {
 	return material->config->n_authorities + (size_t)(identity - material->config->identities);
+}
+
+const struct material_item *material_find(const struct material *material, enum store_kind kind,
+					  const char *name)
+{
+	for (size_t i = 0; i < material->n_items; i++) {
+		const struct material_item *item = &material->items[i];
+
+		if (item->type != MATERIAL_NVS && store_kind_of(item) == kind &&
+		    strcmp(item->name, name) == 0)
+			return item;
+	}
+	return NULL;
 }
 
 /* ---- bytes ---- */
@@ -673,11 +753,94 @@ int material_origin(const struct material_item *item, uint8_t origin[CERT_DIGEST
 	size_t errors = problems->errors;
 	int r;
 
+	memset(origin, 0, CERT_DIGEST_SIZE);
+	if (!has_files(item))
+		return 0;
 	r = load_item(&files, &load);
 	if (r == 0)
 		r = problems->errors > errors ? -EINVAL : digest_item(&files, origin);
 	item_clear(&files);
 	return r;
+}
+
+/* ---- what is handed over in service ---- */
+
+static int set_blob(struct store_item *item, enum cert_kind kind, const void *data, size_t len,
+		    time_t now, const struct cert_source *source, struct problems *problems)
+{
+	struct cert_blob **blob = &item->blobs[item->n_blobs++];
+
+	if (len > MATERIAL_FILE_MAX)
+		return go_on(refuse_large(source, problems, kind));
+	return go_on(cert_check(blob, kind, data, len, now, source, problems));
+}
+
+/* All complaints at once; they were counted. Returns 0 or -ENOMEM. */
+static int set_blobs(struct store_item *item, enum store_kind kind, const void *cert,
+		     size_t cert_len, const void *key, size_t key_len, time_t now,
+		     const struct cert_source *source, struct problems *problems)
+{
+	int r;
+
+	if (kind == STORE_AUTHORITY) {
+		r = set_blob(item, CERT_KIND_CA, cert, cert_len, now, source, problems);
+		if (r == 0 && key_len > 0)
+			r = go_on(refuse(source, problems, "comes with a private key",
+					 "an authority's certificates only"));
+		return r;
+	}
+	r = set_blob(item, CERT_KIND_CERT, cert, cert_len, now, source, problems);
+	if (r == 0)
+		r = set_blob(item, CERT_KIND_KEY, key, key_len, now, source, problems);
+	if (r == 0 && item->blobs[0] && item->blobs[1])
+		r = go_on(cert_check_pair(item->blobs[0], item->blobs[1], source, problems));
+	return r;
+}
+
+/* *ret: whether what is to be set is current already, whatever made it so. Returns 0 or -errno. */
+static int set_nothing_new(bool *ret, const struct store_item *item, struct store *store,
+			   enum store_kind kind, const char *name)
+{
+	_cleanup_(store_item_freep) struct store_item *current = NULL;
+	int r;
+
+	*ret = false;
+	r = store_load(store, kind, name, STORE_CURRENT, &current);
+	if (r == -ENOENT || r == -EBADMSG)
+		return 0;
+	if (r < 0 || !hold_the_same(item->blobs, item->n_blobs, current->blobs, current->n_blobs))
+		return r;
+	*ret = true;
+	/* The files may hold something else since; it wins over that, too. */
+	if (memcmp(current->origin, item->origin, CERT_DIGEST_SIZE) != 0)
+		return store_set_origin(store, kind, name, item->origin);
+	return 0;
+}
+
+int material_set(struct store *store, enum store_kind kind, const char *name, const void *cert,
+		 size_t cert_len, const void *key, size_t key_len,
+		 const uint8_t origin[CERT_DIGEST_SIZE], time_t now, const char *source,
+		 struct problems *problems)
+{
+	const struct cert_source where = { .name = source };
+	_cleanup_(store_item_freep) struct store_item *item = NULL;
+	size_t errors = problems->errors;
+	bool same;
+	int r;
+
+	item = calloc(1, sizeof(*item));
+	if (!item)
+		return -ENOMEM;
+	item->source = STORE_SET;
+	item->time = now;
+	memcpy(item->origin, origin, CERT_DIGEST_SIZE);
+	r = set_blobs(item, kind, cert, cert_len, key, key_len, now, &where, problems);
+	if (r < 0)
+		return r;
+	if (problems->errors > errors)
+		return -EINVAL;
+	r = set_nothing_new(&same, item, store, kind, name);
+	return r < 0 || same ? r : store_put(store, kind, name, item);
 }
 
 struct material *material_free(struct material *material)

@@ -78,15 +78,16 @@ size_t material_of_identity(const struct material *material,
 int material_read(const struct material_item *item, size_t blob, struct store *store,
 		  struct cert_blob **ret);
 /*
- * What the configuration's files of @item hold now, whatever is current; dates do not matter. Returns
- * 0 or as material_load(), after complaints.
+ * What the configuration's files of @item hold now, whatever is current; dates do not matter. All zeros
+ * without files. Returns 0 or as material_load(), after complaints.
  */
 int material_origin(const struct material_item *item, uint8_t origin[CERT_DIGEST_SIZE], time_t now,
 		    struct problems *problems);
 /*
  * What somebody hands over in service: @cert, and of an identity @key, are checked as files are (dates too)
- * and become the current generation in the store; it is taken by the next material_load(). Returns 0,
- * -EINVAL after complaints, which name @source, or -errno.
+ * and become the current generation in the store; it is taken by the next material_load(). What is
+ * current already makes none. @origin: as of material_origin(), all zeros for a name that no file
+ * belongs to. Returns 0, -EINVAL after complaints, which name @source, or -errno.
  */
 int material_set(struct store *store, enum store_kind kind, const char *name, const void *cert,
 		 size_t cert_len, const void *key, size_t key_len,

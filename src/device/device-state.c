@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "device/internal.h"
+#include "device/request-internal.h"
 #include "util/log.h"
 
 /* Between two attempts at a chip that cannot be brought up: doubled from the first to the second. */
@@ -73,12 +74,25 @@ static void device_became_ready(struct device *dev)
 	dev->restarted = false;
 	dev->recovered = false;
 	dev->wifi_lost = false;
-	dev->error[0] = '\0';
+	device_set_error(dev, "%s", "");
 	if (!dev->refreshing)
 		log_notice("%s: ready", dev->settings->name);
 	dev->refreshing = false;
 	device_wait(dev, DEVICE_CLOCK_REFRESH, clock_is_due);
+	sample_soon(dev);
+	requests_in_service(dev);
 	device_notify_room(dev);
+}
+
+/* Nothing goes on with it but what is asked of it. */
+static void device_became_idle(struct device *dev)
+{
+	dev->failures = 0;
+	dev->restarted = false;
+	dev->recovered = false;
+	dev->refreshing = false;
+	device_set_error(dev, "%s", "");
+	requests_in_service(dev);
 }
 
 static void retry_is_due(struct timer *timer)
@@ -92,6 +106,7 @@ static void device_wait_to_retry(struct device *dev)
 	uint64_t delay = DEVICE_RETRY << shift;
 
 	dev->failures++;
+	dev->reset_due = false;
 	device_wait(dev, delay < DEVICE_RETRY_MAX ? delay : DEVICE_RETRY_MAX, retry_is_due);
 }
 
@@ -102,6 +117,9 @@ static void device_drop_all(struct device *dev)
 	chan_reset(&dev->chan);
 	for (int i = 0; i < AT_LINKS; i++)
 		link_reset(&dev->links[i]);
+	wifi_forget(dev);
+	dev->join_due = false;
+	requests_drop(dev);
 }
 
 void device_enter_state(struct device *dev, enum device_state state)
@@ -123,6 +141,9 @@ void device_enter_state(struct device *dev, enum device_state state)
 			if (watch->state)
 				watch->state(watch, dev, old);
 		}
+	if (state != old)
+		device_note(dev, DEVICE_FACT_STATE);
+	requests_kick(dev);
 	switch (state) {
 	case DEVICE_ABSENT:
 		return;
@@ -155,8 +176,23 @@ void device_enter_state(struct device *dev, enum device_state state)
 		return;
 	case DEVICE_PROVISIONED:
 	case DEVICE_OFFLINE:
+		device_became_idle(dev);
 		return;
 	}
+}
+
+void device_set_error(struct device *dev, const char *format, ...)
+{
+	char text[sizeof(dev->error)];
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(text, sizeof(text), format, ap);
+	va_end(ap);
+	if (strcmp(text, dev->error) == 0)
+		return;
+	memcpy(dev->error, text, sizeof(text));
+	device_note(dev, DEVICE_FACT_STATE);
 }
 
 void device_fail(struct device *dev, const char *format, ...)
@@ -169,7 +205,7 @@ void device_fail(struct device *dev, const char *format, ...)
 	va_end(ap);
 	if (strcmp(text, dev->error) != 0)
 		log_error("%s: %s; trying again until it works", dev->settings->name, text);
-	memcpy(dev->error, text, sizeof(text));
+	device_set_error(dev, "%s", text);
 	device_enter_state(dev, DEVICE_FAILED);
 }
 
@@ -199,6 +235,13 @@ static void restart_done(struct device *dev, enum chan_result result)
 		device_fail(dev, "the chip refuses to reset");
 }
 
+void device_reset_now(struct device *dev)
+{
+	dev->reset_due = false;
+	device_wait(dev, DEVICE_TIMEOUT_BOOT, restart_failed);
+	device_run_plain(dev, "AT+RST", DEVICE_TIMEOUT, NULL, restart_done);
+}
+
 void device_restart_chip(struct device *dev, const char *why)
 {
 	if (dev->restarted) {
@@ -207,6 +250,14 @@ void device_restart_chip(struct device *dev, const char *why)
 	}
 	log_notice("%s: %s, resetting the chip", dev->settings->name, why);
 	dev->restarted = true;
-	device_wait(dev, DEVICE_TIMEOUT_BOOT, restart_failed);
-	device_run_plain(dev, "AT+RST", DEVICE_TIMEOUT, NULL, restart_done);
+	device_reset_now(dev);
+}
+
+void device_start_over(struct device *dev, bool reset)
+{
+	dev->failures = 0;
+	dev->restarted = false;
+	dev->recovered = false;
+	dev->reset_due = reset;
+	device_enter_state(dev, DEVICE_PROBING);
 }

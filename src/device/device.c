@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "device/internal.h"
+#include "device/request-internal.h"
 #include "util/log.h"
 
 /* A link that has not moved for so long is idle: what holds the channel up does not delay it. */
@@ -21,7 +22,10 @@ static void device_cmd_done(struct chan_cmd *cmd, enum chan_result result)
 	/* Whoever reset the channel has also decided what comes next. */
 	if (result == CHAN_E_RESET)
 		return;
-	dev->step(dev, result);
+	if (dev->join_due && result != CHAN_E_TIMEOUT)
+		join_is_due(dev);
+	else
+		dev->step(dev, result);
 }
 
 void device_begin(struct device *dev, const char *name)
@@ -63,6 +67,11 @@ static void device_report_ready(struct device *dev)
 	if (dev->state == DEVICE_ABSENT)
 		return;
 	dev->booted = true;
+	if (dev->heard) {
+		dev->resets++;
+		device_note(dev, DEVICE_FACT_RESETS);
+	}
+	dev->heard = true;
 	if (dev->state != DEVICE_PROBING)
 		log_notice("%s: the chip has restarted, setting it up again", dev->settings->name);
 	device_enter_state(dev, DEVICE_PROBING);
@@ -70,12 +79,12 @@ static void device_report_ready(struct device *dev)
 
 /*
  * If what the chip says of links is about ours: also while Wi-Fi is gone, when it closes them one by
- * one (protocol fact 23), and while the clock is set once a day.
+ * one (protocol fact 23), while the clock is set once a day, and when the network was left.
  */
 static bool device_has_links(const struct device *dev)
 {
 	return dev->state == DEVICE_READY || dev->state == DEVICE_JOINING ||
-	       dev->state == DEVICE_CLOCK;
+	       dev->state == DEVICE_CLOCK || dev->state == DEVICE_OFFLINE;
 }
 
 static void device_on_report(void *userdata, const struct at_report *report)
@@ -141,6 +150,8 @@ void device_port_up(struct device *dev, unsigned int baud)
 {
 	chan_set_baud(&dev->chan, baud);
 	dev->fresh = false;
+	dev->heard = false;
+	dev->reset_due = false;
 	dev->failures = 0;
 	dev->restarted = false;
 	dev->recovered = false;
@@ -188,6 +199,16 @@ void device_notify_room(struct device *dev)
 
 		if (watch->room)
 			watch->room(watch, dev);
+	}
+}
+
+void device_note(struct device *dev, unsigned int facts)
+{
+	list_for_each_safe(node, &dev->watches) {
+		struct device_watch *watch = container_of(node, struct device_watch, node);
+
+		if (watch->changed)
+			watch->changed(watch, dev, facts);
 	}
 }
 
@@ -261,6 +282,49 @@ unsigned int device_identity_generation(const struct device *dev,
 	return identity_holding(dev, identity)->generation;
 }
 
+unsigned int device_links_in_use(const struct device *dev)
+{
+	unsigned int n = 0;
+
+	for (int i = 0; i < AT_LINKS; i++)
+		n += dev->links[i].state != LINK_FREE;
+	return n;
+}
+
+unsigned int device_free_heap(const struct device *dev)
+{
+	return dev->heap;
+}
+
+const char *device_clock_source(const struct device *dev)
+{
+	switch (dev->clock_source) {
+	case DEVICE_CLOCK_UNSET:
+		return "unset";
+	case DEVICE_CLOCK_HOST:
+		return "host";
+	case DEVICE_CLOCK_SNTP:
+		return "sntp";
+	}
+	return "?";
+}
+
+uint64_t device_resets(const struct device *dev)
+{
+	return dev->resets;
+}
+
+uint64_t device_flash_writes(const struct device *dev)
+{
+	/* The record on the chip counts those of all the daemons that it ever had, once it is read. */
+	return dev->record.writes + (uint64_t)dev->uncounted;
+}
+
+const struct device_wifi *device_wifi(const struct device *dev)
+{
+	return &dev->wifi;
+}
+
 int device_new(struct device **ret, const struct config *config,
 	       const struct config_device *settings, const struct material *material,
 	       struct timers *timers, const struct device_ops *ops, void *userdata)
@@ -279,11 +343,16 @@ int device_new(struct device **ret, const struct config *config,
 	dev->timers = timers;
 	list_init(&dev->watches);
 	dev->holdings = calloc(material->n_items + 1, sizeof(*dev->holdings));
+	list_init(&dev->requests);
 	r = timer_init(&dev->timer, timers, NULL);
 	if (!dev->holdings)
 		r = -ENOMEM;
-	for (size_t i = 0; r == 0 && i < material->n_items; i++)
+	for (size_t i = 0; r == 0 && i <= material->n_items; i++)
 		dev->holdings[i].slot = -1;
+	if (r == 0)
+		r = requests_init(dev);
+	if (r == 0)
+		r = sample_init(dev);
 	if (r == 0)
 		r = chan_init(&dev->chan, settings->name, timers, &device_chan_ops, dev);
 	for (int i = 0; i < AT_LINKS && r == 0; i++)
@@ -309,6 +378,10 @@ struct device *device_free(struct device *dev)
 		chan_deinit(&dev->chan);
 	for (int i = 0; i < AT_LINKS; i++)
 		link_deinit(&dev->links[i]);
+	requests_deinit(dev);
+	values_free(dev);
+	sample_deinit(dev);
+	network_free(dev->network);
 	timer_deinit(&dev->timer);
 	free(dev->holdings);
 	free(dev);

@@ -52,6 +52,13 @@ enum device_feature {
 	DEVICE_HAS_CWJEAP = 1 << 10,
 };
 
+/* Where the chip's present time comes from. */
+enum device_clock {
+	DEVICE_CLOCK_UNSET,
+	DEVICE_CLOCK_HOST,
+	DEVICE_CLOCK_SNTP,
+};
+
 struct device_ops {
 	void (*write)(void *userdata, const void *data, size_t len);
 	time_t (*wallclock)(void *userdata); /* the host's clock */
@@ -69,6 +76,10 @@ struct device_ops {
 };
 
 struct device;
+struct device_request;
+struct value_cache;
+struct value_io;
+struct value_request;
 
 /* An observer; embedded in its owner, who removes it before he goes away. */
 struct device_watch {
@@ -79,7 +90,11 @@ struct device_watch {
 	void (*room)(struct device_watch *watch, struct device *dev);
 	/* Something that is told of it is another now, see enum device_fact. May be NULL. */
 	void (*changed)(struct device_watch *watch, struct device *dev, unsigned int facts);
-	/* Provisioning has ended, in bring-up or in service; see device_item_state(). May be NULL. */
+	/*
+	 * Provisioning has ended, in bring-up or in service, with nothing more to do for now; see
+	 * device_item_state(). Perhaps inside the call that has begun it, if no command was needed. May
+	 * be NULL.
+	 */
 	void (*provisioned)(struct device_watch *watch, struct device *dev);
 };
 
@@ -104,24 +119,50 @@ enum device_item_state {
 	DEVICE_ITEM_FAILED,
 };
 
+/* Names whose orphans are still to be erased: whoever removes that many at once has others to erase. */
+#define DEVICE_ERASE_NAMES_MAX 16
+
 /* Where an authority or identity is on this chip, for new connections. */
 struct holding {
 	int slot; /* -1: it is not there */
 	unsigned int generation;
 	struct cert_blob blobs[MATERIAL_BLOBS]; /* what stands there, without bytes */
-	bool suspected;                         /* it may not stand there any more: read it again */
-	bool told;                              /* that its newer material cannot be had */
-	bool given_up;                          /* the chip does not take it */
+	size_t n_blobs;
+	bool suspected; /* it may not stand there any more: read it again */
+	bool told;      /* that its newer material cannot be had */
+	bool given_up;  /* the chip does not take it */
+	/* Why its present material is not there, after provisioning has ended; "": it is. */
+	char why[96];
 };
 
 /* A value that the chip is known to hold for us. */
 struct device_key {
 	char key[AT_NVS_NAME_MAX + 1];
 	enum cert_kind kind;
-	const char *name; /* weak: of the authority or identity, or the namespace */
+	enum material_type type;
+	bool wifi;                      /* Enterprise Wi-Fi uses it there */
+	char name[CONFIG_NAME_MAX + 1]; /* of the authority or identity, or the namespace */
 	unsigned int generation;
 	size_t len;
 	uint8_t digest[CERT_DIGEST_SIZE];
+};
+
+/* What the chip is joined to, as it was told last; all empty if it is not. */
+struct device_wifi {
+	char ssid[AT_SSID_MAX + 1];
+	char bssid[AT_MAC_MAX + 1];
+	unsigned int channel;
+	int rssi; /* dBm; 0: not known */
+	char address[AT_IPV4_MAX + 1];
+	bool connected;
+};
+
+/* A network that was asked for at run time; see device_join(). */
+struct device_network {
+	char ssid[AT_SSID_MAX + 1];
+	char password[AT_WIFI_PASSWORD_MAX + 1];
+	char bssid[AT_MAC_MAX + 1]; /* "": any */
+	bool hidden;
 };
 
 struct device {
@@ -160,11 +201,30 @@ struct device {
 	char ssid[AT_SSID_MAX + 1];
 	bool recovered; /* it was started over since it was last ready */
 	bool restarted; /* it was reset once in this bring-up already */
+	bool reset_due; /* it is to be reset as soon as it answers */
+	bool heard; /* it has said something since the port came up: another `ready` is a reset */
+	uint64_t resets;
+	unsigned int heap; /* free bytes; 0: not known */
+	struct device_wifi wifi;
+
+	/* what is asked of it, see request-internal.h */
+	struct list requests;           /* those that wait */
+	struct device_request *request; /* the one that runs; NULL: none */
+	size_t n_requests;              /* of both */
+	struct timer requests_timer;
+
+	/* what is asked in idle time, see sample.c */
+	struct timer sample_timer;
+	struct chan_cmd sample_cmd;
+	int sample_step;
 
 	/* joining */
-	bool joined;        /* to what it should be, as far as was asked */
-	bool got_ip;        /* `WIFI GOT IP` came since the join was commanded */
-	bool ip6_due;       /* the global IPv6 address of the present join has not come yet */
+	struct device_network *network; /* owned; instead of the configured one; NULL: that */
+	bool offline;                   /* it is to leave its network and stay away */
+	bool join_due; /* another network is wanted, or none, as soon as the command has ended */
+	bool joined;   /* to what it should be, as far as was asked */
+	bool got_ip;   /* `WIFI GOT IP` came since the join was commanded */
+	bool ip6_due;  /* the global IPv6 address of the present join has not come yet */
 	bool wifi_prepared; /* the settings were made in this bring-up */
 	bool wifi_changed;  /* one of them needs a new join, which was not commanded so far */
 	int setting;
@@ -176,6 +236,8 @@ struct device {
 	bool clock_stale; /* the host\'s clock has jumped since */
 	bool clock_told;  /* that the host's clock is of no use any more, in the log */
 	bool sntp_runs;   /* the chip asks time servers that we have not named */
+	bool clock_asked; /* somebody wants it set anew: where that fails, the time goes on */
+	enum device_clock clock_source;
 	long chip_time;
 
 	/* probing */
@@ -187,7 +249,12 @@ struct device {
 	struct provision *provision; /* owned; NULL when not provisioning */
 	struct chan_cmd mfg_cmd;
 	void (*mfg_step)(struct device *dev, enum chan_result result);
-	struct holding *holdings;           /* of each of the material's items */
+	struct value_io *io;             /* weak: the value that is read or written */
+	struct value_request *value_req; /* weak: the request for a value that is running */
+	struct value_cache *values;      /* owned: what was found on the chip; NULL: nothing */
+	bool provision_later;            /* asked for while a value was read or written */
+	struct holding
+		*holdings; /* of each of the material's items, and one of names that are gone */
 	struct device_key keys[RECORD_MAX]; /* all of them, also for Wi-Fi and NVS entries */
 	size_t n_keys;
 	struct record record;        /* of what is ours on the chip, as it should be */
@@ -195,8 +262,12 @@ struct device {
 	struct record record_copy;   /* what is known to stand in its copy */
 	struct record orphans;       /* entries that were told to be some */
 	bool record_known;
-	bool record_is_whole;  /* it stands in its first place, not only in the copy */
-	bool retire_later;     /* something to be erased is still in use */
+	bool record_is_whole; /* it stands in its first place, not only in the copy */
+	bool retire_later;    /* something to be erased is still in use */
+	bool keep_old;        /* superseded generations stay for now */
+	bool kept_old;        /* there are some */
+	uint64_t erase_names[DEVICE_ERASE_NAMES_MAX]; /* record_name()s: their orphans go */
+	size_t n_erase_names;
 	bool incomplete;       /* something that it should hold cannot be had */
 	bool eap_is_new;       /* the firmware looks for wpa_ent_*, not wpa2_* */
 	bool provision_only;   /* set by the owner: no Wi-Fi, no links */
@@ -269,18 +340,9 @@ unsigned int device_links_in_use(const struct device *dev);
 unsigned int device_free_heap(const struct device *dev);
 /* "unset", "host" or "sntp": where the present time comes from. */
 const char *device_clock_source(const struct device *dev);
-uint64_t device_resets(const struct device *dev);       /* since it was made */
+uint64_t device_resets(const struct device *dev);       /* those seen since it was made */
 uint64_t device_flash_writes(const struct device *dev); /* in the chip's life, as far as is known */
 
-/* What the chip is joined to, as it was told last; all empty if it is not. */
-struct device_wifi {
-	char ssid[AT_SSID_MAX + 1];
-	char bssid[AT_MAC_MAX + 1];
-	unsigned int channel;
-	int rssi; /* dBm; 0: not known */
-	char address[16];
-	bool connected;
-};
 const struct device_wifi *device_wifi(const struct device *dev);
 
 const char *device_state_name(enum device_state state);

@@ -41,6 +41,15 @@ void device_run_plain(struct device *dev, const char *command, uint64_t timeout,
 void device_wait(struct device *dev, uint64_t delay, void (*fn)(struct timer *timer));
 
 void device_notify_room(struct device *dev);
+/* Tells the observers what has changed: bits of enum device_fact. */
+void device_note(struct device *dev, unsigned int facts);
+/* What was wrong last; "": nothing. */
+__attribute__((format(printf, 2, 3))) void device_set_error(struct device *dev, const char *format,
+							    ...);
+/* Looks for the chip anew, and resets it as soon as it answers if @reset. */
+void device_start_over(struct device *dev, bool reset);
+/* Resets the chip, that has just answered. */
+void device_reset_now(struct device *dev);
 
 static inline struct device *device_of_cmd(struct chan_cmd *cmd)
 {
@@ -65,6 +74,17 @@ void provision_again(struct device *dev);
 bool provision_recheck(struct device *dev, int ca, int pki);
 /* A slot that new connections would use is being written. */
 bool provision_is_in_place(const struct device *dev);
+/* step-value.c: one value is being read or written by itself; provisioning comes after it. */
+bool values_are_busy(const struct device *dev);
+/* A provisioning has ended: who waits for that goes on. */
+void values_resume(struct device *dev);
+/* No answer: the chip leaves service. */
+void values_time_out(struct device *dev);
+/* What was found under a key stands there no longer. */
+void values_forget(struct device *dev, const char *key);
+/* What was found on another chip is forgotten. */
+void values_check_chip(struct device *dev);
+void values_free(struct device *dev);
 /* step-chip.c: goes on only with the chip that belongs here. */
 void chip_check(struct device *dev);
 void unknown_chip_start(struct device *dev);
@@ -73,16 +93,44 @@ void wifi_prepare(struct device *dev);
 void join_start(struct device *dev);
 void join_prepared(struct device *dev);
 void join_report(struct device *dev, const struct at_report *report);
+/* Another network is wanted, or none: goes there from wherever the chip is now. */
+void join_again(struct device *dev);
+/* As join_again(), for whoever has waited for the end of a command. */
+void join_is_due(struct device *dev);
+/* What the chip knows of Wi-Fi is not known any more. */
+void wifi_forget(struct device *dev);
 void clock_start(struct device *dev);
 /* `+TIME_UPDATED` */
 void clock_report(struct device *dev);
+/* Of a chip in service: whatever its time is, it gets it anew. */
+void clock_set_now(struct device *dev);
+void clock_set_source(struct device *dev, enum device_clock source);
 static inline bool device_wants_enterprise(const struct device *dev)
 {
 	return dev->settings->has_wifi && dev->settings->wifi.has_enterprise;
 }
 
+/* An enterprise network is what it joins now. */
+static inline bool device_joins_enterprise(const struct device *dev)
+{
+	return !dev->network && device_wants_enterprise(dev);
+}
+
 /* If a tunnel of this chip goes to an IPv6 address, or wants one. */
 bool device_wants_ipv6(const struct device *dev);
+
+/* request.c; see request-internal.h */
+int requests_init(struct device *dev);
+void requests_deinit(struct device *dev);
+/* For those that make one: an error frees it. @ret may be NULL. */
+int request_submit_or_free(struct device_request *req, struct device_request **ret);
+struct device_network *network_free(struct device_network *network);
+
+/* sample.c: what is asked of a chip in service now and then, in idle time. */
+int sample_init(struct device *dev);
+void sample_deinit(struct device *dev);
+/* Soon, from the beginning. */
+void sample_soon(struct device *dev);
 
 /* link.c, called by the device */
 int link_init(struct link *link, struct device *dev, int id);

@@ -78,7 +78,11 @@ size_t link_block_len(const uint8_t *data, size_t len)
 
 static void link_enter_state(struct link *link, enum link_state state)
 {
+	bool counts = (link->state == LINK_FREE) != (state == LINK_FREE);
+
 	link->state = state;
+	if (counts)
+		device_note(link->dev, DEVICE_FACT_LINKS);
 }
 
 /* The user's last call; whatever the link still has to do, it does for itself. */

@@ -97,7 +97,7 @@ static void record_give_up(struct device *dev)
 {
 	struct provision *p = dev->provision;
 
-	p->writes = 0;
+	p->record_tries = 0;
 	p->record_is_stuck = true;
 	dev->uncounted += (int64_t)(dev->record.writes - p->kept.writes);
 	dev->record = p->kept;
@@ -116,7 +116,7 @@ static void record_compared(struct device *dev, enum chan_result result)
 	struct record there;
 
 	if (record_take(dev, result, &there) && record_equal(&there, &dev->record)) {
-		p->writes = 0;
+		p->record_tries = 0;
 		if (p->place == RECORD_COPY) {
 			dev->record_copy = dev->record;
 			p->place = RECORD_MAIN;
@@ -128,7 +128,7 @@ static void record_compared(struct device *dev, enum chan_result result)
 		provision_next(dev);
 		return;
 	}
-	if (p->writes >= PROVISION_WRITES_MAX) {
+	if (p->record_tries >= PROVISION_WRITES_MAX) {
 		record_give_up(dev);
 		return;
 	}
@@ -143,7 +143,7 @@ static void record_written(struct device *dev, enum chan_result result)
 	provision_count_write(dev, result);
 	if (result != CHAN_E_ERROR)
 		record_read(dev, p->place, record_compared);
-	else if (p->writes < PROVISION_REFUSED_MAX)
+	else if (p->record_tries < PROVISION_REFUSED_MAX)
 		record_write_now(dev);
 	else
 		record_give_up(dev);
@@ -194,7 +194,7 @@ static void record_write_now(struct device *dev)
 		provision_run(dev, record_erased);
 		return;
 	}
-	p->writes++;
+	p->record_tries++;
 	/* Until it has been read back. */
 	if (p->place == RECORD_MAIN)
 		dev->record_is_whole = false;
@@ -302,6 +302,7 @@ static void retire_done(struct device *dev, enum chan_result result)
 		log_notice("%s: erased %s, which is not used any more", dev->settings->name,
 			   p->erasing);
 	record_remove(&dev->record, p->erasing);
+	values_forget(dev, p->erasing);
 	/* There is room now. */
 	if (p->full)
 		p->again = true;
@@ -323,6 +324,26 @@ static void retire_now(struct device *dev)
 	provision_run(dev, retire_done);
 }
 
+static bool name_is_to_be_erased(const struct device *dev, uint64_t hash)
+{
+	for (size_t i = 0; i < dev->n_erase_names; i++)
+		if (dev->erase_names[i] == hash)
+			return true;
+	return false;
+}
+
+/* Whether nobody uses it any more. */
+static bool entry_is_to_be_erased(struct device *dev, const struct record_entry *e)
+{
+	const struct provision *p = dev->provision;
+
+	if (entry_is_superseded(p, e)) {
+		dev->kept_old = dev->kept_old || dev->keep_old;
+		return !dev->keep_old;
+	}
+	return (dev->erase_orphans || name_is_to_be_erased(dev, e->name)) && entry_is_orphan(p, e);
+}
+
 /* Returns true if something is being erased. */
 bool retire_next(struct device *dev)
 {
@@ -330,12 +351,13 @@ bool retire_next(struct device *dev)
 
 	/* Then device_link_freed() comes back to it. */
 	dev->retire_later = p->waits;
+	dev->kept_old = false;
 	if (p->record_is_stuck)
 		return false;
 	for (size_t i = 0; i < dev->record.n; i++) {
 		const struct record_entry *e = &dev->record.entries[i];
 
-		if (!entry_is_superseded(p, e) && !(dev->erase_orphans && entry_is_orphan(p, e)))
+		if (!entry_is_to_be_erased(dev, e))
 			continue;
 		/* By one with the same content until now, whose newer one cannot be had. */
 		if (key_is_held(dev, e->key))
@@ -350,6 +372,23 @@ bool retire_next(struct device *dev)
 		return true;
 	}
 	return false;
+}
+
+/* Those that are needed again, or of which nothing is left. */
+void forget_erased_names(struct device *dev)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < dev->n_erase_names; i++) {
+		bool left = false;
+
+		for (size_t k = 0; k < dev->record.n && !left; k++)
+			left = dev->record.entries[k].name == dev->erase_names[i] &&
+			       entry_is_orphan(dev->provision, &dev->record.entries[k]);
+		if (left)
+			dev->erase_names[n++] = dev->erase_names[i];
+	}
+	dev->n_erase_names = n;
 }
 
 void note_orphans(struct device *dev)

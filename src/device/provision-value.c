@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Values in the manufacturing NVS: read, compared, written, and read back. */
-#include <errno.h>
 #include <string.h>
 
 #include "cert/digest.h"
@@ -14,9 +13,10 @@ static void provision_cmd_done(struct chan_cmd *cmd, enum chan_result result)
 	struct device *dev = container_of(cmd, struct device, mfg_cmd);
 
 	/* Whoever reset the channel has also ended this; after silence trouble follows. */
-	if (result == CHAN_E_RESET || result == CHAN_E_TIMEOUT)
-		return;
-	dev->mfg_step(dev, result);
+	if (result == CHAN_E_TIMEOUT)
+		values_time_out(dev);
+	else if (result != CHAN_E_RESET)
+		dev->mfg_step(dev, result);
 }
 
 void provision_begin(struct device *dev, const char *name)
@@ -63,146 +63,119 @@ void provision_count_write(struct device *dev, enum chan_result result)
 static void value_data(struct chan_cmd *cmd, const struct at_block *block, const uint8_t *data,
 		       size_t len)
 {
-	struct device *dev = container_of(cmd, struct device, mfg_cmd);
-	struct provision *p = dev->provision;
+	struct value_io *io = container_of(cmd, struct device, mfg_cmd)->io;
 
 	if (block->type != AT_BLOCK_SYSMFG || block->kind != MFG_BINARY)
 		return;
-	if (data)
-		cert_digest_update(p->digest, data, len);
-	else
-		p->complete = true;
+	if (!data) {
+		io->complete = true;
+		return;
+	}
+	cert_digest_update(io->digest, data, len);
+	if (io->text && io->len + len <= CERT_BLOB_MAX)
+		memcpy(io->text + io->len, data, len);
+	io->len += len;
 }
 
 static void value_write_now(struct device *dev);
 
-/*
- * Not tried again before the next bring-up, as each try wears the flash out. The other values, and
- * the tunnels that need no more than those, go on.
- */
-static void value_give_up(struct device *dev, const char *why)
-{
-	dev->provision->writes = 0;
-	dev->holdings[dev->provision->want->item].given_up = true;
-	want_fail(dev->provision->want, why);
-	provision_next(dev);
-}
-
 /* What was written must be what is there. */
 static void value_compare(struct device *dev)
 {
-	struct provision *p = dev->provision;
-	struct want *want = p->want;
-	const char *key = want->keys[p->index];
+	struct value_io *io = dev->io;
 
-	if (slot_holds(p->value, &want->blobs[p->index])) {
-		p->writes = 0;
-		provision_next(dev);
+	if (slot_holds(io->value, io->blob)) {
+		io->done(dev, VALUE_END_DONE);
 		return;
 	}
-	if (p->writes >= PROVISION_WRITES_MAX) {
-		value_give_up(dev, "it does not read back as it was written");
+	if (io->writes >= PROVISION_WRITES_MAX) {
+		io->done(dev, VALUE_END_DIFFERS);
 		return;
 	}
-	if (p->value->content == SLOT_READ)
+	if (io->value->content == SLOT_READ)
 		log_warning("%s: %s does not read back as it was written, writing it again",
-			    dev->settings->name, key);
+			    dev->settings->name, io->key);
 	else
 		log_warning("%s: %s is not there after it was written (if the line has lost a byte "
 			    "of its name, it is on the chip under another one), writing it again",
-			    dev->settings->name, key);
+			    dev->settings->name, io->key);
 	value_write_now(dev);
 }
 
 static void value_read_done(struct device *dev, enum chan_result result)
 {
-	struct provision *p = dev->provision;
-	struct slot *value = p->value;
+	struct value_io *io = dev->io;
+	struct slot *value = io->value;
 
 	/* ERROR: the key, or its namespace, is not there (protocol fact 11). */
 	if (result == CHAN_E_ERROR && value->content == SLOT_UNKNOWN)
 		value->content = SLOT_FREE;
 	else
 		value->content = SLOT_UNUSABLE;
-	if (result == CHAN_OK && p->complete && cert_digest_final(p->digest, value->digest) == 0)
+	if (result == CHAN_OK && io->complete && cert_digest_final(io->digest, value->digest) == 0)
 		value->content = SLOT_READ;
-	if (p->writes > 0)
+	if (io->writes > 0)
 		value_compare(dev);
 	else
-		provision_next(dev);
+		io->done(dev, VALUE_END_DONE);
 }
 
-void value_read(struct device *dev, struct slot *value, const char *key, enum cert_kind kind)
+static void value_read_now(struct device *dev)
 {
-	struct provision *p = dev->provision;
+	struct value_io *io = dev->io;
 
-	p->value = value;
-	p->complete = false;
-	cert_digest_reset(p->digest);
-	provision_line(dev, MFG_READ, key);
+	io->complete = false;
+	io->len = 0;
+	cert_digest_reset(io->digest);
+	provision_line(dev, MFG_READ, io->key);
 	dev->mfg_cmd.on_data = value_data;
-	dev->mfg_cmd.secret_reply = kind == CERT_KIND_KEY || kind == CERT_KIND_RAW;
+	dev->mfg_cmd.secret_reply = io->kind == CERT_KIND_KEY || io->kind == CERT_KIND_RAW;
 	provision_run(dev, value_read_done);
+}
+
+void value_read(struct device *dev, struct value_io *io)
+{
+	dev->io = io;
+	io->writes = 0;
+	value_read_now(dev);
 }
 
 /* ---- writing a value ---- */
 
 static void value_written(struct device *dev, enum chan_result result)
 {
-	struct provision *p = dev->provision;
-	const struct cert_blob *blob = &p->want->blobs[p->index];
-	const char *key = p->want->keys[p->index];
+	struct value_io *io = dev->io;
 
 	dev->mfg_cmd.payload = NULL;
-	p->blob = cert_blob_free(p->blob);
+	io->bytes = cert_blob_free(io->bytes);
 	provision_count_write(dev, result);
 	if (result == CHAN_E_ERROR) {
-		if (p->writes < PROVISION_REFUSED_MAX)
+		if (io->writes < PROVISION_REFUSED_MAX)
 			value_write_now(dev);
 		else
-			value_give_up(dev, "the chip refuses to write it (is its NVS full?)");
+			io->done(dev, VALUE_END_REFUSED);
 		return;
 	}
 	if (result == CHAN_OK)
-		log_notice("%s: wrote %s, %zu bytes", dev->settings->name, key, blob->len);
-	value_read(dev, p->value, key, blob->kind);
-}
-
-/* The bytes of one of @want's blobs, into p->blob; what is already told makes it fail. */
-bool value_load(struct device *dev, struct want *want, size_t i)
-{
-	struct provision *p = dev->provision;
-	const struct material_item *item = &dev->material->items[want->item];
-	int r;
-
-	r = dev->ops->load_blob(dev->userdata, item, i, &p->blob);
-	/* The material may be another one since the place was chosen. */
-	if (r == 0 && !cert_blob_equal(p->blob, &want->blobs[i]))
-		r = -ESTALE;
-	if (r == 0)
-		return true;
-	p->blob = cert_blob_free(p->blob);
-	want_fail(want, r == -ESTALE ? "its files have changed" : strerror(-r));
-	return false;
+		log_notice("%s: wrote %s, %zu bytes", dev->settings->name, io->key, io->blob->len);
+	value_read_now(dev);
 }
 
 static void value_write_now(struct device *dev)
 {
-	struct provision *p = dev->provision;
-	struct want *want = p->want;
+	struct value_io *io = dev->io;
 
-	if (!value_load(dev, want, p->index)) {
-		p->writes = 0;
-		provision_next(dev);
+	if (io->load(dev, io) < 0) {
+		io->done(dev, VALUE_END_NOT_HAD);
 		return;
 	}
-	p->writes++;
-	provision_line(dev, MFG_WRITE, want->keys[p->index]);
+	io->writes++;
+	provision_line(dev, MFG_WRITE, io->key);
 	at_line_int(&dev->mfg_cmd.line, MFG_BINARY);
-	at_line_int(&dev->mfg_cmd.line, (long)p->blob->len);
+	at_line_int(&dev->mfg_cmd.line, (long)io->bytes->len);
 	dev->mfg_cmd.kind = CHAN_BLOCK;
-	dev->mfg_cmd.payload = p->blob->data;
-	dev->mfg_cmd.payload_len = p->blob->len;
+	dev->mfg_cmd.payload = io->bytes->data;
+	dev->mfg_cmd.payload_len = io->bytes->len;
 	provision_run(dev, value_written);
 }
 
@@ -213,19 +186,15 @@ static void value_erased(struct device *dev, enum chan_result result)
 	value_write_now(dev);
 }
 
-void value_write(struct device *dev, struct want *want, size_t i)
+void value_write(struct device *dev, struct value_io *io)
 {
-	struct provision *p = dev->provision;
-
-	p->want = want;
-	p->index = i;
-	p->value = want_value(dev, want, i);
-	p->writes = 0;
-	if (p->value->content != SLOT_UNUSABLE) {
+	dev->io = io;
+	io->writes = 0;
+	if (io->value->content != SLOT_UNUSABLE) {
 		value_write_now(dev);
 		return;
 	}
 	/* A key of another type keeps its old value if it is not erased first (capture 12). */
-	provision_line(dev, MFG_ERASE, want->keys[i]);
+	provision_line(dev, MFG_ERASE, io->key);
 	provision_run(dev, value_erased);
 }

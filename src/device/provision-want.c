@@ -17,13 +17,14 @@ static struct want *provision_add(struct provision *p, const struct material *ma
 	struct want *want = &p->wants[p->n_wants++];
 
 	*want = (struct want){
-		.name = m->name,
 		.item = item,
 		.generation = m->generation,
 		.n_blobs = m->n_blobs,
 		.pinned = CONFIG_SLOT_AUTO,
+		.state = m->n_blobs > 0 ? WANT_OPEN : WANT_NONE,
 		.slot = -1,
 	};
+	snprintf(want->name, sizeof(want->name), "%s", m->name);
 	for (size_t i = 0; i < m->n_blobs; i++) {
 		want->blobs[i] = *m->blobs[i];
 		want->blobs[i].data = NULL;
@@ -57,16 +58,21 @@ static void provision_add_named(struct device *dev, size_t item, const char *wha
 	}
 }
 
+void nvs_key(const struct config_nvs *nvs, char key[AT_NVS_NAME_MAX + 1])
+{
+	if (nvs->slot == CONFIG_SLOT_NONE)
+		snprintf(key, AT_NVS_NAME_MAX + 1, "%s", nvs->namespace);
+	else
+		snprintf(key, AT_NVS_NAME_MAX + 1, "%.13s.%u", nvs->namespace,
+			 (unsigned int)nvs->slot % SLOTS_COUNT);
+}
+
 static void provision_add_nvs(struct device *dev, size_t item)
 {
-	const struct config_nvs *nvs = dev->material->items[item].config;
 	char key[AT_NVS_NAME_MAX + 1];
 	const char *keys[] = { key };
 
-	if (nvs->slot == CONFIG_SLOT_NONE)
-		snprintf(key, sizeof(key), "%s", nvs->namespace);
-	else
-		snprintf(key, sizeof(key), "%.13s.%d", nvs->namespace, nvs->slot);
+	nvs_key(dev->material->items[item].config, key);
 	provision_add_named(dev, item, "nvs", keys);
 	for (int kind = 0; kind < 3; kind++) {
 		int slot = slots_of_key((enum cert_kind)kind, key);
@@ -77,19 +83,45 @@ static void provision_add_nvs(struct device *dev, size_t item)
 }
 
 /* Firmware from 2026 on looks for them under new names; the factory's namespaces tell which. */
-static void provision_add_eap(struct device *dev)
+const char *const *eap_keys(const struct device *dev, enum material_type type)
 {
-	const struct config_eap *eap = &dev->settings->wifi.enterprise;
-	const struct material *m = dev->material;
 	static const char *const old_ca[] = { "wpa2_ca" }, *const new_ca[] = { "wpa_ent_ca" };
 	static const char *const old_pair[] = { "wpa2_cert", "wpa2_key" };
 	static const char *const new_pair[] = { "wpa_ent_cert", "wpa_ent_key" };
 
+	if (type == MATERIAL_AUTHORITY)
+		return dev->eap_is_new ? new_ca : old_ca;
+	return dev->eap_is_new ? new_pair : old_pair;
+}
+
+static void provision_add_eap(struct device *dev)
+{
+	const struct config_eap *eap = &dev->settings->wifi.enterprise;
+	const struct material *m = dev->material;
+
 	if (eap->authority)
 		provision_add_named(dev, material_of_authority(m, eap->authority), "authority",
-				    dev->eap_is_new ? new_ca : old_ca);
+				    eap_keys(dev, MATERIAL_AUTHORITY));
 	provision_add_named(dev, material_of_identity(m, eap->credential), "identity",
-			    dev->eap_is_new ? new_pair : old_pair);
+			    eap_keys(dev, MATERIAL_IDENTITY));
+}
+
+bool item_is_needed(const struct device *dev, size_t item)
+{
+	const struct config_eap *eap = &dev->settings->wifi.enterprise;
+	const void *config = dev->material->items[item].config;
+
+	switch (dev->material->items[item].type) {
+	case MATERIAL_AUTHORITY:
+		return config_needs_authority(dev->config, dev->settings, config) ||
+		       (device_wants_enterprise(dev) && eap->authority == config);
+	case MATERIAL_IDENTITY:
+		return config_needs_identity(dev->config, dev->settings, config) ||
+		       (device_wants_enterprise(dev) && eap->credential == config);
+	case MATERIAL_NVS:
+		return config_needs_nvs(dev->settings, config);
+	}
+	return false;
 }
 
 static void provision_add_slotted(struct device *dev, size_t item, const char *what, int pinned)
@@ -100,12 +132,16 @@ static void provision_add_slotted(struct device *dev, size_t item, const char *w
 	want->pinned = pinned;
 }
 
-/* Pinned ones first: what may be anywhere must not take their slots. */
-void provision_collect(struct device *dev)
+/* Pinned ones first: what may be anywhere must not take their slots. Returns 0 or -ENOMEM. */
+int provision_collect(struct device *dev)
 {
 	const struct material *m = dev->material;
 	struct provision *p = dev->provision;
 
+	/* Each item once for tunnels or as itself, and two more for enterprise Wi-Fi. */
+	p->wants = calloc(m->n_items + 2, sizeof(*p->wants));
+	if (!p->wants)
+		return -ENOMEM;
 	for (size_t i = 0; i < m->n_items; i++)
 		if (m->items[i].type == MATERIAL_NVS &&
 		    config_needs_nvs(dev->settings, m->items[i].config))
@@ -135,21 +171,17 @@ void provision_collect(struct device *dev)
 			p->wants[i].what, p->wants[i].named && strcmp(p->wants[i].what, "nvs") == 0
 						  ? p->wants[i].keys[0]
 						  : p->wants[i].name);
+	return 0;
 }
 
 int provision_new(struct device *dev)
 {
-	/* Each item once for tunnels or as itself, and two more for enterprise Wi-Fi. */
-	size_t n = dev->material->n_items + 2;
 	struct provision *p = calloc(1, sizeof(*p));
 
 	if (!p)
 		return -ENOMEM;
 	dev->provision = p;
-	p->wants = calloc(n, sizeof(*p->wants));
-	if (!p->wants || cert_digest_new(&p->digest) < 0)
-		return -ENOMEM;
-	return 0;
+	return cert_digest_new(&p->io.digest);
 }
 
 void provision_stop(struct device *dev)
@@ -158,8 +190,8 @@ void provision_stop(struct device *dev)
 
 	if (!p)
 		return;
-	cert_blob_free(p->blob);
-	cert_digest_free(p->digest);
+	cert_blob_free(p->io.bytes);
+	cert_digest_free(p->io.digest);
 	free(p->wants);
 	free(p);
 	dev->provision = NULL;
@@ -187,7 +219,7 @@ bool holding_is_broken(const struct device *dev, const struct want *want)
 
 	if (want->named || h->slot < 0)
 		return false;
-	for (size_t i = 0; i < want->n_blobs; i++) {
+	for (size_t i = 0; i < h->n_blobs; i++) {
 		const struct slot *value = &dev->slots.of[h->blobs[i].kind][h->slot];
 
 		if (value->content != SLOT_UNKNOWN && value->content != SLOT_UNREAD &&
@@ -201,6 +233,22 @@ void want_fail(struct want *want, const char *why)
 {
 	want->state = WANT_FAILED;
 	want->why = why;
+}
+
+int want_load(struct device *dev, struct want *want, size_t i, struct cert_blob **ret)
+{
+	int r = -ESTALE;
+
+	/* Its name may be gone, and the material another one, since the place was chosen. */
+	if (want->item < dev->material->n_items && i < dev->material->items[want->item].n_blobs)
+		r = dev->ops->load_blob(dev->userdata, &dev->material->items[want->item], i, ret);
+	if (r == 0 && !cert_blob_equal(*ret, &want->blobs[i]))
+		r = -ESTALE;
+	if (r == 0)
+		return 0;
+	*ret = cert_blob_free(*ret);
+	want_fail(want, r == -ESTALE ? "its files have changed" : strerror(-r));
+	return r;
 }
 
 /* Everything of the want is known: it is there, or is to be written. */
@@ -288,7 +336,7 @@ static bool slot_is_held(const struct device *dev, enum cert_kind kind, int slot
 	for (size_t i = 0; i < dev->material->n_items; i++) {
 		const struct holding *h = &dev->holdings[i];
 
-		for (size_t k = 0; h->slot == slot && k < dev->material->items[i].n_blobs; k++)
+		for (size_t k = 0; h->slot == slot && k < h->n_blobs; k++)
 			if (h->blobs[k].kind == kind && !(except && except->item == i))
 				return true;
 	}

@@ -20,13 +20,40 @@ enum want_state {
 	WANT_WRITE, /* it has its place, and is not there yet */
 	WANT_THERE,
 	WANT_FAILED, /* it cannot be had */
+	WANT_NONE,   /* nobody has set what it is to be yet */
+};
+
+/* How reading or writing a value ended. */
+enum value_end {
+	VALUE_END_DONE,    /* it was looked at; or it holds what was to be written */
+	VALUE_END_REFUSED, /* the chip does not write it */
+	VALUE_END_DIFFERS, /* it does not read back */
+	VALUE_END_NOT_HAD, /* load() has failed */
+};
+
+/* A value that is read, or written and read back: one at a time, dev->io. */
+struct value_io {
+	char key[AT_NVS_NAME_MAX + 1];
+	enum cert_kind kind;
+	struct slot *value;         /* weak: what is known of it */
+	struct cert_digest *digest; /* owned */
+	size_t len;                 /* that was read */
+	bool complete;              /* it was read to its end */
+	uint8_t *text;              /* weak: CERT_BLOB_MAX bytes for what is read; NULL: not kept */
+	const struct cert_blob *blob; /* weak: what it is to hold, by length and digest */
+	struct cert_blob *bytes;      /* owned, with bytes, while they are written */
+	unsigned int writes;          /* of this value */
+	/* Makes @bytes. Returns 0 or -errno. */
+	int (*load)(struct device *dev, struct value_io *io);
+	void (*done)(struct device *dev, enum value_end end);
 };
 
 /* Something that this chip must hold. */
 struct want {
 	const char *what; /* "authority", for people */
-	const char *name; /* weak */
-	size_t item;      /* in the material */
+	char name[CONFIG_NAME_MAX + 1];
+	/* In the material; its n_items, which has a holding of its own: the name is gone. */
+	size_t item;
 	uint64_t hash;
 	unsigned int generation;
 	struct cert_blob blobs[MATERIAL_BLOBS]; /* copies, without bytes */
@@ -60,14 +87,12 @@ struct provision {
 	/* the value that is read or written */
 	struct want *want;
 	size_t index;
-	struct slot *value;
-	struct cert_blob *blob; /* owned, with bytes, while it is written */
-	unsigned int writes;    /* of this value */
-	struct cert_digest *digest;
-	bool complete; /* it was read to its end */
+	struct value_io io;
 	/* the record */
-	bool record_is_stuck; /* it cannot be written */
-	struct record kept;   /* what it said before, or what was erased since */
+	bool complete;             /* it was read to its end */
+	unsigned int record_tries; /* writes of it */
+	bool record_is_stuck;      /* it cannot be written */
+	struct record kept;        /* what it said before, or what was erased since */
 	char text[CERT_BLOB_MAX];
 	size_t text_len;
 	enum record_place place; /* that is read or written */
@@ -83,16 +108,25 @@ void provision_begin_op(struct device *dev, int op);
 void provision_line(struct device *dev, int op, const char *key);
 void provision_run(struct device *dev, void (*step)(struct device *dev, enum chan_result result));
 void provision_count_write(struct device *dev, enum chan_result result);
-void value_read(struct device *dev, struct slot *value, const char *key, enum cert_kind kind);
-bool value_load(struct device *dev, struct want *want, size_t i);
-void value_write(struct device *dev, struct want *want, size_t i);
+/* @io->value, under @io->key: read, then @io->done(). */
+void value_read(struct device *dev, struct value_io *io);
+/* The same: @io->blob is written to it, whatever it holds, and read back. */
+void value_write(struct device *dev, struct value_io *io);
 
 /* provision-want.c */
-void provision_collect(struct device *dev);
+int provision_collect(struct device *dev);
 int provision_new(struct device *dev);
+/* The name under which an NVS entry's value stands. */
+void nvs_key(const struct config_nvs *nvs, char key[AT_NVS_NAME_MAX + 1]);
+/* Where Enterprise Wi-Fi looks for the authority's or the identity's values. */
+const char *const *eap_keys(const struct device *dev, enum material_type type);
+/* Whether this chip must hold it, in whatever place. */
+bool item_is_needed(const struct device *dev, size_t item);
 struct slot *want_value(struct device *dev, struct want *want, size_t i);
 bool holding_is_broken(const struct device *dev, const struct want *want);
 void want_fail(struct want *want, const char *why);
+/* Returns 0 and the bytes of one of its blobs, or -errno: then it has failed. */
+int want_load(struct device *dev, struct want *want, size_t i, struct cert_blob **ret);
 void want_settle(struct device *dev, struct want *want);
 void want_take_slot(struct device *dev, struct want *want, int slot);
 bool want_is_equal(const struct want *a, const struct want *b);
@@ -108,6 +142,7 @@ void record_write(struct device *dev);
 bool record_claim(struct device *dev, struct want *want);
 bool retire_next(struct device *dev);
 void note_orphans(struct device *dev);
+void forget_erased_names(struct device *dev);
 
 /* step-provision.c: decides what comes next, and begins it. */
 void provision_next(struct device *dev);

@@ -72,19 +72,27 @@ int device_scan(struct device *dev, device_done_fn done, void *userdata,
 		struct device_request **ret);
 
 struct device_join {
-	const char *ssid;     /* 1..32 bytes */
+	const char *ssid;     /* 1..32 bytes; "": back to what the configuration says */
 	const char *password; /* "": an open network; copied, and wiped when it is replaced */
 	const char *bssid;    /* NULL: any */
 	bool hidden;
 };
 /*
  * Joins another network instead of the configured one, until device_leave(), another join, a restart
- * of the daemon or a change of the device's configuration. Also of a chip that is joining. -EINVAL:
- * a string that no command can carry.
+ * of the daemon or a change of the device's configuration. Its addresses and name servers are by DHCP.
+ * Also of a chip that is joining or has failed. -EINVAL: what no command can carry, or is no address.
+ *
+ * Who asks may be on the other side of this very network: where it cannot be joined, the chip goes back
+ * to what was before (the network of an earlier device_join(), the configured one, or none), and the
+ * answer says why. Without a network before and without one in the configuration, the chip is reset, and
+ * joins what it remembers.
  */
 int device_join(struct device *dev, const struct device_join *join, device_done_fn done,
 		void *userdata, struct device_request **ret);
-/* Leaves the network, until device_join(): DEVICE_OFFLINE. */
+/*
+ * Leaves the network, until device_join(), or until somebody makes the chip join by a raw command:
+ * DEVICE_OFFLINE, also after a reset. Also of a chip that is joining or has failed.
+ */
 int device_leave(struct device *dev, device_done_fn done, void *userdata,
 		 struct device_request **ret);
 
@@ -95,6 +103,8 @@ enum device_command_class {
 };
 /* Case-insensitive, and strict: what is not known to be harmless is not. */
 enum device_command_class device_command_class(const char *line);
+/* Why it is DEVICE_COMMAND_NEVER, for people; NULL if it is not. */
+const char *device_command_refusal(const char *line);
 /* Runs a command line of the class HARMLESS or RAW as it stands. -EINVAL: it is DEVICE_COMMAND_NEVER. */
 int device_command(struct device *dev, const char *line, device_done_fn done, void *userdata,
 		   struct device_request **ret);

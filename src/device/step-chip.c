@@ -49,7 +49,7 @@ static void chip_is_unknown(struct device *dev, const char *expected)
 			  "accept it: %s",
 			  dev->settings->name, text,
 			  dev->settings->mac ? "change `mac`" : "espatd --adopt, see espatd(8)");
-	memcpy(dev->error, text, sizeof(text));
+	device_set_error(dev, "%s", text);
 	device_enter_state(dev, DEVICE_UNKNOWN_CHIP);
 }
 

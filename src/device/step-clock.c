@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "device/internal.h"
+#include "device/request-internal.h"
 #include "util/log.h"
 
 /* How soon a host whose clock is of no use is asked again. */
@@ -27,9 +28,22 @@ enum clock_step {
 
 static void clock_host(struct device *dev);
 
+void clock_set_source(struct device *dev, enum device_clock source)
+{
+	if (dev->clock_source == source)
+		return;
+	dev->clock_source = source;
+	device_note(dev, DEVICE_FACT_CLOCK);
+}
+
 static void clock_end(struct device *dev)
 {
 	dev->clock_done = true;
+	dev->clock_asked = false;
+	if (dev->offline) {
+		device_enter_state(dev, DEVICE_OFFLINE);
+		return;
+	}
 	if (dev->cwstate == DEVICE_CWSTATE_CONNECTED) {
 		device_enter_state(dev, DEVICE_READY);
 		return;
@@ -50,6 +64,7 @@ static void clock_pushed(struct device *dev, enum chan_result result)
 		return;
 	}
 	dev->clock_told = false;
+	clock_set_source(dev, DEVICE_CLOCK_HOST);
 	dev->clock_set = dev->settings->time == CONFIG_TIME_HOST;
 	/* Somebody's time servers have answered meanwhile, or the host's clock was set. */
 	if (dev->clock_set && (dev->sntp_runs || dev->clock_stale))
@@ -83,7 +98,8 @@ static void clock_try_again(struct timer *timer)
 /* What was set before goes on; a chip that has no time yet waits. */
 static void clock_refused(struct device *dev, const char *why)
 {
-	if (dev->clock_set) {
+	requests_clock_failed(dev, DEVICE_E_REFUSED, why);
+	if (dev->clock_set || dev->offline) {
 		if (!dev->clock_told)
 			log_warning("%s: %s; the chip's clock is left as it is",
 				    dev->settings->name, why);
@@ -93,7 +109,7 @@ static void clock_refused(struct device *dev, const char *why)
 	}
 	if (strcmp(dev->error, why) != 0)
 		log_warning("%s: %s; waiting for that", dev->settings->name, why);
-	snprintf(dev->error, sizeof(dev->error), "%s", why);
+	device_set_error(dev, "%s", why);
 	device_wait(dev, CLOCK_RETRY, clock_try_again);
 }
 
@@ -135,6 +151,7 @@ static void clock_sntp_read(struct device *dev, enum chan_result result)
 		return; /* trouble follows */
 	if (dev->chip_time >= CLOCK_EARLIEST) {
 		dev->clock_set = true;
+		clock_set_source(dev, DEVICE_CLOCK_SNTP);
 		clock_end(dev);
 		return;
 	}
@@ -153,9 +170,24 @@ static void clock_sntp_ask(struct device *dev)
 	device_run_plain(dev, "AT+SYSTIMESTAMP?", DEVICE_TIMEOUT, clock_sntp_line, clock_sntp_read);
 }
 
+/* Somebody has asked for it, of a chip that had the time: it goes on with that. */
+static void clock_not_anew(struct device *dev, enum device_result result, const char *why)
+{
+	log_warning("%s: %s; the chip's clock is left as it is", dev->settings->name, why);
+	dev->clock_set = true;
+	requests_clock_failed(dev, result, why);
+	clock_end(dev);
+}
+
 static void clock_sntp_late(struct timer *timer)
 {
-	device_fail(device_of_timer(timer), "no answer from the time servers (`ntp_servers`)");
+	static const char why[] = "no answer from the time servers (`ntp_servers`)";
+	struct device *dev = device_of_timer(timer);
+
+	if (dev->clock_asked)
+		clock_not_anew(dev, DEVICE_E_TIMEOUT, why);
+	else
+		device_fail(dev, "%s", why);
 }
 
 static void clock_sntp_named(struct device *dev, enum chan_result result)
@@ -163,7 +195,12 @@ static void clock_sntp_named(struct device *dev, enum chan_result result)
 	if (result == CHAN_E_TIMEOUT)
 		return; /* trouble follows */
 	if (result != CHAN_OK) {
-		device_fail(dev, "the chip refuses the time servers (AT+CIPSNTPCFG)");
+		static const char why[] = "the chip refuses the time servers (AT+CIPSNTPCFG)";
+
+		if (dev->clock_asked)
+			clock_not_anew(dev, DEVICE_E_REFUSED, why);
+		else
+			device_fail(dev, "%s", why);
 		return;
 	}
 	/* What was reported up to now was of servers that somebody else has named. */
@@ -203,6 +240,16 @@ void clock_report(struct device *dev)
 }
 
 /* ---- when ---- */
+
+void clock_set_now(struct device *dev)
+{
+	dev->refreshing = true;
+	/* Named again, the time servers are asked at once (capture 21). */
+	dev->clock_asked = dev->settings->time != CONFIG_TIME_HOST;
+	if (dev->clock_asked)
+		dev->clock_set = false;
+	device_enter_state(dev, DEVICE_CLOCK);
+}
 
 void clock_start(struct device *dev)
 {

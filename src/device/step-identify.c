@@ -44,6 +44,7 @@ static void identify_mac(struct device *dev, enum chan_result result)
 	log_notice("%s: found %s %s, AT core %s, firmware %s", dev->settings->name,
 		   dev->version.chip[0] ? dev->version.chip : "chip", dev->mac, dev->version.core,
 		   dev->firmware[0] ? dev->firmware : "unnamed");
+	device_note(dev, DEVICE_FACT_CHIP);
 	chip_check(dev);
 }
 
@@ -122,5 +123,7 @@ void identify_start(struct device *dev)
 	dev->wifi_prepared = false;
 	dev->clock_done = false;
 	dev->clock_set = false;
+	dev->clock_asked = false;
+	clock_set_source(dev, DEVICE_CLOCK_UNSET);
 	device_run_plain(dev, "AT+GMR", DEVICE_TIMEOUT, identify_gmr_line, identify_gmr);
 }

@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* Wi-Fi: joins what the configuration names, or waits for what the chip joins by itself. */
+/*
+ * Wi-Fi: joins what was asked for at run time, else what the configuration names, or waits for what the
+ * chip joins by itself; or leaves it.
+ */
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
 #include "device/internal.h"
+#include "device/request-internal.h"
 #include "util/log.h"
 
 /* The chip gives up after 16 s (capture 20), and after 15 s in an enterprise network. */
@@ -43,7 +47,7 @@ static const char *join_failure_text(const struct device *dev)
 		break;
 	}
 	/* Releases up to 5.0.1 document seven arguments of AT+CWJEAP, without these two. */
-	if (device_wants_enterprise(dev) &&
+	if (device_joins_enterprise(dev) &&
 	    (dev->settings->wifi.bssid || dev->settings->wifi.hidden))
 		return "the chip gave no reason (its firmware may not know `bssid` and `hidden` "
 		       "in an enterprise network)";
@@ -51,6 +55,27 @@ static const char *join_failure_text(const struct device *dev)
 }
 
 static void join_query(struct device *dev);
+
+/* The network that is to be joined; NULL: whatever the chip joins by itself. */
+static const char *join_ssid(const struct device *dev)
+{
+	if (dev->network)
+		return dev->network->ssid;
+	return dev->settings->has_wifi ? dev->settings->wifi.ssid : NULL;
+}
+
+/* Its access point; NULL: any. */
+static const char *join_bssid(const struct device *dev)
+{
+	if (dev->network)
+		return dev->network->bssid[0] ? dev->network->bssid : NULL;
+	return dev->settings->has_wifi ? dev->settings->wifi.bssid : NULL;
+}
+
+static bool join_is_hidden(const struct device *dev)
+{
+	return dev->network ? dev->network->hidden : dev->settings->wifi.hidden;
+}
 
 /* ---- joined ---- */
 
@@ -65,6 +90,12 @@ static void join_ip6_over(struct timer *timer)
 static void join_joined(struct device *dev)
 {
 	log_info("%s: joined \"%s\"", dev->settings->name, dev->ssid);
+	if (!dev->wifi.connected || strcmp(dev->wifi.ssid, dev->ssid) != 0) {
+		dev->wifi = (struct device_wifi){ .connected = true };
+		memcpy(dev->wifi.ssid, dev->ssid, sizeof(dev->ssid));
+		device_note(dev, DEVICE_FACT_WIFI);
+	}
+	requests_joined(dev);
 	if (dev->ip6_due && device_wants_ipv6(dev)) {
 		device_wait(dev, JOIN_PATIENCE_IP6, join_ip6_over);
 		return;
@@ -74,10 +105,27 @@ static void join_joined(struct device *dev)
 
 /* ---- joining by command ---- */
 
+/* Whoever has asked for this network is told, and what was before is joined again; else false. */
+static bool join_refused(struct device *dev, const char *why)
+{
+	char text[sizeof(dev->error)];
+
+	snprintf(text, sizeof(text), "cannot join Wi-Fi \"%s\": %s",
+		 join_ssid(dev) ? join_ssid(dev) : "", why);
+	if (!requests_join_failed(dev, DEVICE_E_REFUSED, text))
+		return false;
+	log_warning("%s: %s; going back to what was before", dev->settings->name, text);
+	join_again(dev);
+	return true;
+}
+
 static void join_patience_over(struct timer *timer)
 {
 	struct device *dev = device_of_timer(timer);
 
+	/* It has said OK to a join that was asked for, and has no address since. */
+	if (dev->network && dev->step_no == 0 && join_refused(dev, "it gives no address"))
+		return;
 	dev->step_no = 1;
 	join_query(dev);
 }
@@ -94,13 +142,13 @@ static void join_command_line(struct chan_cmd *cmd, const char *text, size_t len
 
 static void join_commanded(struct device *dev, enum chan_result result)
 {
-	const struct config_device *settings = dev->settings;
-
 	if (result == CHAN_E_TIMEOUT)
 		return; /* trouble follows */
+	if (result != CHAN_OK && join_refused(dev, join_failure_text(dev)))
+		return;
 	if (result != CHAN_OK) {
-		if (settings->has_wifi)
-			device_fail(dev, "cannot join Wi-Fi \"%s\": %s", settings->wifi.ssid,
+		if (join_ssid(dev))
+			device_fail(dev, "cannot join Wi-Fi \"%s\": %s", join_ssid(dev),
 				    join_failure_text(dev));
 		else
 			device_fail(dev,
@@ -117,32 +165,32 @@ static void join_commanded(struct device *dev, enum chan_result result)
 		device_wait(dev, JOIN_PATIENCE, join_patience_over);
 		return;
 	}
-	if (!settings->has_wifi) {
+	if (!join_ssid(dev)) {
 		join_query(dev);
 		return;
 	}
 	dev->cwstate = DEVICE_CWSTATE_CONNECTED;
 	dev->joined = true;
-	snprintf(dev->ssid, sizeof(dev->ssid), "%s", settings->wifi.ssid);
+	snprintf(dev->ssid, sizeof(dev->ssid), "%s", join_ssid(dev));
 	join_joined(dev);
 }
 
 /* AT+CWJAP=<ssid>,<password>[,<bssid>,<authmode>,<reconnect>,<listen>,<scan mode>] */
 static void join_put_personal(struct device *dev, const char *password)
 {
-	const struct config_wifi *wifi = &dev->settings->wifi;
+	const char *bssid = join_bssid(dev);
 	struct at_line *line = &dev->cmd.line;
 
 	device_begin(dev, "AT+CWJAP");
 	dev->cmd.secret = true;
-	at_line_string(line, wifi->ssid);
+	at_line_string(line, join_ssid(dev));
 	at_line_string(line, password);
-	if (wifi->bssid)
-		at_line_string(line, wifi->bssid);
-	if (!wifi->hidden)
+	if (bssid)
+		at_line_string(line, bssid);
+	if (!join_is_hidden(dev))
 		return;
 	/* Scan mode 1: all channels are searched, not only up to the first beacon with the name. */
-	for (int i = wifi->bssid ? 1 : 0; i < 4; i++)
+	for (int i = bssid ? 1 : 0; i < 4; i++)
 		at_line_empty(line);
 	at_line_int(line, 1);
 }
@@ -185,6 +233,10 @@ static bool join_put_password(struct device *dev)
 	char password[72] = "";
 	int r = 0;
 
+	if (dev->network) {
+		join_put_personal(dev, dev->network->password);
+		return true;
+	}
 	if (file)
 		r = dev->ops->secret(dev->userdata, file, password, sizeof(password));
 	if (r == 0)
@@ -200,12 +252,12 @@ static void join_command(struct device *dev)
 	dev->cwjap_code = JOIN_NO_REASON;
 	dev->got_ip = false;
 	dev->wifi_changed = false;
-	if (!dev->settings->has_wifi) {
+	if (!join_ssid(dev)) {
 		/* The network that the chip remembers. */
 		device_run_plain(dev, "AT+CWJAP", JOIN_TIMEOUT, join_command_line, join_commanded);
 		return;
 	}
-	if (dev->settings->wifi.has_enterprise)
+	if (device_joins_enterprise(dev))
 		join_put_enterprise(dev);
 	else if (!join_put_password(dev))
 		return;
@@ -228,7 +280,7 @@ static void join_decide(struct device *dev)
 		join_joined(dev);
 		return;
 	}
-	if (dev->wifi_changed || dev->step_no > 0 || (dev->settings->has_wifi && !dev->wifi_lost)) {
+	if (dev->wifi_changed || dev->step_no > 0 || (join_ssid(dev) && !dev->wifi_lost)) {
 		dev->step_no = 0;
 		join_command(dev);
 		return;
@@ -257,7 +309,7 @@ static void join_ap_line(struct chan_cmd *cmd, const char *text, size_t len)
 	struct device *dev = device_of_cmd(cmd);
 	char bssid[AT_MAC_MAX + 1];
 
-	if (at_reply_bssid(text, len, bssid) && strcasecmp(bssid, dev->settings->wifi.bssid) == 0)
+	if (at_reply_bssid(text, len, bssid) && strcasecmp(bssid, join_bssid(dev)) == 0)
 		dev->joined = true;
 }
 
@@ -269,13 +321,13 @@ static void join_ap(struct device *dev, enum chan_result result)
 
 static void join_queried(struct device *dev, enum chan_result result)
 {
-	const struct config_device *settings = dev->settings;
+	const char *ssid = join_ssid(dev);
 	bool joined = result == CHAN_OK && dev->cwstate == DEVICE_CWSTATE_CONNECTED &&
-		      (!settings->has_wifi || strcmp(dev->ssid, settings->wifi.ssid) == 0);
+		      (!ssid || strcmp(dev->ssid, ssid) == 0);
 
 	if (result == CHAN_E_TIMEOUT)
 		return; /* trouble follows */
-	if (!joined || !settings->has_wifi || !settings->wifi.bssid) {
+	if (!joined || !join_bssid(dev)) {
 		join_found(dev, joined);
 		return;
 	}
@@ -307,6 +359,7 @@ void join_report(struct device *dev, const struct at_report *report)
 		dev->wifi_lost = true;
 		dev->cwstate = -1;
 		dev->ip6_due = true;
+		wifi_forget(dev);
 		if (dev->state == DEVICE_READY)
 			device_enter_state(dev, DEVICE_JOINING);
 		return;
@@ -316,6 +369,15 @@ void join_report(struct device *dev, const struct at_report *report)
 		/* The patience is over sooner; a command under way ends by itself. */
 		if (waits)
 			join_query(dev);
+		if (dev->state == DEVICE_READY)
+			sample_soon(dev); /* it may be another address */
+		if (dev->state == DEVICE_OFFLINE) {
+			log_notice("%s: somebody has made the chip join a network, going on",
+				   dev->settings->name);
+			dev->offline = false;
+			dev->wifi_lost = false;
+			device_enter_state(dev, DEVICE_JOINING);
+		}
 		return;
 	case AT_REPORT_WIFI_GOT_IP6:
 		dev->ip6_due = false;
@@ -327,12 +389,91 @@ void join_report(struct device *dev, const struct at_report *report)
 	}
 }
 
+/* ---- another network, or none ---- */
+
+void wifi_forget(struct device *dev)
+{
+	bool known = dev->wifi.connected;
+
+	dev->wifi = (struct device_wifi){ 0 };
+	if (known)
+		device_note(dev, DEVICE_FACT_WIFI);
+}
+
+void join_again(struct device *dev)
+{
+	/* "The last network" would be the one that was asked for: only a reset brings its own back. */
+	bool own = !dev->offline && !join_ssid(dev);
+
+	/* Its addresses and name servers may be others; and it is joined, whatever there is now. */
+	dev->wifi_prepared = false;
+	dev->wifi_changed = !own;
+	switch (dev->state) {
+	case DEVICE_READY:
+	case DEVICE_OFFLINE:
+	case DEVICE_JOINING:
+	case DEVICE_CLOCK:
+		if (dev->cmd.phase == CHAN_PHASE_IDLE)
+			join_is_due(dev);
+		else
+			dev->join_due = true;
+		return;
+	case DEVICE_FAILED:
+		/* Perhaps because of the network that nobody wants any more. */
+		device_start_over(dev, own);
+		return;
+	case DEVICE_PROBING:
+	case DEVICE_IDENTIFYING:
+	case DEVICE_CONFIGURING:
+	case DEVICE_PROVISIONING:
+		/* Else the bring-up gets there. */
+		if (own)
+			device_start_over(dev, true);
+		return;
+	case DEVICE_ABSENT:
+	case DEVICE_UNKNOWN_CHIP:
+	case DEVICE_PROVISIONED:
+		return;
+	}
+}
+
+void join_is_due(struct device *dev)
+{
+	dev->join_due = false;
+	dev->wifi_lost = false;
+	dev->refreshing = false;
+	if (!dev->offline && !join_ssid(dev))
+		device_start_over(dev, true);
+	else
+		device_enter_state(dev, DEVICE_JOINING);
+}
+
+static void leave_done(struct device *dev, enum chan_result result)
+{
+	if (result == CHAN_E_TIMEOUT)
+		return; /* trouble follows */
+	dev->wifi_lost = true;
+	/* Links that the firmware keeps for when it comes back are of no use. */
+	for (int i = 0; i < AT_LINKS; i++)
+		if (dev->links[i].state == LINK_OPEN)
+			link_abort(&dev->links[i], LINK_END_WIFI);
+	dev->cwstate = -1;
+	wifi_forget(dev);
+	requests_left(dev);
+	/* Whoever was told may have another wish, but it comes to that later. */
+	device_enter_state(dev, DEVICE_OFFLINE);
+}
+
 void join_start(struct device *dev)
 {
+	if (dev->offline) {
+		device_run_plain(dev, "AT+CWQAP", DEVICE_TIMEOUT_FLASH, NULL, leave_done);
+		return;
+	}
 	if (dev->wifi_lost)
 		log_warning("%s: Wi-Fi is gone", dev->settings->name);
 	/* The chip judges the network's server by its clock, which starts at 1970. */
-	if (device_wants_enterprise(dev) && !dev->clock_done) {
+	if (device_joins_enterprise(dev) && !dev->clock_done) {
 		device_enter_state(dev, DEVICE_CLOCK);
 		return;
 	}

@@ -52,7 +52,11 @@ static void probe_quiet(struct device *dev, enum chan_result result)
 		probe_next(dev);
 		return;
 	}
-	device_enter_state(dev, DEVICE_IDENTIFYING);
+	dev->heard = true;
+	if (dev->reset_due)
+		device_reset_now(dev);
+	else
+		device_enter_state(dev, DEVICE_IDENTIFYING);
 }
 
 static void nonce_line(struct chan_cmd *cmd, const char *text, size_t len)

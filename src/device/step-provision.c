@@ -13,6 +13,7 @@
  * In service new connections use what was there before until the new material is complete.
  */
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "device/provision.h"
@@ -82,11 +83,30 @@ static void names_line(struct chan_cmd *cmd, const char *text, size_t len)
 static void names_done(struct device *dev, enum chan_result result)
 {
 	dev->provision->names_read = true;
-	provision_collect(dev);
-	provision_next(dev);
+	if (provision_collect(dev) < 0)
+		device_fail(dev, "out of memory");
+	else
+		provision_next(dev);
 }
 
 /* ---- what comes next ---- */
+
+static void provision_looked(struct device *dev, enum value_end end)
+{
+	provision_next(dev);
+}
+
+static void provision_read(struct device *dev, struct slot *value, const char *key,
+			   enum cert_kind kind)
+{
+	struct value_io *io = &dev->provision->io;
+
+	io->value = value;
+	io->kind = kind;
+	snprintf(io->key, sizeof(io->key), "%s", key);
+	io->done = provision_looked;
+	value_read(dev, io);
+}
 
 /* Returns true if a value of @want is being read: one at a slot that it has, or by its name. */
 static bool read_next(struct device *dev, struct want *want)
@@ -96,7 +116,7 @@ static bool read_next(struct device *dev, struct want *want)
 
 		if (value->content != SLOT_UNKNOWN && value->content != SLOT_UNREAD)
 			continue;
-		value_read(dev, value, want->keys[i], want->blobs[i].kind);
+		provision_read(dev, value, want->keys[i], want->blobs[i].kind);
 		return true;
 	}
 	return false;
@@ -115,7 +135,7 @@ static bool place_by_content(struct device *dev, struct want *want)
 	switch (choice.verdict) {
 	case SLOTS_READ:
 		slots_key(choice.kind, choice.slot, key, sizeof(key));
-		value_read(dev, &dev->slots.of[choice.kind][choice.slot], key, choice.kind);
+		provision_read(dev, &dev->slots.of[choice.kind][choice.slot], key, choice.kind);
 		return true;
 	case SLOTS_USE:
 	case SLOTS_WRITE:
@@ -179,16 +199,66 @@ static bool place_next(struct device *dev, struct want *want)
  */
 static void want_try(struct device *dev, struct want *want)
 {
-	struct provision *p = dev->provision;
+	struct cert_blob *blob = NULL;
 
 	for (size_t i = 0; i < want->n_blobs && !want->readable; i++) {
 		if (slot_holds(want_value(dev, want, i), &want->blobs[i]))
 			continue;
-		if (!value_load(dev, want, i))
+		if (want_load(dev, want, i, &blob) < 0)
 			return;
-		p->blob = cert_blob_free(p->blob);
+		blob = cert_blob_free(blob);
 	}
 	want->readable = true;
+}
+
+static int provision_load(struct device *dev, struct value_io *io)
+{
+	struct provision *p = dev->provision;
+
+	return want_load(dev, p->want, p->index, &io->bytes);
+}
+
+/*
+ * Not tried again before the next bring-up, as each try wears the flash out. The other values, and
+ * the tunnels that need no more than those, go on.
+ */
+static void provision_give_up(struct device *dev, const char *why)
+{
+	dev->holdings[dev->provision->want->item].given_up = true;
+	want_fail(dev->provision->want, why);
+}
+
+static void provision_wrote(struct device *dev, enum value_end end)
+{
+	values_forget(dev, dev->provision->io.key);
+	switch (end) {
+	case VALUE_END_DONE:
+	case VALUE_END_NOT_HAD: /* want_load() has said why */
+		break;
+	case VALUE_END_REFUSED:
+		provision_give_up(dev, "the chip refuses to write it (is its NVS full?)");
+		break;
+	case VALUE_END_DIFFERS:
+		provision_give_up(dev, "it does not read back as it was written");
+		break;
+	}
+	provision_next(dev);
+}
+
+static void provision_write(struct device *dev, struct want *want, size_t i)
+{
+	struct provision *p = dev->provision;
+	struct value_io *io = &p->io;
+
+	p->want = want;
+	p->index = i;
+	io->value = want_value(dev, want, i);
+	io->kind = want->blobs[i].kind;
+	io->blob = &want->blobs[i];
+	snprintf(io->key, sizeof(io->key), "%s", want->keys[i]);
+	io->load = provision_load;
+	io->done = provision_wrote;
+	value_write(dev, io);
 }
 
 /* Returns true if a value is being written. */
@@ -197,25 +267,36 @@ static bool write_next(struct device *dev, struct want *want)
 	for (size_t i = 0; i < want->n_blobs; i++) {
 		if (slot_holds(want_value(dev, want, i), &want->blobs[i]))
 			continue;
-		value_write(dev, want, i);
+		provision_write(dev, want, i);
 		return true;
 	}
 	want_settle(dev, want);
 	return false;
 }
 
+static enum material_type want_type(const struct want *want)
+{
+	if (strcmp(want->what, "nvs") == 0)
+		return MATERIAL_NVS;
+	return strcmp(want->what, "identity") == 0 ? MATERIAL_IDENTITY : MATERIAL_AUTHORITY;
+}
+
 static void note_keys(struct device *dev, const struct want *want)
 {
+	enum material_type type = want_type(want);
+
 	for (size_t i = 0; i < want->n_blobs && dev->n_keys < RECORD_MAX; i++) {
 		struct device_key *key = &dev->keys[dev->n_keys++];
 
 		*key = (struct device_key){
 			.kind = want->blobs[i].kind,
-			.name = want->name,
+			.type = type,
+			.wifi = want->named && type != MATERIAL_NVS,
 			.generation = want->generation,
 			.len = want->blobs[i].len,
 		};
 		memcpy(key->key, want->keys[i], sizeof(key->key));
+		memcpy(key->name, want->name, sizeof(key->name));
 		memcpy(key->digest, want->blobs[i].digest, sizeof(key->digest));
 	}
 }
@@ -241,9 +322,19 @@ static void provision_switch(struct device *dev)
 		h->slot = want->slot;
 		h->generation = want->generation;
 		h->suspected = false;
+		h->n_blobs = want->n_blobs;
 		for (size_t k = 0; k < want->n_blobs; k++)
 			h->blobs[k] = want->blobs[k];
 	}
+}
+
+/* New connections do not use it any more; what is known of the trouble with it stays. */
+static void holding_drop(struct holding *h)
+{
+	h->slot = -1;
+	h->generation = 0;
+	h->n_blobs = 0;
+	h->suspected = false;
 }
 
 /* What is broken and could not be repaired is not there. Returns true if there is such. */
@@ -258,11 +349,7 @@ static bool provision_drop_broken(struct device *dev)
 
 		if (want->state != WANT_FAILED || !holding_is_broken(dev, want))
 			continue;
-		*h = (struct holding){
-			.slot = -1,
-			.told = h->told,
-			.given_up = h->given_up,
-		};
+		holding_drop(h);
 		any = true;
 	}
 	return any;
@@ -273,15 +360,57 @@ static void tell_failed(struct device *dev)
 {
 	struct provision *p = dev->provision;
 
+	for (size_t i = 0; i < dev->material->n_items; i++)
+		dev->holdings[i].why[0] = '\0';
 	for (size_t i = 0; i < p->n_wants; i++) {
 		const struct want *want = &p->wants[i];
 		struct holding *h = &dev->holdings[want->item];
 
-		if (want->state != WANT_FAILED || h->told)
+		if (want->state != WANT_FAILED)
+			continue;
+		snprintf(h->why, sizeof(h->why), "%s", want->why);
+		if (h->told)
 			continue;
 		h->told = true;
 		log_error("%s: %s %s is not on the chip: %s", dev->settings->name, want->what,
 			  want->name, want->why);
+	}
+}
+
+/* What was read and written of before the chip left service is not known to stand there still. */
+static bool provision_is_done(const struct device *dev)
+{
+	if (dev->provision)
+		return false;
+	switch (dev->state) {
+	case DEVICE_JOINING:
+	case DEVICE_CLOCK:
+	case DEVICE_READY:
+	case DEVICE_PROVISIONED:
+	case DEVICE_OFFLINE:
+		return true;
+	case DEVICE_ABSENT:
+	case DEVICE_PROBING:
+	case DEVICE_IDENTIFYING:
+	case DEVICE_UNKNOWN_CHIP:
+	case DEVICE_CONFIGURING:
+	case DEVICE_PROVISIONING:
+	case DEVICE_FAILED:
+		break;
+	}
+	return false;
+}
+
+static void provision_tell(struct device *dev)
+{
+	/* The next state may have failed at once. */
+	if (!provision_is_done(dev))
+		return;
+	list_for_each_safe(node, &dev->watches) {
+		struct device_watch *watch = container_of(node, struct device_watch, node);
+
+		if (watch->provisioned)
+			watch->provisioned(watch, dev);
 	}
 }
 
@@ -299,6 +428,7 @@ static void provision_finish(struct device *dev)
 	if (!again) {
 		tell_failed(dev);
 		wrote = provision_drop_broken(dev) || wrote;
+		forget_erased_names(dev);
 	}
 	note_orphans(dev);
 	for (size_t i = 0; i < p->n_wants && up; i++)
@@ -312,12 +442,14 @@ static void provision_finish(struct device *dev)
 			provision_begin_all(dev, false, before);
 		return;
 	}
-	if (!up) {
+	if (up)
+		device_enter_state(dev, dev->provision_only ? DEVICE_PROVISIONED : DEVICE_JOINING);
+	else
 		diagnose_rechecked(dev, wrote);
+	provision_tell(dev);
+	if (!up)
 		device_notify_room(dev);
-		return;
-	}
-	device_enter_state(dev, dev->provision_only ? DEVICE_PROVISIONED : DEVICE_JOINING);
+	values_resume(dev);
 }
 
 static bool provision_has_writes(const struct provision *p)
@@ -375,7 +507,6 @@ void provision_next(struct device *dev)
 	for (size_t i = 0; i < p->n_wants; i++)
 		if (p->wants[i].state == WANT_WRITE)
 			want_try(dev, &p->wants[i]);
-	p->writes = 0;
 	/* Before what it speaks of. */
 	if (provision_has_writes(p) && record_next(dev))
 		return;
@@ -396,10 +527,19 @@ static bool want_is_displaced(const struct provision *p, const struct want *want
 	for (size_t i = 0; i < p->n_wants; i++) {
 		const struct want *other = &p->wants[i];
 
-		if (other != want && !other->named && other->pinned == slot &&
+		if (other != want && !other->named && other->n_blobs > 0 && other->pinned == slot &&
 		    other->blobs[0].kind == want->blobs[0].kind && !want_is_equal(other, want))
 			return true;
 	}
+	return false;
+}
+
+static bool item_has_slot(const struct provision *p, size_t item)
+{
+	for (size_t i = 0; i < p->n_wants; i++)
+		if (p->wants[i].item == item && !p->wants[i].named &&
+		    p->wants[i].state != WANT_NONE)
+			return true;
 	return false;
 }
 
@@ -408,13 +548,19 @@ static void provision_keep(struct device *dev)
 {
 	struct provision *p = dev->provision;
 
+	/* After another configuration: what no tunnel needs any more, or nobody has set. */
+	for (size_t i = 0; i <= dev->material->n_items; i++)
+		if (!item_has_slot(p, i))
+			holding_drop(&dev->holdings[i]);
 	for (size_t i = 0; i < p->n_wants; i++) {
 		struct want *want = &p->wants[i];
 		const struct holding *h = &dev->holdings[want->item];
 		bool same = !want->named && h->slot >= 0 &&
 			    (want->pinned == CONFIG_SLOT_AUTO || want->pinned == h->slot) &&
-			    !want_is_displaced(p, want, h->slot);
+			    want->n_blobs == h->n_blobs && !want_is_displaced(p, want, h->slot);
 
+		if (want->state == WANT_NONE)
+			continue;
 		for (size_t k = 0; k < want->n_blobs && same; k++)
 			same = cert_blob_equal(&want->blobs[k], &h->blobs[k]);
 		if (!same && h->given_up)
@@ -447,8 +593,10 @@ static void provision_begin_all(struct device *dev, bool up, uint64_t writes_bef
 		p->listed[kind] = false;
 	}
 	p->names_read = !device_wants_enterprise(dev) || !up;
-	if (p->names_read)
-		provision_collect(dev);
+	if (p->names_read && provision_collect(dev) < 0) {
+		device_fail(dev, "out of memory");
+		return;
+	}
 	if (!up)
 		provision_keep(dev);
 	provision_next(dev);
@@ -457,8 +605,10 @@ static void provision_begin_all(struct device *dev, bool up, uint64_t writes_bef
 void provision_start(struct device *dev)
 {
 	memset(&dev->slots, 0, sizeof(dev->slots));
-	for (size_t i = 0; i < dev->material->n_items; i++)
+	for (size_t i = 0; i <= dev->material->n_items; i++)
 		dev->holdings[i] = (struct holding){ .slot = -1 };
+	dev->provision_later = false;
+	values_check_chip(dev);
 	dev->record_known = false;
 	dev->incomplete = false;
 	dev->eap_is_new = false;
@@ -471,8 +621,13 @@ void provision_again(struct device *dev)
 		dev->provision->again = true;
 		return;
 	}
+	/* It comes back to it. */
+	if (values_are_busy(dev)) {
+		dev->provision_later = true;
+		return;
+	}
 	if (dev->state == DEVICE_READY || dev->state == DEVICE_JOINING ||
-	    dev->state == DEVICE_CLOCK)
+	    dev->state == DEVICE_CLOCK || dev->state == DEVICE_OFFLINE)
 		provision_begin_all(dev, false, dev->flash_writes);
 }
 
@@ -489,7 +644,7 @@ bool provision_recheck(struct device *dev, int ca, int pki)
 {
 	bool any = false;
 
-	if (dev->provision)
+	if (dev->provision || values_are_busy(dev))
 		return false;
 	for (size_t i = 0; i < dev->material->n_items; i++) {
 		struct holding *h = &dev->holdings[i];
@@ -519,4 +674,107 @@ bool provision_is_in_place(const struct device *dev)
 			return true;
 	}
 	return false;
+}
+
+/* ---- what others ask for ---- */
+
+void device_keep_old(struct device *dev, bool keep)
+{
+	bool due = !keep && dev->kept_old;
+
+	dev->keep_old = keep;
+	if (due)
+		provision_again(dev);
+}
+
+void device_erase_name(struct device *dev, const char *what, const char *name)
+{
+	uint64_t hash = record_name(what, name);
+
+	if (dev->state == DEVICE_ABSENT || dev->state == DEVICE_UNKNOWN_CHIP)
+		return;
+	if (dev->n_erase_names == DEVICE_ERASE_NAMES_MAX) {
+		log_notice("%s: too many names go at once: what is on the chip of the first ones "
+			   "stays there as orphans",
+			   dev->settings->name);
+		dev->n_erase_names--;
+		memmove(dev->erase_names, dev->erase_names + 1,
+			dev->n_erase_names * sizeof(*dev->erase_names));
+	}
+	dev->erase_names[dev->n_erase_names++] = hash;
+	provision_again(dev);
+}
+
+/* Of a tunnel's own slot. */
+static bool item_is_held(const struct device *dev, size_t item)
+{
+	const struct material_item *m = &dev->material->items[item];
+	const struct holding *h = &dev->holdings[item];
+
+	if (h->slot < 0 || h->generation != m->generation || h->n_blobs != m->n_blobs)
+		return false;
+	for (size_t k = 0; k < m->n_blobs; k++)
+		if (!cert_blob_equal(m->blobs[k], &h->blobs[k]))
+			return false;
+	return true;
+}
+
+static bool key_is_there(const struct device *dev, const char *key, const struct cert_blob *blob)
+{
+	for (size_t i = 0; i < dev->n_keys; i++)
+		if (strcmp(dev->keys[i].key, key) == 0 && dev->keys[i].kind == blob->kind &&
+		    memcmp(dev->keys[i].digest, blob->digest, CERT_DIGEST_SIZE) == 0)
+			return true;
+	return false;
+}
+
+static bool item_is_in_keys(const struct device *dev, size_t item, const char *const *keys)
+{
+	const struct material_item *m = &dev->material->items[item];
+
+	for (size_t k = 0; k < m->n_blobs; k++)
+		if (!key_is_there(dev, keys[k], m->blobs[k]))
+			return false;
+	return true;
+}
+
+/* In each place where this chip needs it. */
+static bool item_is_there(const struct device *dev, size_t item)
+{
+	const struct config_eap *eap = &dev->settings->wifi.enterprise;
+	const struct material_item *m = &dev->material->items[item];
+	char key[AT_NVS_NAME_MAX + 1];
+	const char *keys[] = { key };
+	bool slotted = false, wifi = false;
+
+	switch (m->type) {
+	case MATERIAL_NVS:
+		nvs_key(m->config, key);
+		return item_is_in_keys(dev, item, keys);
+	case MATERIAL_AUTHORITY:
+		slotted = config_needs_authority(dev->config, dev->settings, m->config);
+		wifi = device_wants_enterprise(dev) && eap->authority == m->config;
+		break;
+	case MATERIAL_IDENTITY:
+		slotted = config_needs_identity(dev->config, dev->settings, m->config);
+		wifi = device_wants_enterprise(dev) && eap->credential == m->config;
+		break;
+	}
+	return (!slotted || item_is_held(dev, item)) &&
+	       (!wifi || item_is_in_keys(dev, item, eap_keys(dev, m->type)));
+}
+
+enum device_item_state device_item_state(const struct device *dev, size_t item, const char **why)
+{
+	const struct holding *h = &dev->holdings[item];
+
+	*why = NULL;
+	if (dev->material->items[item].n_blobs == 0 || !item_is_needed(dev, item))
+		return DEVICE_ITEM_NOT_NEEDED;
+	if (!provision_is_done(dev) || dev->provision_later)
+		return DEVICE_ITEM_PENDING;
+	if (h->why[0] == '\0')
+		return item_is_there(dev, item) ? DEVICE_ITEM_THERE : DEVICE_ITEM_PENDING;
+	*why = h->why;
+	return DEVICE_ITEM_FAILED;
 }

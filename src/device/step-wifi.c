@@ -112,9 +112,10 @@ static void ipv6_put(const struct device *dev, struct at_line *line)
 
 /* ---- addresses; each of these two commands undoes the other ---- */
 
+/* Those of the configuration are of its network, not of one that was asked for at run time. */
 static bool address_wanted(const struct device *dev)
 {
-	return dev->settings->wifi.address;
+	return !dev->network && dev->settings->wifi.address;
 }
 
 static bool address_stands(const struct device *dev, const char *text, size_t len)
@@ -138,7 +139,7 @@ static void address_put(const struct device *dev, struct at_line *line)
 
 static bool dhcp_wanted(const struct device *dev)
 {
-	return dev->settings->has_wifi && !dev->settings->wifi.address;
+	return dev->network || (dev->settings->has_wifi && !dev->settings->wifi.address);
 }
 
 /* Bit 0 is the station's. */
@@ -159,7 +160,7 @@ static void dhcp_put(const struct device *dev, struct at_line *line)
 
 static bool dns_wanted(const struct device *dev)
 {
-	return dev->settings->wifi.dns.n > 0;
+	return !dev->network && dev->settings->wifi.dns.n > 0;
 }
 
 static void dns_put(const struct device *dev, struct at_line *line)
@@ -265,7 +266,7 @@ static void wifi_next(struct device *dev)
 {
 	const struct wifi_setting *setting = &wifi_settings[dev->setting];
 	/* Without `wifi` the chip may be joining by itself at this moment. */
-	bool keeps = dev->joined || !dev->settings->has_wifi;
+	bool keeps = dev->joined || !(dev->network || dev->settings->has_wifi);
 	char query[AT_NAME_MAX];
 
 	for (; dev->setting < N_SETTINGS; setting++, dev->setting++)

@@ -19,6 +19,7 @@ static void one_line(const char *text, size_t len)
 	char host[AT_HOSTNAME_MAX + 1], address[AT_IPV4_MAX + 1];
 	bool manual;
 	struct at_version version;
+	struct at_ap ap;
 	int number;
 	long value;
 
@@ -39,6 +40,9 @@ static void one_line(const char *text, size_t len)
 		MUST(number >= 0 && number <= 4 && strlen(ssid) <= AT_SSID_MAX);
 	if (at_reply_bssid(text, len, mac))
 		MUST(strlen(mac) == AT_MAC_MAX);
+	if (at_reply_cwjap(text, len, &ap) || at_reply_cwlap(text, len, &ap))
+		MUST(strlen(ap.bssid) == AT_MAC_MAX && strlen(ap.ssid) <= AT_SSID_MAX &&
+		     ap.channel >= 0 && ap.channel <= 4294967295L);
 	if (at_reply_hostname(text, len, host))
 		MUST(strlen(host) <= AT_HOSTNAME_MAX);
 	if (at_reply_cipsta(text, len, "ip", address))

@@ -146,6 +146,22 @@ static void chip_list(struct chip *c, const char *line)
 	out(c, n ? "\r\nOK\r\n" : "\r\nERROR\r\n");
 }
 
+static void chip_names(struct chip *c)
+{
+	for (size_t i = 0; i < c->n_nvs && !c->namespaces; i++) {
+		const char *name = c->nvs[i].name;
+		int len = (int)strcspn(name, ".");
+		bool again = !c->nvs[i].type || begins(name, "slots");
+
+		for (size_t k = 0; k < i && !again; k++)
+			again = c->nvs[k].type && strcspn(c->nvs[k].name, ".") == (size_t)len &&
+				strncmp(c->nvs[k].name, name, (size_t)len) == 0;
+		if (!again)
+			out(c, "+SYSMFG:\"%.*s\"\r\n", len, name);
+	}
+	out(c, "%s\r\nOK\r\n", c->namespaces ? c->namespaces : "");
+}
+
 static void chip_mfg(struct chip *c, const char *line)
 {
 	struct chip_key *key = find_key(c, line);
@@ -176,6 +192,12 @@ static void chip_mfg(struct chip *c, const char *line)
 	}
 }
 
+/* A test that sets `joined` by hand means that one. */
+static const char *chip_ssid(const struct chip *c)
+{
+	return c->ssid[0] ? c->ssid : "lab";
+}
+
 static void chip_reply(struct chip *c, const char *line)
 {
 	int link = strchr(line, '=') ? atoi(strchr(line, '=') + 1) : 0;
@@ -200,10 +222,11 @@ static void chip_reply(struct chip *c, const char *line)
 		out(c, "\r\nOK\r\n");
 	} else if (strcmp(line, "AT+CWSTATE?") == 0) {
 		out(c, "+CWSTATE:%d,\"%s\"\r\n\r\nOK\r\n", c->joined ? 2 : 0,
-		    c->joined ? "lab" : "");
+		    c->joined ? chip_ssid(c) : "");
 	} else if (strcmp(line, "AT+CWJAP?") == 0) {
 		if (c->joined)
-			out(c, "+CWJAP:\"lab\",\"10:01:00:c4:0a:51\",5,-24,0,1,3,0,1\r\n");
+			out(c, "+CWJAP:\"%s\",\"10:01:00:c4:0a:51\",5,-24,0,1,3,0,1\r\n",
+			    chip_ssid(c));
 		out(c, "\r\nOK\r\n");
 	} else if (strcmp(line, "AT+CWDHCP?") == 0) {
 		out(c, "+CWDHCP:3\r\nOK\r\n");
@@ -216,6 +239,24 @@ static void chip_reply(struct chip *c, const char *line)
 	} else if (strcmp(line, "AT+CIPSTA?") == 0) {
 		out(c, "+CIPSTA:ip:\"10.0.2.15\"\r\n+CIPSTA:gateway:\"10.0.2.2\"\r\n"
 		       "+CIPSTA:netmask:\"255.255.255.0\"\r\n\r\nOK\r\n");
+	} else if (strcmp(line, "AT+SYSRAM?") == 0) {
+		out(c, "+SYSRAM:186132,179252\r\nOK\r\n");
+	} else if (strcmp(line, "AT+CWQAP") == 0) {
+		if (c->joined)
+			out(c, "WIFI DISCONNECT\r\n");
+		for (int i = 0; i < AT_LINKS; i++)
+			if (c->joined && c->open[i])
+				out(c, "%d,CLOSED\r\n", i);
+		if (c->joined)
+			memset(c->open, 0, sizeof(c->open));
+		c->joined = false;
+		out(c, "\r\nOK\r\n");
+	} else if (strcmp(line, "AT+CWLAPOPT=1,2047") == 0) {
+		out(c, "\r\nOK\r\n");
+	} else if (strcmp(line, "AT+CWLAP") == 0) {
+		out(c, "+CWLAP:(0,\"Espressif\",-27,\"10:01:00:c4:0a:51\",5,-1,-1,0,0,3,0)\r\n"
+		       "+CWLAP:(0,\"MasseyWifi\",-33,\"10:01:00:c4:0a:52\",10,-1,-1,0,0,3,0)"
+		       "\r\n\r\nOK\r\n");
 	} else if (begins(line, "AT+SYSTIMESTAMP=")) {
 		c->clock = atoll(line + strlen("AT+SYSTIMESTAMP="));
 		out(c, "\r\nOK\r\n");
@@ -225,9 +266,12 @@ static void chip_reply(struct chip *c, const char *line)
 		if (c->joined)
 			out(c, "WIFI DISCONNECT\r\n");
 		c->joined = true;
+		/* Names without a quote do. */
+		if (sscanf(line, "AT+CWJ%*[EAP]=\"%32[^\"]\"", c->ssid) != 1)
+			strcpy(c->ssid, "lab");
 		out(c, "WIFI CONNECTED\r\nWIFI GOT IP\r\n\r\nOK\r\n");
 	} else if (strcmp(line, "AT+SYSMFG?") == 0) {
-		out(c, "%s\r\nOK\r\n", c->namespaces ? c->namespaces : "");
+		chip_names(c);
 	} else if (begins(line, "AT+SYSMFG=")) {
 		chip_mfg(c, line);
 	} else if (strcmp(line, "AT+RST") == 0) {
@@ -261,11 +305,20 @@ static void chip_reply(struct chip *c, const char *line)
 	}
 }
 
+/* What is asked about once a minute, for ever, is of no interest to most tests. */
+static bool is_sample(struct chip *c)
+{
+	struct device *dev = container_of(c, struct bench, chip)->dev;
+
+	return dev->chan.current == &dev->sample_cmd;
+}
+
 static void chip_line(struct chip *c, const char *line)
 {
 	/* The firmware's own. */
 	MUST(!strstr(line, "factory_param") && !strstr(line, "ble_data"));
-	told(c, "%s|", line);
+	if (c->tells_samples || !is_sample(c))
+		told(c, "%s|", line);
 	if (c->mute)
 		return;
 	if (c->echo)
@@ -499,6 +552,20 @@ static void on_room(struct device_watch *watch, struct device *dev)
 	container_of(watch, struct bench, watch)->rooms++;
 }
 
+static void on_changed(struct device_watch *watch, struct device *dev, unsigned int facts)
+{
+	container_of(watch, struct bench, watch)->facts |= facts;
+}
+
+static void on_provisioned(struct device_watch *watch, struct device *dev)
+{
+	struct bench *b = container_of(watch, struct bench, watch);
+
+	b->provisioned++;
+	if (b->on_provisioned)
+		b->on_provisioned(b);
+}
+
 void blob_init(struct cert_blob *blob, enum cert_kind kind, const char *text)
 {
 	struct cert_digest *digest = NULL;
@@ -566,14 +633,21 @@ void bench_init(struct bench *b)
 	bench_remake(b);
 }
 
-void bench_remake(struct bench *b)
+void bench_make(struct bench *b, const struct config *config, const struct config_device *settings,
+		const struct material *material)
 {
 	b->dev = device_free(b->dev);
-	MUST(device_new(&b->dev, &b->config, &b->settings, &b->material, &b->timers, &bench_ops,
-			b) == 0);
+	MUST(device_new(&b->dev, config, settings, material, &b->timers, &bench_ops, b) == 0);
 	b->watch.state = on_state;
 	b->watch.room = on_room;
+	b->watch.changed = on_changed;
+	b->watch.provisioned = on_provisioned;
 	device_watch(b->dev, &b->watch);
+}
+
+void bench_remake(struct bench *b)
+{
+	bench_make(b, &b->config, &b->settings, &b->material);
 }
 
 struct chip_key *chip_nvs(struct bench *b, const char *name)

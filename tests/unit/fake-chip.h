@@ -28,7 +28,8 @@ struct chip_answer {
 struct chip {
 	bool echo, mute;
 	bool joined;
-	int mode; /* CWMODE */
+	char ssid[AT_SSID_MAX + 1]; /* "": "lab" */
+	int mode;                   /* CWMODE */
 	time_t clock;
 	bool open[AT_LINKS];
 	const char *gmr;
@@ -46,7 +47,8 @@ struct chip {
 	/* what it was told: "AT+X|", "[payload's length]|" */
 	char told[32768];
 	size_t told_len;
-	char sent[65536]; /* CIPSEND payloads, one after the other */
+	bool tells_samples; /* also what is asked in idle time, see sample.c */
+	char sent[65536];   /* CIPSEND payloads, one after the other */
 	size_t sent_len;
 	size_t blocks_with_plus; /* payloads with three + in a row */
 	/* on the way */
@@ -85,8 +87,12 @@ struct bench {
 	char states[512]; /* "probing>identifying>..." */
 	struct device_watch watch;
 	unsigned int rooms;
+	unsigned int provisioned; /* times that a provisioning has ended */
+	void (*on_provisioned)(struct bench *b);
+	const char *handed_over; /* keys that are nobody's, " mqtt_ca mqtt_ca.1 " */
 	time_t wallclock;
 	bool unsynchronized;
+	unsigned int facts;   /* that have changed */
 	const char *password; /* what every secret's file holds; NULL: there is none */
 };
 
@@ -95,6 +101,9 @@ void bench_init(struct bench *b);
 void bench_free(struct bench *b);
 /* The device is made anew, after a change of config or material. */
 void bench_remake(struct bench *b);
+/* The same for a configuration of the test's own. */
+void bench_make(struct bench *b, const struct config *config, const struct config_device *settings,
+		const struct material *material);
 /* A blob of this text. */
 void blob_init(struct cert_blob *blob, enum cert_kind kind, const char *text);
 /* A key of the chip's NVS; it is made, with type 0, if it is not there. */

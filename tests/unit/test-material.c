@@ -1074,6 +1074,286 @@ static void test_replace(void **state)
 	assert_ptr_equal(g.material->items[0].name, g.authority.name);
 }
 
+/* ---- without files, and what is handed over ---- */
+
+static void assert_info(size_t item, const char *subject)
+{
+	const struct cert_info *info = &g.material->items[item].info;
+
+	assert_string_equal(info->subject, subject);
+	assert_string_equal(info->issuer, subject);
+	assert_int_equal(info->not_before, subject[0] ? MAKE_NOW - MAKE_DAY : 0);
+	assert_int_equal(info->not_after, subject[0] ? MAKE_NOW + 365 * MAKE_DAY : 0);
+}
+
+static void test_info(void **state)
+{
+	reload(0);
+	assert_info(0, "CN=ca");
+	assert_info(1, "CN=ec");
+	assert_info(2, "");
+	/* From the store, too. */
+	copy("ca2.pem", "a");
+	reload(1);
+	reload(1);
+	assert_info(0, "CN=ca2");
+}
+
+struct bytes {
+	char data[65536 + 2];
+	size_t len;
+};
+
+static struct bytes *read_bytes(const char *name)
+{
+	static struct bytes all[2];
+	static int next;
+	struct bytes *b = &all[next++ % 2];
+	int fd = open(path_of(name), O_RDONLY | O_CLOEXEC);
+	ssize_t n = read(fd, b->data, sizeof(b->data));
+
+	assert_true(n >= 0);
+	close(fd);
+	b->len = (size_t)n;
+	return b;
+}
+
+static const uint8_t no_origin[CERT_DIGEST_SIZE];
+
+/* Hands files' bytes over; @expected: the complaints. */
+static int set_with(enum store_kind kind, const char *cert, const char *key,
+		    const uint8_t origin[CERT_DIGEST_SIZE], const char *expected)
+{
+	struct problems problems = PROBLEMS_NULL;
+	const struct bytes *c = read_bytes(cert), *k = key ? read_bytes(key) : NULL;
+	char *text = NULL;
+	size_t size = 0;
+	FILE *f = open_memstream(&text, &size);
+	int r;
+
+	r = material_set(g.store, kind, kind == STORE_AUTHORITY ? "corp" : "gateway", c->data,
+			 c->len, k ? k->data : NULL, k ? k->len : 0, origin, MAKE_NOW, "the call",
+			 &problems);
+	for (size_t i = 0; i < problems.count; i++)
+		fprintf(f, "%s\n", problems.items[i].text);
+	fclose(f);
+	assert_string_equal(text, expected);
+	free(text);
+	problems_clear(&problems);
+	return r;
+}
+
+static void forget_files(void)
+{
+	free(g.authority.file);
+	free(g.identity.cert);
+	free(g.identity.key);
+	g.authority.file = g.identity.cert = g.identity.key = NULL;
+}
+
+static void assert_nothing(void)
+{
+	for (size_t i = 0; i < 2; i++) {
+		assert_int_equal(g.material->items[i].n_blobs, 0);
+		assert_int_equal(g.material->items[i].generation, 0);
+		assert_info(i, "");
+	}
+	assert_int_equal(g.material->items[2].n_blobs, 1);
+}
+
+static void test_without_files(void **state)
+{
+	struct store *store = g.store;
+	struct problems problems = PROBLEMS_NULL;
+	uint8_t origin[CERT_DIGEST_SIZE];
+
+	forget_files();
+	g.store = NULL;
+	reload(0);
+	assert_nothing();
+	g.store = store;
+	reload(0);
+	assert_nothing();
+	memset(origin, 'x', sizeof(origin));
+	assert_int_equal(material_origin(&g.material->items[0], origin, MAKE_NOW, &problems), 0);
+	assert_memory_equal(origin, no_origin, sizeof(origin));
+	/* Nothing was made in the store either. */
+	for (int kind = 0; kind < 2; kind++) {
+		struct store_item *item = NULL;
+
+		assert_int_equal(store_load(store, (enum store_kind)kind,
+					    kind == 0 ? "corp" : "gateway", STORE_CURRENT, &item),
+				 -ENOENT);
+	}
+	assert_int_equal(set_with(STORE_AUTHORITY, "ca.pem", NULL, no_origin, ""), 0);
+	assert_int_equal(set_with(STORE_IDENTITY, "ec.pem", "ec.key", no_origin, ""), 0);
+	reload(1);
+	assert_items(1, STORE_SET, 1);
+	assert_authority("ca.pem");
+	assert_int_equal(g.material->items[1].n_blobs, 2);
+	assert_info(0, "CN=ca");
+	assert_info(1, "CN=ec");
+	assert_read(0, 0, store, 0);
+	assert_read(1, 1, store, 0);
+	/* Without the store nobody has it. */
+	g.store = NULL;
+	reload(1);
+	assert_nothing();
+	g.store = store;
+	/* Dates that have passed since are no matter, as of all that is current. */
+	reload(4000);
+	assert_items(1, STORE_SET, 1);
+}
+
+static void test_without_files_damaged(void **state)
+{
+	struct problems problems = PROBLEMS_NULL;
+	struct material *fresh = NULL;
+
+	forget_files();
+	assert_int_equal(set_with(STORE_AUTHORITY, "ca.pem", NULL, no_origin, ""), 0);
+	damage("state/material/authority-corp.current");
+	assert_int_equal(material_load(&fresh, &g.config, g.store, MAKE_NOW,
+				       MATERIAL_DATES_REFUSE_NEW, &problems),
+			 0);
+	assert_int_equal(fresh->items[0].n_blobs, 0);
+	assert_int_equal(problems.count, 1);
+	assert_int_equal(problems.errors, 0);
+	assert_string_equal(problems.items[0].text,
+			    "what was set for authority `corp` is damaged in the state folder, "
+			    "expected it to be set again");
+	problems_clear(&problems);
+	material_free(fresh);
+	assert_int_equal(set_with(STORE_AUTHORITY, "ca.pem", NULL, no_origin, ""), 0);
+	reload(0);
+	assert_authority("ca.pem");
+}
+
+/* An entry gets its files when something was set already: they are new. And loses them again. */
+static void test_files_come_and_go(void **state)
+{
+	char *file = g.authority.file;
+
+	g.authority.file = NULL;
+	assert_int_equal(set_with(STORE_AUTHORITY, "ca2.pem", NULL, no_origin, ""), 0);
+	reload(0);
+	assert_items(1, STORE_SET, 1);
+	g.authority.file = file;
+	reload(1);
+	assert_items(2, STORE_FROM_FILE, 1);
+	assert_authority("ca.pem");
+	g.authority.file = NULL;
+	reload(2);
+	assert_items(2, STORE_FROM_FILE, 1);
+	assert_authority("ca.pem");
+	g.authority.file = file;
+}
+
+static void test_set_twice(void **state)
+{
+	struct problems problems = PROBLEMS_NULL;
+	uint8_t origin[CERT_DIGEST_SIZE];
+	struct store_item *item;
+
+	reload(0);
+	assert_int_equal(material_origin(&g.material->items[0], origin, MAKE_NOW, &problems), 0);
+	/* What is current already is no new generation, whoever made it. */
+	assert_int_equal(set_with(STORE_AUTHORITY, "ca.pem", NULL, origin, ""), 0);
+	reload(1);
+	assert_items(1, STORE_FROM_FILE, 1);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(set_with(STORE_AUTHORITY, "ca2.pem", NULL, origin, ""), 0);
+	reload(1);
+	assert_items(2, STORE_SET, 1);
+	item = stored(STORE_AUTHORITY, STORE_PREVIOUS);
+	assert_int_equal(item->generation, 1);
+	store_item_free(item);
+	/* The file has changed meanwhile: what is set now wins over that. */
+	copy("ca3.pem", "a");
+	assert_int_equal(material_origin(&g.material->items[0], origin, MAKE_NOW, &problems), 0);
+	assert_int_equal(set_with(STORE_AUTHORITY, "ca2.pem", NULL, origin, ""), 0);
+	reload(2);
+	assert_items(2, STORE_SET, 1);
+	assert_authority("ca2.pem");
+	/* Certificate and key both count. */
+	assert_int_equal(material_origin(&g.material->items[1], origin, MAKE_NOW, &problems), 0);
+	assert_int_equal(set_with(STORE_IDENTITY, "ec.pem", "ec.key", origin, ""), 0);
+	reload(3);
+	assert_items(2, STORE_SET, 1);
+	assert_int_equal(set_with(STORE_IDENTITY, "ec2.pem", "ec.key", origin, ""), 0);
+	reload(3);
+	assert_items(2, STORE_SET, 2);
+	assert_info(1, "CN=ec2");
+}
+
+static void test_set_refused(void **state)
+{
+	static const struct {
+		enum store_kind kind;
+		const char *cert, *key, *expected;
+	} cases[] = {
+		{ STORE_AUTHORITY, "ec.key", NULL,
+		  "the call: contains a private key, expected certificates only\n" },
+		{ STORE_AUTHORITY, "both", NULL,
+		  "the call: contains a private key, expected certificates only\n" },
+		{ STORE_AUTHORITY, "ca.pem", "ec.key",
+		  "the call: comes with a private key, expected an authority's certificates "
+		  "only\n" },
+		{ STORE_AUTHORITY, "empty", NULL, "the call: is empty, expected PEM or DER\n" },
+		{ STORE_AUTHORITY, "big", NULL,
+		  "the call: is larger than 64 KiB, expected a file of CA certificates\n" },
+		{ STORE_IDENTITY, "both", "ec.key",
+		  "the call: contains a private key, expected certificates only\n"
+		  "the call: certificate (CN = ca): is the certificate of a CA, expected one of "
+		  "this client first\n" },
+		{ STORE_IDENTITY, "ec.pem", "rsa.key",
+		  "the call: the private key does not belong to the certificate (CN = ec), "
+		  "expected the key that it was made for (one is RSA, the other EC)\n" },
+		{ STORE_IDENTITY, "ec.pem", NULL, "the call: is empty, expected PEM or DER\n" },
+		{ STORE_IDENTITY, "empty", "empty",
+		  "the call: is empty, expected PEM or DER\n"
+		  "the call: is empty, expected PEM or DER\n" },
+		{ STORE_IDENTITY, "old.pem", "ec.key",
+		  "the call: certificate (CN = old): expired on 2016-02-03 08:00:00 UTC, 3999 "
+		  "days ago, expected one that is valid now (2027-01-15 08:00:00 UTC)\n" },
+	};
+
+	copy("ec.pem", "c");
+	{
+		const struct bytes *cert = read_bytes("ca.pem"), *key = read_bytes("ec.key");
+		static char text[131072];
+
+		memcpy(text, cert->data, cert->len);
+		memcpy(text + cert->len, key->data, key->len);
+		put_text("both", text, cert->len + key->len, 0600);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+		assert_int_equal(set_with(cases[i].kind, cases[i].cert, cases[i].key, no_origin,
+					  cases[i].expected),
+				 -EINVAL);
+	unlink(path_of("both"));
+	/* Nothing is kept of any. */
+	for (int kind = 0; kind < 2; kind++) {
+		struct store_item *item = NULL;
+
+		assert_int_equal(store_load(g.store, (enum store_kind)kind,
+					    kind == 0 ? "corp" : "gateway", STORE_CURRENT, &item),
+				 -ENOENT);
+	}
+}
+
+static void test_find(void **state)
+{
+	reload(0);
+	assert_ptr_equal(material_find(g.material, STORE_AUTHORITY, "corp"), &g.material->items[0]);
+	assert_ptr_equal(material_find(g.material, STORE_IDENTITY, "gateway"),
+			 &g.material->items[1]);
+	assert_null(material_find(g.material, STORE_IDENTITY, "corp"));
+	assert_null(material_find(g.material, STORE_AUTHORITY, "gateway"));
+	/* NVS entries have no name. */
+	assert_null(material_find(g.material, STORE_AUTHORITY, "x_y"));
+}
+
 static int setup(void **state)
 {
 	pid_t child;
@@ -1127,6 +1407,13 @@ int main(void)
 		S(test_read_of_expired),
 		S(test_origin),
 		S(test_replace),
+		S(test_info),
+		S(test_without_files),
+		S(test_without_files_damaged),
+		S(test_files_come_and_go),
+		S(test_set_twice),
+		S(test_set_refused),
+		S(test_find),
 	};
 
 	/* meson test sets MALLOC_PERTURB_, which would wipe for us. */

@@ -159,6 +159,42 @@ static void test_bssid(void **state)
 	}
 }
 
+static void test_access_points(void **state)
+{
+	static const char joined[] = "+CWJAP:\"a\",\"b\",\"10:01:00:c4:0a:51\",5,-24,0,1,3,0,1";
+	static const char bare[] = "+CWJAP:\"a\",\"10:01:00:c4:0a:51\"";
+	static const char found[] =
+		"+CWLAP:(3,\"Espressif\",-25,\"10:01:00:c4:0a:51\",5,-1,-1,4,4,3,0)";
+	struct at_ap ap;
+
+	assert_true(at_reply_cwjap(joined, strlen(joined), &ap));
+	assert_string_equal(ap.ssid, "a\",\"b");
+	assert_string_equal(ap.bssid, "10:01:00:c4:0a:51");
+	assert_int_equal(ap.channel, 5);
+	assert_int_equal(ap.rssi, -24);
+	assert_int_equal(ap.security, -1);
+	assert_true(at_reply_cwjap(bare, strlen(bare), &ap));
+	assert_int_equal(ap.channel, 0);
+	assert_int_equal(ap.rssi, 0);
+	/* capture 20 */
+	assert_true(at_reply_cwlap(found, strlen(found), &ap));
+	assert_string_equal(ap.ssid, "Espressif");
+	assert_string_equal(ap.bssid, "10:01:00:c4:0a:51");
+	assert_int_equal(ap.channel, 5);
+	assert_int_equal(ap.rssi, -25);
+	assert_int_equal(ap.security, 3);
+	/* Cut off anywhere, it is either not understood or says the same. */
+	for (size_t n = 0; n < strlen(found); n++) {
+		char text[sizeof(found)] = "";
+
+		memcpy(text, found, n);
+		if (at_reply_cwlap(text, n, &ap))
+			assert_true(ap.channel == 5 && ap.rssi == -25);
+	}
+	assert_false(at_reply_cwlap(joined, strlen(joined), &ap));
+	assert_false(at_reply_cwjap(found, strlen(found), &ap));
+}
+
 static void test_wifi_settings(void **state)
 {
 	char name[AT_HOSTNAME_MAX + 1];
@@ -227,15 +263,11 @@ static void test_number_and_link(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_version),
-		cmocka_unit_test(test_bin_version),
-		cmocka_unit_test(test_cmd),
-		cmocka_unit_test(test_mac),
-		cmocka_unit_test(test_cwstate),
-		cmocka_unit_test(test_bssid),
-		cmocka_unit_test(test_wifi_settings),
-		cmocka_unit_test(test_mfg_entry),
-		cmocka_unit_test(test_number_and_link),
+		cmocka_unit_test(test_version),       cmocka_unit_test(test_bin_version),
+		cmocka_unit_test(test_cmd),           cmocka_unit_test(test_mac),
+		cmocka_unit_test(test_cwstate),       cmocka_unit_test(test_bssid),
+		cmocka_unit_test(test_access_points), cmocka_unit_test(test_wifi_settings),
+		cmocka_unit_test(test_mfg_entry),     cmocka_unit_test(test_number_and_link),
 	};
 
 	return cmocka_run_group_tests_name("reply", tests, NULL, NULL);

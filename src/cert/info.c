@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: MIT */
+/* Subject, issuer and dates of a certificate. */
+#include "cert/info.h"
+
+#include <errno.h>
+#include <openssl/asn1.h>
+#include <openssl/bio.h>
+#include <openssl/err.h>
+#include <string.h>
+
+#include "cert/intake.h"
+#include "cert/openssl.h"
+
+/* The bytes of the character that @p begins with, at most @len; 0: it is no UTF-8. */
+static size_t character_len(const unsigned char *p, size_t len)
+{
+	size_t n = p[0] < 0x80 ? 1 : p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
+
+	if (n == 0 || p[0] > 0xf4 || n > len)
+		return 0;
+	for (size_t i = 1; i < n; i++)
+		if ((p[i] & 0xc0) != 0x80)
+			return 0;
+	/* Overlong ones, surrogates, and what is above U+10FFFF. */
+	if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) ||
+	    (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f))
+		return 0;
+	return n;
+}
+
+/* C0, DEL, C1: a terminal would obey them. */
+static bool is_control(const unsigned char *p)
+{
+	return p[0] < 0x20 || p[0] == 0x7f || (p[0] == 0xc2 && p[1] < 0xa0);
+}
+
+/* Whole characters only; what cannot be shown is a '?'. */
+static void copy_text(char text[CERT_NAME_MAX + 1], const unsigned char *data, size_t len)
+{
+	size_t used = 0;
+
+	while (len > 0) {
+		size_t n = character_len(data, len);
+		bool good = n > 0 && !is_control(data);
+		size_t room = good ? n : 1;
+
+		if (used + room > CERT_NAME_MAX)
+			break;
+		if (good)
+			memcpy(text + used, data, n);
+		else
+			text[used] = '?';
+		used += room;
+		data += n > 0 ? n : 1;
+		len -= n > 0 ? n : 1;
+	}
+	text[used] = '\0';
+}
+
+static void name_text(char text[CERT_NAME_MAX + 1], const X509_NAME *name)
+{
+	/* UTF-8 as it is; control characters are escaped. */
+	unsigned long flags = XN_FLAG_RFC2253 & ~ASN1_STRFLGS_ESC_MSB;
+	BIO *bio = BIO_new(BIO_s_mem());
+	char *data;
+	long len;
+
+	text[0] = '\0';
+	if (!bio)
+		return;
+	len = X509_NAME_print_ex(bio, name, 0, flags) < 0 ? 0 : BIO_get_mem_data(bio, &data);
+	if (len > 0)
+		copy_text(text, (const unsigned char *)data, (size_t)len);
+	BIO_free(bio);
+}
+
+static int info_of_block(struct cert_info *ret, const struct intake_block *block)
+{
+	X509 *x509 = openssl_cert_of(block->der, block->len, block->type == INTAKE_CERT_TRUSTED);
+
+	if (!x509)
+		return -EINVAL;
+	name_text(ret->subject, X509_get_subject_name(x509));
+	name_text(ret->issuer, X509_get_issuer_name(x509));
+	if (!openssl_time_of(&ret->not_before, X509_get0_notBefore(x509)))
+		ret->not_before = 0;
+	if (!openssl_time_of(&ret->not_after, X509_get0_notAfter(x509)))
+		ret->not_after = 0;
+	X509_free(x509);
+	return 0;
+}
+
+int cert_info_of(struct cert_info *ret, const void *pem, size_t len)
+{
+	const struct cert_source nowhere = { 0 };
+	struct problems none = PROBLEMS_NULL;
+	struct intake intake = INTAKE_NULL;
+	const unsigned char *data = pem;
+	int r = -EINVAL;
+
+	openssl_wipe_memory();
+	*ret = (struct cert_info){ 0 };
+	/* Some write a final NUL, which the firmware does not mind (protocol fact 7). */
+	while (len > 0 && data[len - 1] == '\0')
+		len--;
+	if (intake_read(&intake, data, len, &nowhere, &none) < 0)
+		intake.n_blocks = 0;
+	for (size_t i = 0; i < intake.n_blocks; i++) {
+		const struct intake_block *block = &intake.blocks[i];
+
+		if (block->type != INTAKE_CERT && block->type != INTAKE_CERT_TRUSTED)
+			continue;
+		r = info_of_block(ret, block);
+		break;
+	}
+	intake_clear(&intake);
+	problems_clear(&none);
+	ERR_clear_error();
+	return r;
+}

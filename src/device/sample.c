@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What is told of a chip in service and changes by itself: its access point and the signal, its address,
+ * its free memory. Asked after each join and then about once a minute, one question at a time, and only
+ * when the channel is free and nobody waits for it: data is never held up by more than one short answer.
+ */
+#include <string.h>
+
+#include "device/internal.h"
+
+/* After the chip has come into service: first those go who have waited for that. */
+#define SAMPLE_SOON (1 * TIMERS_S)
+#define SAMPLE_EVERY (60 * TIMERS_S)
+/* How soon it is looked again for a moment when nobody is in the way. */
+#define SAMPLE_LOOK (1 * TIMERS_S)
+
+static bool sample_cwjap(struct device *dev, const char *text, size_t len)
+{
+	struct device_wifi *wifi = &dev->wifi;
+	struct at_ap ap;
+
+	if (!wifi->connected || !at_reply_cwjap(text, len, &ap) || strcmp(ap.ssid, wifi->ssid) != 0)
+		return false;
+	if (strcmp(wifi->bssid, ap.bssid) == 0 && wifi->channel == (unsigned int)ap.channel &&
+	    wifi->rssi == (int)ap.rssi)
+		return false;
+	memcpy(wifi->bssid, ap.bssid, sizeof(wifi->bssid));
+	wifi->channel = (unsigned int)ap.channel;
+	wifi->rssi = (int)ap.rssi;
+	return true;
+}
+
+static bool sample_cipsta(struct device *dev, const char *text, size_t len)
+{
+	struct device_wifi *wifi = &dev->wifi;
+	char address[AT_IPV4_MAX + 1];
+
+	if (!wifi->connected || !at_reply_cipsta(text, len, "ip", address) ||
+	    strcmp(address, wifi->address) == 0)
+		return false;
+	memcpy(wifi->address, address, sizeof(address));
+	return true;
+}
+
+static bool sample_sysram(struct device *dev, const char *text, size_t len)
+{
+	long heap;
+
+	if (!at_reply_free_heap(text, len, &heap) || dev->heap == (unsigned int)heap)
+		return false;
+	dev->heap = (unsigned int)heap;
+	return true;
+}
+
+static const struct {
+	const char *command;
+	bool (*line)(struct device *dev, const char *text, size_t len); /* true: it is news */
+	enum device_fact fact;
+} samples[] = {
+	{ "AT+CWJAP?", sample_cwjap, DEVICE_FACT_WIFI },
+	{ "AT+CIPSTA?", sample_cipsta, DEVICE_FACT_WIFI },
+	{ "AT+SYSRAM?", sample_sysram, DEVICE_FACT_HEAP },
+};
+
+#define N_SAMPLES (int)(sizeof(samples) / sizeof(*samples))
+
+static void sample_line(struct chan_cmd *cmd, const char *text, size_t len)
+{
+	struct device *dev = container_of(cmd, struct device, sample_cmd);
+
+	if (samples[dev->sample_step].line(dev, text, len))
+		device_note(dev, samples[dev->sample_step].fact);
+}
+
+static void sample_done(struct chan_cmd *cmd, enum chan_result result)
+{
+	struct device *dev = container_of(cmd, struct device, sample_cmd);
+
+	if (result == CHAN_E_RESET || result == CHAN_E_TIMEOUT)
+		return; /* it begins anew when the chip is ready again */
+	dev->sample_step++;
+	/* It may be that whoever waited behind this one goes first. */
+	timer_arm(&dev->sample_timer, dev->sample_step < N_SAMPLES ? 0 : SAMPLE_EVERY);
+	if (dev->sample_step == N_SAMPLES)
+		dev->sample_step = 0;
+}
+
+static bool sample_is_in_the_way(const struct device *dev)
+{
+	if (dev->chan.current || !list_empty(&dev->chan.lanes[CHAN_CONTROL]) ||
+	    !list_empty(&dev->chan.lanes[CHAN_DATA]) || dev->n_requests > 0 || dev->provision)
+		return true;
+	for (int i = 0; i < AT_LINKS; i++)
+		if (dev->links[i].state == LINK_SETTING || dev->links[i].state == LINK_CONNECTING)
+			return true;
+	return false;
+}
+
+static void sample_is_due(struct timer *timer)
+{
+	struct device *dev = container_of(timer, struct device, sample_timer);
+	struct chan_cmd *cmd = &dev->sample_cmd;
+
+	if (dev->state != DEVICE_READY)
+		return;
+	if (sample_is_in_the_way(dev)) {
+		timer_arm(timer, SAMPLE_LOOK);
+		return;
+	}
+	chan_cmd_begin(cmd, samples[dev->sample_step].command);
+	at_line_end(&cmd->line);
+	cmd->timeout = DEVICE_TIMEOUT_FLASH;
+	cmd->on_line = sample_line;
+	cmd->done = sample_done;
+	chan_submit(&dev->chan, CHAN_CONTROL, cmd);
+}
+
+void sample_soon(struct device *dev)
+{
+	/* One that is under way goes on with the next question by itself. */
+	if (dev->sample_cmd.phase != CHAN_PHASE_IDLE)
+		return;
+	dev->sample_step = 0;
+	timer_arm(&dev->sample_timer, SAMPLE_SOON);
+}
+
+int sample_init(struct device *dev)
+{
+	return timer_init(&dev->sample_timer, dev->timers, sample_is_due);
+}
+
+void sample_deinit(struct device *dev)
+{
+	timer_deinit(&dev->sample_timer);
+}
