@@ -438,8 +438,9 @@ static int daemon_setup_objects(struct daemon *daemon)
 		return 0;
 	}
 	for (size_t i = 0; i < config->n_tunnels; i++) {
-		r = tunnel_new(&daemon->tunnels[i], &config->tunnels[i], config->runtime_dir,
-			       &daemon->pool, daemon_device(daemon, config->tunnels[i].device));
+		r = tunnel_new(&daemon->tunnels[i], &config->tunnels[i], daemon->config,
+			       config->runtime_dir, NULL, 0, &daemon->pool,
+			       daemon_device(daemon, config->tunnels[i].device));
 		if (r < 0)
 			return r;
 		daemon->n_tunnels++;
@@ -487,7 +488,7 @@ struct daemon *daemon_free(struct daemon *daemon)
 	if (!daemon)
 		return NULL;
 	for (size_t i = 0; i < daemon->n_tunnels; i++)
-		tunnel_free(daemon->tunnels[i]);
+		tunnel_free(daemon->tunnels[i], "espatd stops");
 	free(daemon->tunnels);
 	if (daemon->pool_ready)
 		pool_deinit(&daemon->pool);
