@@ -18,7 +18,8 @@
 #include "util/clock.h"
 #include "util/log.h"
 
-void __wrap_log_msg(enum log_level level, const char *format, ...);
+__attribute__((format(printf, 2, 3))) void __wrap_log_msg(enum log_level level, const char *format,
+							  ...);
 
 static char logged[65536];
 static size_t logged_len;
