@@ -25,18 +25,27 @@ static struct config_tunnel config;
 static struct listener l;
 static char why[LISTENER_WHY_MAX];
 
-/* What happens just before the n-th renameat2(). */
+/* What happens just before and after the n-th renameat2(). */
 static unsigned int renames;
 static void (*before_rename)(unsigned int n);
+static void (*after_rename)(unsigned int n);
 static int acl_failure; /* of acl_set_file(); 0: it works */
 
 int __real_renameat2(int olddir, const char *old, int newdir, const char *new, unsigned int flags);
 int __wrap_renameat2(int olddir, const char *old, int newdir, const char *new, unsigned int flags);
 int __wrap_renameat2(int olddir, const char *old, int newdir, const char *new, unsigned int flags)
 {
+	int r, error;
+
+	renames++;
 	if (before_rename)
-		before_rename(++renames);
-	return __real_renameat2(olddir, old, newdir, new, flags);
+		before_rename(renames);
+	r = __real_renameat2(olddir, old, newdir, new, flags);
+	error = errno;
+	if (after_rename)
+		after_rename(renames);
+	errno = error;
+	return r;
 }
 
 int __real_acl_set_file(const char *path, acl_type_t type, acl_t acl);
@@ -61,6 +70,7 @@ static int setup(void **state)
 	listener_init(&l, NULL);
 	renames = 0;
 	before_rename = NULL;
+	after_rename = NULL;
 	acl_failure = 0;
 	return 0;
 }
@@ -310,11 +320,14 @@ static void test_what_is_somebodys_is_left_alone(void **state)
 		foreign[i].place(path_of("broker.sock"));
 		n = entries();
 		before = look(path_of("broker.sock"));
+		renames = 0;
 		assert_int_equal(listener_bind(&l, dir, &config, why), foreign[i].error);
 		assert_int_equal(l.fd, -1);
 		assert_string_equal(why, foreign[i].error == -EEXIST
 						 ? "there is something that is not a socket"
 						 : "another program serves it");
+		/* Not even moved for a moment. */
+		assert_int_equal(renames, 1);
 		after = look(path_of("broker.sock"));
 		assert_int_equal(after.st_ino, before.st_ino);
 		assert_int_equal(after.st_mode, before.st_mode);
@@ -374,6 +387,22 @@ static void test_stale_one_that_goes_away(void **state)
 	assert_int_equal(renames, 3);
 	assert_served();
 	assert_int_equal(entries(), 1);
+}
+
+/* It is in the way, and gone when it is looked at. */
+static void remove_after_the_first_one(unsigned int n)
+{
+	if (n == 1)
+		assert_int_equal(unlink(path_of("broker.sock")), 0);
+}
+
+static void test_what_goes_away(void **state)
+{
+	after_rename = remove_after_the_first_one;
+	make_file(path_of("broker.sock"));
+	assert_int_equal(listener_bind(&l, dir, &config, why), 0);
+	assert_int_equal(renames, 2);
+	assert_served();
 }
 
 /* Two that put a dead socket there as fast as we look: given up, and nothing is left behind. */
@@ -929,6 +958,7 @@ int main(void)
 		T(test_what_is_somebodys_is_left_alone),
 		T(test_race_for_a_stale_one),
 		T(test_stale_one_that_goes_away),
+		T(test_what_goes_away),
 		T(test_race_without_end),
 		T(test_only_our_own_is_removed),
 		T(test_acl),
