@@ -46,11 +46,30 @@ static struct rig {
 	struct tunnel *tunnel;
 	struct tunnel_watch watch;
 	unsigned int changes, failures;
+	struct shown {
+		unsigned int clients, waiting;
+		uint64_t connects, failures, aborted;
+		char error[TUNNEL_ERROR_MAX];
+	} shown; /* as an observer has it */
 	char reason[64], text[256];
 	enum tunnel_state states[16]; /* as they were told */
 	size_t n_states;
 	int clients[16];
 } rig;
+
+static struct shown look_at(const struct tunnel *tunnel)
+{
+	struct shown shown = {
+		.clients = tunnel_clients(tunnel),
+		.waiting = tunnel_waiting(tunnel),
+		.connects = tunnel->connects,
+		.failures = tunnel->failures,
+		.aborted = tunnel->aborted,
+	};
+
+	strcpy(shown.error, tunnel_error(tunnel));
+	return shown;
+}
 
 static void on_changed(struct tunnel_watch *watch, struct tunnel *tunnel)
 {
@@ -58,6 +77,7 @@ static void on_changed(struct tunnel_watch *watch, struct tunnel *tunnel)
 
 	assert_ptr_equal(watch, &rig.watch);
 	rig.changes++;
+	rig.shown = look_at(tunnel);
 	if (rig.n_states > 0 && rig.states[rig.n_states - 1] == state)
 		return;
 	assert_true(rig.n_states < ARRAY_SIZE(rig.states));
@@ -128,6 +148,12 @@ static void run(void)
 		bench_run(&rig.b);
 		pool_reap(&rig.pool);
 	}
+	/* Whoever watches was told of all of it. */
+	if (rig.tunnel && list_linked(&rig.watch.node)) {
+		struct shown now = look_at(rig.tunnel);
+
+		assert_memory_equal(&now, &rig.shown, sizeof(now));
+	}
 }
 
 static void pass(uint64_t delay)
@@ -141,8 +167,10 @@ static int make(const int *fds, size_t n)
 {
 	int r = tunnel_new(&rig.tunnel, rig.config, NULL, dir, fds, n, &rig.pool, rig.b.dev);
 
-	if (r == 0)
+	if (r == 0) {
 		tunnel_watch(rig.tunnel, &rig.watch);
+		rig.shown = look_at(rig.tunnel);
+	}
 	return r;
 }
 
@@ -413,6 +441,8 @@ static void test_disconnect_while_connecting(void **state)
 	start();
 	chip_answer(&rig.b, "AT+CIPSTART", NULL, 1);
 	connect_client(0);
+	assert_int_equal(rig.shown.clients, 1);
+	assert_int_equal(rig.shown.waiting, 0);
 	connect_client(1);
 	assert_int_equal(tunnel_waiting(rig.tunnel), 1);
 	assert_int_equal(tunnel_disconnect(rig.tunnel, "by request"), 2);
