@@ -21,13 +21,17 @@
 #include "util/cleanup.h"
 
 #define LISTENER_BACKLOG 128
-/* Names that are tried until one is free: each was left by a process that was killed in listener_bind(). */
+/*
+ * Names that are tried until one is free: each was left by a process that was killed in
+ * listener_bind().
+ */
 #define LISTENER_TEMPORARIES 0x1000
 /* How often another process may change what stands at our path while we look at it. */
 #define LISTENER_TRIES 5
 /*
- * A TCP client that has closed looks like one that has only shut down its sending side, and may go on
- * receiving. Its host answers for the second one, not for the first: found out after 25 s.
+ * A TCP client that has closed looks like one that has only shut down its sending side, and may go
+ * on receiving. His host answers for the second one as long as he is there, for the first only for
+ * a minute (tcp(7), tcp_fin_timeout); a host that is gone does not answer at all.
  */
 #define LISTENER_TCP_IDLE 10    /* s */
 #define LISTENER_TCP_INTERVAL 5 /* s */
@@ -104,8 +108,8 @@ static int acl_of_config(acl_t *ret, const struct config_tunnel *config)
 }
 
 /*
- * Exactly what the configuration says: without entries of its own it also takes away those that a default
- * ACL of the folder has made.
+ * Exactly what the configuration says: without entries of its own it also takes away those that a
+ * default ACL of the folder has made.
  */
 static int set_access(int path_fd, const struct config_tunnel *config, char why[LISTENER_WHY_MAX])
 {
@@ -136,9 +140,9 @@ static int set_access(int path_fd, const struct config_tunnel *config, char why[
 /* ---- our own ---- */
 
 /*
- * A socket that nobody serves any more, opened to hold on to it. Returns the descriptor, -ENOENT if there
- * is nothing, or -errno as listener_bind(). Who has bound and does not listen yet is taken for gone: that
- * cannot be told apart. Links are not followed.
+ * A socket that nobody serves any more, opened to hold on to it. Returns the descriptor, -ENOENT if
+ * there is nothing, or -errno as listener_bind(). Who has bound and does not listen yet is taken
+ * for gone: that cannot be told apart. Links are not followed.
  */
 static int open_stale(int dir, const char *name)
 {
@@ -175,8 +179,9 @@ static bool is_there(int dir, const char *name, const struct stat *file)
 }
 
 /*
- * From @temp to @name. Neither step can take away what is somebody's: the first one replaces nothing, and
- * the second one leaves what was there under @temp, so that it can still be looked at and put back.
+ * From @temp to @name. Neither step can take away what is somebody's: the first one replaces
+ * nothing, and the second one leaves what was there under @temp, so that it can still be looked at
+ * and put back.
  */
 static int put_in_place(int dir, const char *temp, const char *name)
 {
@@ -283,9 +288,10 @@ static int bind_in(struct listener *l, int fd, int dir, const char *dir_path,
 }
 
 /*
- * Whoever may write the folder can put other files there at any time and take ours away: it is to be
- * writable for the daemon alone. A folder that is a link is followed, as the administrator's own choice.
- * What the kernel tells of the socket's address, as in ss(8), stays the name that it was bound by.
+ * Whoever may write the folder can put other files there at any time and take ours away: it is to
+ * be writable for the daemon alone. A folder that is a link is followed, as the administrator's own
+ * choice. What the kernel tells of the socket's address, as in ss(8), stays the name that it was
+ * bound by.
  */
 int listener_bind(struct listener *l, const char *dir, const struct config_tunnel *config,
 		  char why[LISTENER_WHY_MAX])

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Who is at the other end of an accepted Unix socket, as the kernel tells it, and whether he may be. */
+/*
+ * Who is at the other end of an accepted Unix socket, as the kernel tells it, and whether he may
+ * be.
+ */
 #pragma once
 
 #include <stdbool.h>
@@ -28,8 +31,8 @@ struct peer_overflow {
 
 void peer_read_overflow(struct peer_overflow *ret);
 /*
- * Whether his user is one of @uids, or one of his groups one of @gids; root is asked for as well. Who has
- * no number here is nobody in particular, and never may; such a group does not count.
+ * Whether his user is one of @uids, or one of his groups one of @gids; root is asked for as well.
+ * Who has no number here is nobody in particular, and never may; such a group does not count.
  */
 bool peer_is_allowed(const struct peer *peer, const struct config_ids *uids,
 		     const struct config_ids *gids, const struct peer_overflow *overflow);

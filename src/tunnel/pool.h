@@ -32,11 +32,14 @@ struct pool {
 void pool_init(struct pool *pool, struct event_base *base, struct timers *timers);
 /* All tunnels are gone by then. */
 void pool_deinit(struct pool *pool);
-/* Returns 0 or -ENOMEM. The device is there until pool_remove_device(), or until the pool has ended. */
+/*
+ * Returns 0 or -ENOMEM. The device is there until pool_remove_device(), or until the pool has
+ * ended.
+ */
 int pool_add_device(struct pool *pool, struct device *dev);
 /*
- * Before the device is freed, and after the tunnels that use it. Who waits for it all the same is refused.
- * Not from within a callback of a device. One that was never added is allowed.
+ * Before the device is freed, and after the tunnels that use it. Who waits for it all the same is
+ * refused. Not from within a callback of a device. One that was never added is allowed.
  */
 void pool_remove_device(struct pool *pool, struct device *dev);
 /* Puts a client into the queue of its tunnel's device; it is given a link now or later. */

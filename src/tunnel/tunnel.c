@@ -20,7 +20,10 @@
 #define TUNNEL_ACCEPT_LATER (1 * TIMERS_S)
 /* How often a socket is tried to be made that could not be. */
 #define TUNNEL_LISTEN_LATER (30 * TIMERS_S)
-/* How often it is told how many clients were refused for who they are: whoever may try may try often. */
+/*
+ * How often it is told how many clients were refused for who they are: whoever may try may try
+ * often.
+ */
 #define TUNNEL_UNWANTED (60 * TIMERS_S)
 /* How often a failed connection is looked into, for each tunnel. */
 #define TUNNEL_DIAGNOSE (60 * TIMERS_S)
@@ -566,7 +569,7 @@ static int tunnel_take_sockets(struct tunnel *tunnel, const int *fds)
 	tunnel->path = strdup(tunnel_best_name(tunnel));
 	if (!tunnel->path)
 		return -ENOMEM;
-	tunnel->state = TUNNEL_LISTENING;
+	tunnel_enter_state(tunnel, TUNNEL_LISTENING);
 	return 0;
 }
 
@@ -585,9 +588,13 @@ static int tunnel_setup_sockets(struct tunnel *tunnel, const char *runtime_dir, 
 	if (tunnel->given)
 		return tunnel_take_sockets(tunnel, fds);
 	tunnel->dir = strdup(runtime_dir);
-	if (!tunnel->dir || asprintf(&tunnel->path, "%s/%s" ESPATD_SOCKET_SUFFIX, runtime_dir,
-				     tunnel->config->name) < 0)
+	if (!tunnel->dir)
 		return -ENOMEM;
+	if (asprintf(&tunnel->path, "%s/%s" ESPATD_SOCKET_SUFFIX, runtime_dir,
+		     tunnel->config->name) < 0) {
+		tunnel->path = NULL;
+		return -ENOMEM;
+	}
 	if (tunnel->dev->state == DEVICE_READY)
 		tunnel_listen(tunnel);
 	return 0;
