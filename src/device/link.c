@@ -76,11 +76,45 @@ size_t link_block_len(const uint8_t *data, size_t len)
 	return plus ? (size_t)(plus - data) + 2 : len;
 }
 
+/*
+ * What @link->target points into is of no use any more: only the slots are looked at from here on. Who
+ * looks all the same finds NULL.
+ */
+static void link_release_target(struct link *link)
+{
+	struct link_target *t = &link->target;
+
+	t->owner = config_free(t->owner);
+	t->host = NULL;
+	t->server_name = NULL;
+	t->psk = NULL;
+	t->alpn = NULL;
+	t->ciphers = NULL;
+	t->n_ciphers = 0;
+}
+
+/* Settings, CIPSTART and the diagnosis are made from the target, and only for a user. */
+static bool link_state_needs_target(enum link_state state)
+{
+	switch (state) {
+	case LINK_SETTING:
+	case LINK_CONNECTING:
+		return true;
+	case LINK_FREE:
+	case LINK_OPEN:
+	case LINK_CLOSING:
+		return false;
+	}
+	return false;
+}
+
 static void link_enter_state(struct link *link, enum link_state state)
 {
 	bool counts = (link->state == LINK_FREE) != (state == LINK_FREE);
 
 	link->state = state;
+	if (!link_state_needs_target(state))
+		link_release_target(link);
 	if (counts)
 		device_note(link->dev, DEVICE_FACT_LINKS);
 }
@@ -559,16 +593,19 @@ int link_open(struct link *link, const struct link_target *target, const struct 
 
 	assert(link->state == LINK_FREE && link->dev->state == DEVICE_READY);
 	link->target = *target;
+	link->target.owner = NULL; /* until it is sure to be used */
 	memset(link->address, 0, sizeof(link->address));
 	r = link_try_lines(link);
 	memset(link->address, 0, sizeof(link->address));
-	if (r < 0)
-		return r;
-	if (target->n_ciphers > 0 && !(link->dev->features & DEVICE_HAS_CIPSSLCCIPHER))
-		return -EOPNOTSUPP;
-	link->tx = malloc(LINK_BLOCK_MAX);
-	if (!link->tx)
-		return -ENOMEM;
+	if (r == 0 && target->n_ciphers > 0 && !(link->dev->features & DEVICE_HAS_CIPSSLCCIPHER))
+		r = -EOPNOTSUPP;
+	link->tx = r == 0 ? malloc(LINK_BLOCK_MAX) : NULL;
+	if (!link->tx) {
+		link_release_target(link);
+		return r < 0 ? r : -ENOMEM;
+	}
+	if (target->owner)
+		link->target.owner = config_ref(target->owner);
 	link->ops = ops;
 	link->user = user;
 	link->connected = false;

@@ -42,7 +42,7 @@ enum link_auth {
 /* Where to, and whom to trust. */
 struct link_target {
 	/* What the pointers below point into: the link has its own reference while it uses them. NULL: it
-	 * lives until opened() or closed(). */
+	 * lives until opened() or closed(), or link_close(). */
 	struct config *owner;
 	const char *host;
 	unsigned int port;
@@ -152,7 +152,8 @@ struct link {
 
 /*
  * Opens a link that device_free_link() gave. Returns 0 (then opened() or closed() follows), -ENOMEM,
- * or -EINVAL / -E2BIG for a host or name that no command can carry.
+ * -EOPNOTSUPP for `ciphers` that the firmware has no command for, or -EINVAL / -E2BIG for a host or
+ * name that no command can carry.
  */
 int link_open(struct link *link, const struct link_target *target, const struct link_ops *ops,
 	      void *user);

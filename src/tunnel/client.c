@@ -28,7 +28,12 @@ static void client_flush(struct client *client);
 
 static void client_enter_state(struct client *client, enum client_state state)
 {
+	bool told = client->state == CLIENT_WAITING && state == CLIENT_CONNECTING;
+
 	client->state = state;
+	/* One who comes or goes is told of when the tunnel's list is right. */
+	if (told)
+		tunnel_changed(client->tunnel);
 }
 
 /* ---- the end ---- */
@@ -39,8 +44,12 @@ static void client_count_end(struct client *client, const char *why)
 
 	switch (client->state) {
 	case CLIENT_WAITING:
+		return; /* whoever ends those that wait has told it, or it has gone away by itself */
 	case CLIENT_CONNECTING:
-		return; /* client_refuse() has told it, or the client has gone away by itself */
+		if (why) /* else client_refuse() has told it, or it has gone away by itself */
+			log_info("%s: connection %u given up before it was open: %s",
+				 tunnel->config->name, client->number, why);
+		return;
 	case CLIENT_OPEN:
 	case CLIENT_DRAINING:
 		if (!why) {
@@ -79,6 +88,8 @@ void client_end(struct client *client, const char *why)
 	ring_deinit(&client->ring);
 	close(client->fd);
 	client->fd = -1;
+	tunnel_changed(client->tunnel);
+	/* The last step: it may open the link for the next one. */
 	if (link)
 		link_close(link);
 }
@@ -417,6 +428,7 @@ int client_new(struct tunnel *tunnel, int fd)
 	client_enter_state(client, CLIENT_WAITING);
 	timer_arm(&client->deadline, tunnel->config->wait_timeout * TIMERS_S);
 	timer_arm(&client->look, CLIENT_LOOK);
+	tunnel_changed(tunnel);
 	pool_wait(tunnel->pool, client);
 	return 0;
 }

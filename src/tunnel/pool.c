@@ -37,17 +37,28 @@ static struct pool_device *pool_find(struct pool *pool, const struct device *dev
 	return NULL;
 }
 
+static void pool_refuse(struct client *client)
+{
+	client_refuse(client, LINK_END_RESET, "its device was removed");
+}
+
 void pool_wait(struct pool *pool, struct client *client)
 {
 	struct pool_device *pd = pool_find(pool, client->tunnel->dev);
 
+	if (!pd) {
+		pool_refuse(client);
+		return;
+	}
 	list_append(&pd->waiting, &client->wait_node);
 	pool_kick(pd);
 }
 
 bool pool_is_waiting(struct pool *pool, const struct device *dev)
 {
-	return !list_empty(&pool_find(pool, dev)->waiting);
+	struct pool_device *pd = pool_find(pool, dev);
+
+	return pd && !list_empty(&pd->waiting);
 }
 
 int pool_add_device(struct pool *pool, struct device *dev)
@@ -63,6 +74,25 @@ int pool_add_device(struct pool *pool, struct device *dev)
 	list_append(&pool->devices, &pd->node);
 	device_watch(dev, &pd->watch);
 	return 0;
+}
+
+static void pool_free_device(struct pool_device *pd)
+{
+	struct list *node;
+
+	list_remove(&pd->node);
+	device_unwatch(&pd->watch);
+	while ((node = list_first(&pd->waiting)))
+		pool_refuse(container_of(node, struct client, wait_node));
+	free(pd);
+}
+
+void pool_remove_device(struct pool *pool, struct device *dev)
+{
+	struct pool_device *pd = pool_find(pool, dev);
+
+	if (pd)
+		pool_free_device(pd);
 }
 
 void pool_reap(struct pool *pool)
@@ -87,11 +117,6 @@ void pool_deinit(struct pool *pool)
 	struct list *node;
 
 	pool_reap(pool);
-	while ((node = list_first(&pool->devices))) {
-		struct pool_device *pd = container_of(node, struct pool_device, node);
-
-		list_remove(node);
-		device_unwatch(&pd->watch);
-		free(pd);
-	}
+	while ((node = list_first(&pool->devices)))
+		pool_free_device(container_of(node, struct pool_device, node));
 }

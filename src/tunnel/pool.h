@@ -32,8 +32,16 @@ struct pool {
 void pool_init(struct pool *pool, struct event_base *base, struct timers *timers);
 /* All tunnels are gone by then. */
 void pool_deinit(struct pool *pool);
-/* Returns 0 or -ENOMEM. The device must outlive the pool. */
+/*
+ * Returns 0 or -ENOMEM. The device is there until pool_remove_device(), or until the pool has
+ * ended.
+ */
 int pool_add_device(struct pool *pool, struct device *dev);
+/*
+ * Before the device is freed, and after the tunnels that use it. Who waits for it all the same is
+ * refused. Not from within a callback of a device. One that was never added is allowed.
+ */
+void pool_remove_device(struct pool *pool, struct device *dev);
 /* Puts a client into the queue of its tunnel's device; it is given a link now or later. */
 void pool_wait(struct pool *pool, struct client *client);
 /* Frees what ended in the callbacks of this turn of the loop. */

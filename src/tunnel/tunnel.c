@@ -8,22 +8,113 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "espatd/espatd.h"
 #include "tunnel/client.h"
 #include "tunnel/pool.h"
-#include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/log.h"
 
-#define TUNNEL_BACKLOG 128
 /* How long no client is accepted after the process ran out of file descriptors. */
 #define TUNNEL_ACCEPT_LATER (1 * TIMERS_S)
+/* How often a socket is tried to be made that could not be. */
+#define TUNNEL_LISTEN_LATER (30 * TIMERS_S)
+/*
+ * How often it is told how many clients were refused for who they are: whoever may try may try
+ * often.
+ */
+#define TUNNEL_UNWANTED (60 * TIMERS_S)
 /* How often a failed connection is looked into, for each tunnel. */
 #define TUNNEL_DIAGNOSE (60 * TIMERS_S)
+
+#define REASON_NO_SOCKET "no-socket"
+#define REASON_UNWANTED "refused-user"
+
+/* ---- what is told of it ---- */
+
+const char *tunnel_state_name(enum tunnel_state state)
+{
+	switch (state) {
+	case TUNNEL_WAITING:
+		return "waiting";
+	case TUNNEL_LISTENING:
+		return "listening";
+	case TUNNEL_FAILED:
+		return "failed";
+	case TUNNEL_DRAINING:
+		return "draining";
+	}
+	return "?";
+}
+
+void tunnel_watch(struct tunnel *tunnel, struct tunnel_watch *watch)
+{
+	list_append(&tunnel->watches, &watch->node);
+}
+
+void tunnel_unwatch(struct tunnel_watch *watch)
+{
+	list_remove(&watch->node);
+}
+
+void tunnel_changed(struct tunnel *tunnel)
+{
+	list_for_each_safe(node, &tunnel->watches) {
+		struct tunnel_watch *watch = container_of(node, struct tunnel_watch, node);
+
+		if (watch->changed)
+			watch->changed(watch, tunnel);
+	}
+}
+
+static void tunnel_tell_failed(struct tunnel *tunnel)
+{
+	list_for_each_safe(node, &tunnel->watches) {
+		struct tunnel_watch *watch = container_of(node, struct tunnel_watch, node);
+
+		if (watch->failed)
+			watch->failed(watch, tunnel, tunnel->error_reason, tunnel->error);
+	}
+}
+
+static void tunnel_enter_state(struct tunnel *tunnel, enum tunnel_state state)
+{
+	if (state == tunnel->state)
+		return;
+	log_debug("%s: %s -> %s", tunnel->config->name, tunnel_state_name(tunnel->state),
+		  tunnel_state_name(state));
+	tunnel->state = state;
+	tunnel_changed(tunnel);
+}
+
+enum tunnel_state tunnel_state(const struct tunnel *tunnel)
+{
+	return tunnel->state;
+}
+
+const char *tunnel_path(const struct tunnel *tunnel)
+{
+	return tunnel->path;
+}
+
+const char *tunnel_error(const struct tunnel *tunnel)
+{
+	return tunnel->error;
+}
+
+const char *tunnel_error_reason(const struct tunnel *tunnel)
+{
+	return tunnel->error_reason;
+}
+
+static void tunnel_set_error(struct tunnel *tunnel, const char *reason, const char *text)
+{
+	tunnel->error_reason = reason;
+	snprintf(tunnel->error, sizeof(tunnel->error), "%s", text);
+}
+
+/* ---- the server ---- */
 
 int tunnel_target(struct tunnel *tunnel, struct link_target *ret)
 {
@@ -31,6 +122,7 @@ int tunnel_target(struct tunnel *tunnel, struct link_target *ret)
 	unsigned int auth = LINK_AUTH_NONE;
 
 	*ret = (struct link_target){
+		.owner = tunnel->config_owner,
 		.host = config->host,
 		.port = config->port,
 		.server_name = config->server_name,
@@ -88,10 +180,12 @@ static unsigned int identity_generation(const struct tunnel *tunnel)
 void tunnel_connected(struct tunnel *tunnel)
 {
 	tunnel->connects++;
+	tunnel_set_error(tunnel, "", "");
 	tunnel->diagnosis = LINK_END_UNEXPLAINED;
 	tunnel->failure = LINK_END_PEER;
 	tunnel->good_authority = authority_generation(tunnel);
 	tunnel->good_identity = identity_generation(tunnel);
+	tunnel_changed(tunnel);
 }
 
 /* It worked with the generation @good and fails with @now: says so once. */
@@ -131,12 +225,15 @@ void tunnel_failed(struct tunnel *tunnel, enum link_end end, const char *text)
 		tunnel->diagnosing = false;
 	tunnel->failures++;
 	tunnel->failure = end;
-	log_warning("%s: connection failed: %s [%s]", tunnel->config->name,
-		    text ? text : link_end_text(end), link_end_reason(end));
+	tunnel_set_error(tunnel, link_end_reason(end), text ? text : link_end_text(end));
+	log_warning("%s: connection failed: %s [%s]", tunnel->config->name, tunnel->error,
+		    tunnel->error_reason);
 	/* Nothing explains it where others are busy, or where it is not to be looked into. */
 	if (end == LINK_END_TLS || end == LINK_END_NO_MATERIAL || end == LINK_END_VOID ||
 	    (end == LINK_END_UNEXPLAINED && !text))
 		blame_material(tunnel);
+	tunnel_tell_failed(tunnel);
+	tunnel_changed(tunnel);
 }
 
 enum link_end tunnel_wait_end(const struct tunnel *tunnel)
@@ -175,6 +272,15 @@ const char *tunnel_wait_text(const struct tunnel *tunnel)
 
 /* ---- clients ---- */
 
+unsigned int tunnel_clients(const struct tunnel *tunnel)
+{
+	unsigned int n = 0;
+
+	list_for_each(node, &tunnel->clients)
+		n++;
+	return n;
+}
+
 unsigned int tunnel_waiting(const struct tunnel *tunnel)
 {
 	unsigned int n = 0;
@@ -184,8 +290,106 @@ unsigned int tunnel_waiting(const struct tunnel *tunnel)
 	return n;
 }
 
-static void tunnel_accepted(struct tunnel *tunnel, int fd)
+/* No failures, but they must know: one line for all of them, there may be many. */
+static unsigned int tunnel_end_waiting(struct tunnel *tunnel, const char *why)
 {
+	unsigned int n = 0;
+
+	list_for_each_safe(node, &tunnel->clients) {
+		struct client *client = container_of(node, struct client, node);
+
+		if (client->state == CLIENT_WAITING) {
+			client_end(client, NULL);
+			n++;
+		}
+	}
+	if (n > 0)
+		log_info("%s: %u clients that waited were ended: %s", tunnel->config->name, n, why);
+	return n;
+}
+
+unsigned int tunnel_disconnect(struct tunnel *tunnel, const char *why)
+{
+	/* They first, so that the link of another one is not opened for them. */
+	unsigned int n = tunnel_end_waiting(tunnel, why);
+	struct list *node;
+
+	for (; (node = list_first(&tunnel->clients)); n++)
+		client_end(container_of(node, struct client, node), why);
+	return n;
+}
+
+/* ---- who may connect ---- */
+
+static void tunnel_tell_unwanted(struct tunnel *tunnel)
+{
+	if (tunnel->unwanted > 0)
+		log_warning("%s: %u more clients were refused within a minute, the last one of "
+			    "user %u [" REASON_UNWANTED "]",
+			    tunnel->config->name, tunnel->unwanted, tunnel->unwanted_uid);
+	tunnel->unwanted = 0;
+}
+
+static void tunnel_unwanted_minute_over(struct timer *timer)
+{
+	struct tunnel *tunnel = container_of(timer, struct tunnel, unwanted_timer);
+
+	if (tunnel->unwanted == 0)
+		return;
+	tunnel_tell_unwanted(tunnel);
+	timer_arm(timer, TUNNEL_UNWANTED);
+}
+
+static void tunnel_refuse_peer(struct tunnel *tunnel, const struct peer *peer)
+{
+	tunnel->unwanted_uid = peer->uid;
+	if (timer_armed(&tunnel->unwanted_timer)) {
+		tunnel->unwanted++;
+		return;
+	}
+	log_warning("%s: a client was refused: user %u, group %u (process %d) is neither of "
+		    "`allow_uids` nor of `allow_gids` [" REASON_UNWANTED "]",
+		    tunnel->config->name, peer->uid, peer->gid, (int)peer->pid);
+	timer_arm(&tunnel->unwanted_timer, TUNNEL_UNWANTED);
+}
+
+static bool tunnel_is_restricted(const struct config_tunnel *config)
+{
+	return config->allow_uids.n + config->allow_gids.n > 0;
+}
+
+static bool tunnel_may_connect(struct tunnel *tunnel, int fd)
+{
+	const struct config_tunnel *config = tunnel->config;
+	bool allowed = false;
+	struct peer peer;
+	int r;
+
+	if (!tunnel_is_restricted(config))
+		return true;
+	r = peer_read(&peer, fd);
+	if (r < 0) {
+		log_warning("%s: a client was refused, as it cannot be told whose it is: %s",
+			    config->name, strerror(-r));
+	} else {
+		allowed = peer_is_allowed(&peer, &config->allow_uids, &config->allow_gids,
+					  &tunnel->overflow);
+		if (!allowed)
+			tunnel_refuse_peer(tunnel, &peer);
+	}
+	peer_clear(&peer);
+	return allowed;
+}
+
+/* ---- accepting ---- */
+
+static void tunnel_accepted(struct tunnel *tunnel, const struct listener *listener, int fd)
+{
+	if (!tunnel_may_connect(tunnel, fd)) {
+		close(fd);
+		return;
+	}
+	listener_prepare_client(listener, fd);
 	if (client_new(tunnel, fd) < 0) {
 		log_warning("%s: out of memory for a client", tunnel->config->name);
 		return;
@@ -197,159 +401,283 @@ static void tunnel_accepted(struct tunnel *tunnel, int fd)
 
 static void tunnel_accept_again(struct timer *timer)
 {
-	event_add(container_of(timer, struct tunnel, accept_later)->accept_event, NULL);
+	struct tunnel *tunnel = container_of(timer, struct tunnel, accept_later);
+
+	for (size_t i = 0; i < tunnel->n_listeners; i++)
+		if (tunnel->listeners[i].event)
+			event_add(tunnel->listeners[i].event, NULL);
 }
 
-static void tunnel_on_accept(evutil_socket_t listener, short what, void *userdata)
+static void tunnel_on_accept(evutil_socket_t fd, short what, void *userdata)
 {
-	struct tunnel *tunnel = userdata;
-	int fd;
+	struct listener *listener = userdata;
+	struct tunnel *tunnel = listener->tunnel;
+	int client;
 
 	timers_touch(tunnel->pool->timers);
-	fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	if (fd >= 0) {
-		tunnel_accepted(tunnel, fd);
+	client = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (client >= 0) {
+		tunnel_accepted(tunnel, listener, client);
 		return;
 	}
 	if (errno != EMFILE && errno != ENFILE && errno != ENOMEM && errno != ENOBUFS)
 		return;
 	log_error("%s: cannot accept clients: %s", tunnel->config->name, strerror(errno));
-	event_del(tunnel->accept_event);
+	for (size_t i = 0; i < tunnel->n_listeners; i++)
+		if (tunnel->listeners[i].event)
+			event_del(tunnel->listeners[i].event);
 	timer_arm(&tunnel->accept_later, TUNNEL_ACCEPT_LATER);
 }
 
-/* ---- the socket ---- */
-
-/* A socket at @path that nobody serves any more is removed; anything else there is left alone. */
-static int remove_stale(const char *path, const struct sockaddr_un *addr)
+static int tunnel_accept_from(struct tunnel *tunnel, struct listener *listener)
 {
-	_cleanup_close_ int fd = -1;
-	struct stat st;
-
-	if (lstat(path, &st) < 0)
-		return errno == ENOENT ? 0 : -errno;
-	if (!S_ISSOCK(st.st_mode))
-		return -EEXIST;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return -errno;
-	if (connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) == 0 || errno == EAGAIN)
-		return -EADDRINUSE;
-	if (errno != ECONNREFUSED)
-		return -errno;
-	return unlink(path) < 0 ? -errno : 0;
+	listener->event = event_new(tunnel->pool->base, listener->fd, EV_READ | EV_PERSIST,
+				    tunnel_on_accept, listener);
+	if (!listener->event || event_add(listener->event, NULL) < 0)
+		return -ENOMEM;
+	log_notice("%s: listening on %s%s%s", tunnel->config->name, listener->name,
+		   listener->given ? " (its socket unit's)" : "",
+		   tunnel->config->insecure ? " (INSECURE: the server is not verified)" : "");
+	return 0;
 }
 
-static int tunnel_bind(struct tunnel *tunnel)
+static void tunnel_close_listener(struct listener *listener)
 {
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	_cleanup_close_ int fd = -1;
-	mode_t mask;
-	int r;
+	if (listener->event)
+		event_free(listener->event);
+	listener->event = NULL;
+	listener_close(listener);
+}
 
-	if (strlen(tunnel->path) >= sizeof(addr.sun_path))
-		return -ENAMETOOLONG;
-	strcpy(addr.sun_path, tunnel->path);
-	r = remove_stale(tunnel->path, &addr);
-	if (r < 0)
-		return r;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return -errno;
-	/* Nobody gets in between bind() and chmod(). */
-	mask = umask(0777);
-	r = bind(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 ? -errno : 0;
-	umask(mask);
-	if (r < 0)
-		return r;
-	if (chmod(tunnel->path, tunnel->config->mode) < 0 || listen(fd, TUNNEL_BACKLOG) < 0) {
-		r = -errno;
-		unlink(tunnel->path);
-		return r;
-	}
-	tunnel->fd = fd;
-	fd = -1;
-	return 0;
+static void tunnel_stop_listening(struct tunnel *tunnel)
+{
+	timer_cancel(&tunnel->accept_later);
+	timer_cancel(&tunnel->listen_later);
+	for (size_t i = 0; i < tunnel->n_listeners; i++)
+		tunnel_close_listener(&tunnel->listeners[i]);
+	timer_cancel(&tunnel->unwanted_timer);
+	tunnel_tell_unwanted(tunnel);
+}
+
+/* ---- its own socket ---- */
+
+static void tunnel_cannot_listen(struct tunnel *tunnel, const char *why)
+{
+	char text[TUNNEL_ERROR_MAX];
+
+	snprintf(text, sizeof(text), "cannot listen on %s: %s", tunnel->path, why);
+	/* Again and again for the same reason: told once. */
+	if (tunnel->state != TUNNEL_FAILED || strcmp(text, tunnel->error) != 0)
+		log_error("%s: %s", tunnel->config->name, text);
+	tunnel_set_error(tunnel, REASON_NO_SOCKET, text);
+	timer_arm(&tunnel->listen_later, TUNNEL_LISTEN_LATER);
+	tunnel_enter_state(tunnel, TUNNEL_FAILED);
 }
 
 static void tunnel_listen(struct tunnel *tunnel)
 {
-	int r = tunnel_bind(tunnel);
+	struct listener *listener = tunnel->listeners;
+	char why[LISTENER_WHY_MAX];
 
-	if (r == 0) {
-		tunnel->accept_event = event_new(tunnel->pool->base, tunnel->fd,
-						 EV_READ | EV_PERSIST, tunnel_on_accept, tunnel);
-		r = tunnel->accept_event && event_add(tunnel->accept_event, NULL) == 0 ? 0
-										       : -ENOMEM;
-	}
-	if (r < 0) {
-		log_error("%s: cannot listen on %s: %s", tunnel->config->name, tunnel->path,
-			  r == -EADDRINUSE ? "another program serves it"
-			  : r == -EEXIST   ? "there is something that is not a socket"
-					   : strerror(-r));
+	timer_cancel(&tunnel->listen_later);
+	if (listener_bind(listener, tunnel->dir, tunnel->config, why) < 0) {
+		tunnel_cannot_listen(tunnel, why);
 		return;
 	}
-	log_notice("%s: listening on %s%s", tunnel->config->name, tunnel->path,
-		   tunnel->config->insecure ? " (INSECURE: the server is not verified)" : "");
+	if (tunnel_accept_from(tunnel, listener) < 0) {
+		tunnel_close_listener(listener);
+		tunnel_cannot_listen(tunnel, "out of memory");
+		return;
+	}
+	if (tunnel->state == TUNNEL_FAILED)
+		tunnel_set_error(tunnel, "", "");
+	tunnel_enter_state(tunnel, TUNNEL_LISTENING);
+}
+
+static void tunnel_listen_again(struct timer *timer)
+{
+	tunnel_listen(container_of(timer, struct tunnel, listen_later));
+}
+
+static bool tunnel_needs_socket(const struct tunnel *tunnel)
+{
+	return tunnel->state == TUNNEL_WAITING || tunnel->state == TUNNEL_FAILED;
 }
 
 static void tunnel_on_device(struct device_watch *watch, struct device *dev, enum device_state old)
 {
 	struct tunnel *tunnel = container_of(watch, struct tunnel, watch);
 
-	if (dev->state == DEVICE_READY && tunnel->fd < 0)
+	if (dev->state == DEVICE_READY && tunnel_needs_socket(tunnel))
 		tunnel_listen(tunnel);
 	/* What was found out before may be so no longer. */
 	if (old == DEVICE_READY && dev->state != DEVICE_CLOCK)
 		tunnel->diagnosed = false;
 }
 
-int tunnel_new(struct tunnel **ret, const struct config_tunnel *config, const char *runtime_dir,
-	       struct pool *pool, struct device *dev)
+/* ---- sockets that it was given ---- */
+
+int tunnel_check_sockets(const struct config_tunnel *config, const int *fds, size_t n_fds,
+			 struct problems *problems)
+{
+	bool wrong = n_fds > TUNNEL_SOCKETS_MAX;
+	int r = 0;
+
+	if (wrong)
+		r = problems_add(problems, PROBLEM_ERROR, config->where.file, config->where.line,
+				 "tunnel %s was given %zu sockets, expected at most %d",
+				 config->name, n_fds, TUNNEL_SOCKETS_MAX);
+	for (size_t i = 0; i < n_fds && r >= 0; i++) {
+		r = listener_check(fds[i], config, problems);
+		if (r == -EINVAL) {
+			wrong = true;
+			r = 0;
+		}
+	}
+	return r < 0 ? r : wrong ? -EINVAL : 0;
+}
+
+/* The one to be told of: a path if there is any. */
+static const char *tunnel_best_name(const struct tunnel *tunnel)
+{
+	for (size_t i = 0; i < tunnel->n_listeners; i++)
+		if (!tunnel->listeners[i].tcp)
+			return tunnel->listeners[i].name;
+	return tunnel->listeners[0].name;
+}
+
+static int tunnel_take_sockets(struct tunnel *tunnel, const int *fds)
+{
+	struct problems problems = PROBLEMS_NULL;
+	int r;
+
+	/* The caller's duty, but what comes of leaving it out would be a way in. */
+	r = tunnel_check_sockets(tunnel->config, fds, tunnel->n_listeners, &problems);
+	for (size_t i = 0; i < problems.count && r < 0; i++)
+		log_error("%s", problems.items[i].text);
+	problems_clear(&problems);
+	for (size_t i = 0; i < tunnel->n_listeners && r == 0; i++) {
+		r = listener_take(&tunnel->listeners[i], fds[i]);
+		if (r == 0)
+			r = tunnel_accept_from(tunnel, &tunnel->listeners[i]);
+		if (r < 0 && r != -ENOMEM)
+			log_error("%s: cannot use descriptor %d: %s", tunnel->config->name, fds[i],
+				  strerror(-r));
+	}
+	if (r < 0)
+		return r;
+	tunnel->path = strdup(tunnel_best_name(tunnel));
+	if (!tunnel->path)
+		return -ENOMEM;
+	tunnel_enter_state(tunnel, TUNNEL_LISTENING);
+	return 0;
+}
+
+/* ---- its life ---- */
+
+static int tunnel_setup_sockets(struct tunnel *tunnel, const char *runtime_dir, const int *fds,
+				size_t n_fds)
+{
+	tunnel->listeners = calloc(n_fds > 0 ? n_fds : 1, sizeof(*tunnel->listeners));
+	if (!tunnel->listeners)
+		return -ENOMEM;
+	tunnel->given = n_fds > 0;
+	tunnel->n_listeners = n_fds > 0 ? n_fds : 1;
+	for (size_t i = 0; i < tunnel->n_listeners; i++)
+		listener_init(&tunnel->listeners[i], tunnel);
+	if (tunnel->given)
+		return tunnel_take_sockets(tunnel, fds);
+	tunnel->dir = strdup(runtime_dir);
+	if (!tunnel->dir)
+		return -ENOMEM;
+	if (asprintf(&tunnel->path, "%s/%s" ESPATD_SOCKET_SUFFIX, runtime_dir,
+		     tunnel->config->name) < 0) {
+		tunnel->path = NULL;
+		return -ENOMEM;
+	}
+	if (tunnel->dev->state == DEVICE_READY)
+		tunnel_listen(tunnel);
+	return 0;
+}
+
+static int tunnel_setup_timers(struct tunnel *tunnel)
+{
+	struct timers *timers = tunnel->pool->timers;
+	int r;
+
+	r = timer_init(&tunnel->accept_later, timers, tunnel_accept_again);
+	if (r == 0)
+		r = timer_init(&tunnel->listen_later, timers, tunnel_listen_again);
+	if (r == 0)
+		r = timer_init(&tunnel->unwanted_timer, timers, tunnel_unwanted_minute_over);
+	return r;
+}
+
+int tunnel_new(struct tunnel **ret, const struct config_tunnel *config, struct config *owner,
+	       const char *runtime_dir, const int *fds, size_t n_fds, struct pool *pool,
+	       struct device *dev)
 {
 	struct tunnel *tunnel = calloc(1, sizeof(*tunnel));
+	int r;
 
 	if (!tunnel)
 		return -ENOMEM;
+	tunnel->config_owner = owner;
 	tunnel->config = config;
 	tunnel->pool = pool;
 	tunnel->dev = dev;
-	tunnel->fd = -1;
 	tunnel->diagnosis = LINK_END_UNEXPLAINED;
 	tunnel->failure = LINK_END_PEER;
+	tunnel->error_reason = "";
 	list_init(&tunnel->clients);
+	list_init(&tunnel->watches);
+	peer_read_overflow(&tunnel->overflow);
 	tunnel->watch.state = tunnel_on_device;
 	device_watch(dev, &tunnel->watch);
-	if (asprintf(&tunnel->path, "%s/%s" ESPATD_SOCKET_SUFFIX, runtime_dir, config->name) < 0) {
-		tunnel->path = NULL;
-		tunnel_free(tunnel);
-		return -ENOMEM;
-	}
-	if (timer_init(&tunnel->accept_later, pool->timers, tunnel_accept_again) < 0) {
-		tunnel_free(tunnel);
-		return -ENOMEM;
+	r = tunnel_setup_timers(tunnel);
+	if (r == 0)
+		r = tunnel_setup_sockets(tunnel, runtime_dir, fds, n_fds);
+	if (r < 0) {
+		tunnel_free(tunnel, NULL);
+		return r;
 	}
 	*ret = tunnel;
 	return 0;
 }
 
-struct tunnel *tunnel_free(struct tunnel *tunnel)
+void tunnel_reconfigure(struct tunnel *tunnel, const struct config_tunnel *config,
+			struct config *owner)
 {
-	struct list *node;
+	tunnel->config_owner = owner;
+	tunnel->config = config;
+	/* Whoever reloads may have made room for it. */
+	if (tunnel->state == TUNNEL_FAILED)
+		tunnel_listen(tunnel);
+}
 
+void tunnel_drain(struct tunnel *tunnel)
+{
+	tunnel_stop_listening(tunnel);
+	tunnel_enter_state(tunnel, TUNNEL_DRAINING);
+	tunnel_end_waiting(tunnel, "espatd stops");
+}
+
+struct tunnel *tunnel_free(struct tunnel *tunnel, const char *why)
+{
 	if (!tunnel)
 		return NULL;
+	/* Nobody is told of what ends from here on. */
+	list_for_each_safe(node, &tunnel->watches)
+		list_remove(node);
 	device_unwatch(&tunnel->watch);
-	while ((node = list_first(&tunnel->clients)))
-		client_end(container_of(node, struct client, node), "espatd stops");
+	tunnel_stop_listening(tunnel);
+	tunnel_disconnect(tunnel, why);
 	pool_reap(tunnel->pool);
-	if (tunnel->accept_event)
-		event_free(tunnel->accept_event);
-	if (tunnel->fd >= 0) {
-		unlink(tunnel->path);
-		close(tunnel->fd);
-	}
 	timer_deinit(&tunnel->accept_later);
+	timer_deinit(&tunnel->listen_later);
+	timer_deinit(&tunnel->unwanted_timer);
+	free(tunnel->listeners);
+	free(tunnel->dir);
 	free(tunnel->path);
 	free(tunnel);
 	return NULL;

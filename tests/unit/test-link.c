@@ -1088,6 +1088,136 @@ static void test_hold(void **state)
 	assert_ended(u, LINK_END_FLOW);
 }
 
+/* ---- what the target points into ---- */
+
+/* A configuration whose last owner takes the target's strings away with it. */
+static struct config *owned_target(struct link_target *target)
+{
+	struct config *config = calloc(1, sizeof(*config));
+
+	assert_non_null(config);
+	config->refs = 1;
+	config->runtime_dir = strdup("broker.example");
+	assert_non_null(config->runtime_dir);
+	*target = mutual;
+	target->owner = config;
+	target->host = config->runtime_dir;
+	target->server_name = config->runtime_dir;
+	return config;
+}
+
+static void test_target_is_kept_until_it_is_open(void **state)
+{
+	struct bench *b = *state;
+	struct link_target target;
+	struct config *config = owned_target(&target);
+	struct user *u = start(b, 0, &target);
+
+	assert_int_equal(config->refs, 2);
+	bench_run(b);
+	assert_int_equal(u->opened, 1);
+	assert_int_equal(config->refs, 1);
+	/* The link is used again, by somebody who has the old configuration and no other owner. */
+	link_close(u->link);
+	bench_run(b);
+	assert_int_equal(config->refs, 1);
+	u = start(b, 0, &target);
+	assert_int_equal(u->link->id, 0);
+	assert_int_equal(config->refs, 2);
+	config_free(config);
+	bench_run(b);
+	assert_int_equal(u->opened, 1);
+	assert_int_equal(count_of(b->chip.told, "\"SSL\",\"broker.example\""), 2);
+	assert_null(u->link->target.owner);
+	/* Without an owner nothing is kept. */
+	u = start(b, 1, &mutual);
+	assert_null(u->link->target.owner);
+}
+
+static void test_target_that_cannot_be_opened_is_not_kept(void **state)
+{
+	struct bench *b = *state;
+	struct link_target target;
+	struct config *config = owned_target(&target);
+	struct link *link = device_free_link(b->dev);
+	static const unsigned int cipher = 0xc02b;
+
+	target.server_name = "x\r\nAT+RST";
+	assert_int_equal(link_open(link, &target, &user_ops, &users[0]), -EINVAL);
+	assert_int_equal(config->refs, 1);
+	target.server_name = target.host;
+	target.ciphers = &cipher;
+	target.n_ciphers = 1;
+	assert_int_equal(link_open(link, &target, &user_ops, &users[0]), -EOPNOTSUPP);
+	assert_int_equal(config->refs, 1);
+	config_free(config);
+}
+
+/* Whenever it ends, and whoever ends it, the link lets go of it once. */
+static void test_target_is_let_go_of(void **state)
+{
+	static const struct {
+		const char *mute; /* it stops at this command */
+		enum {
+			USER,
+			CHIP,
+			RESET,
+			END
+		} who;
+		const char *answer; /* of the chip, if it is asked still */
+	} rows[] = {
+		{ "AT+CIPSSLCSNI", USER, "\r\nOK\r\n" },
+		{ "AT+CIPSSLCSNI", CHIP, "\r\nERROR\r\n" },
+		{ "AT+CIPSSLCSNI", RESET, NULL },
+		{ "AT+CIPSSLCSNI", END, NULL },
+		{ "AT+CIPSTART=0,\"SSL\"", USER, "\r\nERROR\r\n" },
+		{ "AT+CIPSTART=0,\"SSL\"", USER, "0,CONNECT\r\n\r\nOK\r\n" },
+		{ "AT+CIPSTART=0,\"SSL\"", CHIP, "0,CLOSED\r\n\r\nOK\r\n" },
+		{ "AT+CIPSTART=0,\"SSL\"", RESET, NULL },
+		{ "AT+CIPSTART=0,\"SSL\"", END, NULL },
+		/* the diagnosis */
+		{ "AT+SYSRAM?", USER, "\r\nERROR\r\n" },
+		{ "AT+SYSRAM?", CHIP, "+SYSRAM:39999,1\r\nOK\r\n" },
+		{ "AT+SYSRAM?", RESET, NULL },
+		{ "AT+CIPSTART=0,\"TCP\"", USER, "0,CONNECT\r\n\r\nOK\r\n" },
+		{ "AT+CIPSTART=0,\"TCP\"", CHIP, "\r\nERROR\r\n" },
+		{ "AT+CIPSTART=0,\"TCP\"", END, NULL },
+	};
+	struct bench *b = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct link_target target;
+		struct config *config = owned_target(&target);
+		struct user *u;
+
+		teardown(state);
+		setup(state);
+		chip_answer(b, "AT+CIPDOMAIN", "+CIPDOMAIN:\"192.0.2.7\"\r\n\r\nOK\r\n", 1);
+		chip_answer(b, rows[i].mute, NULL, 1);
+		if (!strstr(rows[i].mute, "SSL"))
+			chip_answer(b, "AT+CIPSTART=0,\"SSL\"", "\r\nERROR\r\n", 1);
+		u = start(b, 0, &target);
+		u->probe = LINK_PROBE_YES;
+		bench_run(b);
+		assert_int_equal(count_of(b->chip.told, rows[i].mute), 1);
+		assert_int_equal(config->refs, 2);
+		if (rows[i].who == USER)
+			link_close(u->link);
+		else if (rows[i].who == RESET)
+			chip_say(b, "\r\nready\r\n");
+		else if (rows[i].who == END)
+			b->dev = device_free(b->dev);
+		if (rows[i].answer)
+			chip_say(b, rows[i].answer);
+		if (config->refs != 1)
+			fail_msg("row %zu: %u references", i, config->refs);
+		if (b->dev)
+			bench_pass(b, 20 * TIMERS_S);
+		assert_int_equal(config->refs, 1);
+		config_free(config);
+	}
+}
+
 static void test_words(void **state)
 {
 	for (int i = LINK_END_PEER; i <= LINK_END_FLOW; i++)
@@ -1137,6 +1267,9 @@ int main(void)
 		T(test_doubtful_send_closes),
 		T(test_closed_during_a_send),
 		T(test_hold),
+		T(test_target_is_kept_until_it_is_open),
+		T(test_target_that_cannot_be_opened_is_not_kept),
+		T(test_target_is_let_go_of),
 		T(test_words),
 	};
 

@@ -1,0 +1,827 @@
+/* SPDX-License-Identifier: MIT */
+/* tunnel/: real sockets, on a scripted chip and a clock that is moved by hand (it never goes back). */
+#include "test.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <netinet/in.h>
+#include <stdarg.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include "fake-chip.h"
+#include "temp-dir.h"
+#include "tunnel/pool.h"
+#include "tunnel/tunnel.h"
+#include "util/clock.h"
+#include "util/log.h"
+
+__attribute__((format(printf, 2, 3))) void __wrap_log_msg(enum log_level level, const char *format,
+							  ...);
+
+static char logged[65536];
+static size_t logged_len;
+
+void __wrap_log_msg(enum log_level level, const char *format, ...)
+{
+	va_list ap;
+	int n;
+
+	va_start(ap, format);
+	n = vsnprintf(logged + logged_len, sizeof(logged) - logged_len, format, ap);
+	va_end(ap);
+	assert_true(n >= 0 && logged_len + (size_t)n + 2 < sizeof(logged));
+	logged_len += (size_t)n;
+	logged[logged_len++] = '\n';
+	logged[logged_len] = '\0';
+}
+
+static struct rig {
+	struct bench b;
+	struct config_tunnel *config;
+	struct event_base *base;
+	struct pool pool;
+	struct tunnel *tunnel;
+	struct tunnel_watch watch;
+	unsigned int changes, failures;
+	struct shown {
+		unsigned int clients, waiting;
+		uint64_t connects, failures, aborted;
+		char error[TUNNEL_ERROR_MAX];
+	} shown; /* as an observer has it */
+	char reason[64], text[256];
+	enum tunnel_state states[16]; /* as they were told */
+	size_t n_states;
+	int clients[16];
+} rig;
+
+static struct shown look_at(const struct tunnel *tunnel)
+{
+	struct shown shown = {
+		.clients = tunnel_clients(tunnel),
+		.waiting = tunnel_waiting(tunnel),
+		.connects = tunnel->connects,
+		.failures = tunnel->failures,
+		.aborted = tunnel->aborted,
+	};
+
+	strcpy(shown.error, tunnel_error(tunnel));
+	return shown;
+}
+
+static void on_changed(struct tunnel_watch *watch, struct tunnel *tunnel)
+{
+	enum tunnel_state state = tunnel_state(tunnel);
+
+	assert_ptr_equal(watch, &rig.watch);
+	rig.changes++;
+	rig.shown = look_at(tunnel);
+	if (rig.n_states > 0 && rig.states[rig.n_states - 1] == state)
+		return;
+	assert_true(rig.n_states < ARRAY_SIZE(rig.states));
+	rig.states[rig.n_states++] = state;
+}
+
+static void on_failed(struct tunnel_watch *watch, struct tunnel *tunnel, const char *reason,
+		      const char *text)
+{
+	assert_string_equal(reason, tunnel_error_reason(tunnel));
+	assert_string_equal(text, tunnel_error(tunnel));
+	rig.failures++;
+	snprintf(rig.reason, sizeof(rig.reason), "%s", reason);
+	snprintf(rig.text, sizeof(rig.text), "%s", text);
+}
+
+static char host[] = "broker.example";
+
+static int setup(void **state)
+{
+	clean();
+	memset(&rig, 0, sizeof(rig));
+	for (size_t i = 0; i < ARRAY_SIZE(rig.clients); i++)
+		rig.clients[i] = -1;
+	bench_init(&rig.b);
+	/* Before anything is armed: what comes is in the future. */
+	timers_touch(&rig.b.timers);
+	rig.b.chip.joined = true;
+	rig.config = &rig.b.tunnel;
+	rig.config->host = host;
+	rig.config->server_name = host;
+	rig.config->port = 8883;
+	rig.config->connect_timeout = 10;
+	rig.config->wait_timeout = 30;
+	rig.config->half_close_timeout = 60;
+	rig.config->max_waiting = 8;
+	rig.config->mode = 0600;
+	rig.config->where.file = "espatd.conf";
+	rig.base = event_base_new();
+	assert_non_null(rig.base);
+	pool_init(&rig.pool, rig.base, &rig.b.timers);
+	assert_int_equal(pool_add_device(&rig.pool, rig.b.dev), 0);
+	rig.watch.changed = on_changed;
+	rig.watch.failed = on_failed;
+	logged_len = 0;
+	logged[0] = '\0';
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	rig.tunnel = tunnel_free(rig.tunnel, "espatd stops");
+	for (size_t i = 0; i < ARRAY_SIZE(rig.clients); i++)
+		if (rig.clients[i] >= 0)
+			close(rig.clients[i]);
+	pool_deinit(&rig.pool);
+	event_base_free(rig.base);
+	bench_free(&rig.b);
+	return 0;
+}
+
+/* Until neither sockets nor chip have anything to say. */
+static void run(void)
+{
+	/* Each turn takes one client of each listener; the last of them find nothing to do. */
+	for (int i = 0; i < 40; i++) {
+		event_base_loop(rig.base, EVLOOP_NONBLOCK | EVLOOP_ONCE);
+		bench_run(&rig.b);
+		pool_reap(&rig.pool);
+	}
+	/* Whoever watches was told of all of it. */
+	if (rig.tunnel && list_linked(&rig.watch.node)) {
+		struct shown now = look_at(rig.tunnel);
+
+		assert_memory_equal(&now, &rig.shown, sizeof(now));
+	}
+}
+
+static void pass(uint64_t delay)
+{
+	run();
+	bench_pass(&rig.b, delay);
+	run();
+}
+
+static int make(const int *fds, size_t n)
+{
+	int r = tunnel_new(&rig.tunnel, rig.config, NULL, dir, fds, n, &rig.pool, rig.b.dev);
+
+	if (r == 0) {
+		tunnel_watch(rig.tunnel, &rig.watch);
+		rig.shown = look_at(rig.tunnel);
+	}
+	return r;
+}
+
+static void start(void)
+{
+	assert_int_equal(make(NULL, 0), 0);
+	bench_up(&rig.b);
+	run();
+	assert_int_equal(tunnel_state(rig.tunnel), TUNNEL_LISTENING);
+}
+
+static struct sockaddr_un address(const char *path)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+
+	strcpy(addr.sun_path, path);
+	return addr;
+}
+
+/* Returns 0 or -errno. */
+static int try_connect(size_t i, const char *path)
+{
+	struct sockaddr_un addr = address(path);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+
+	assert_true(fd >= 0);
+	if (rig.clients[i] >= 0)
+		close(rig.clients[i]);
+	rig.clients[i] = fd;
+	return connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 ? -errno : 0;
+}
+
+static void connect_to(size_t i, const char *path)
+{
+	assert_int_equal(try_connect(i, path), 0);
+	run();
+}
+
+static void connect_client(size_t i)
+{
+	connect_to(i, path_of("broker.sock"));
+}
+
+static bool is_closed(size_t i)
+{
+	char c;
+
+	return recv(rig.clients[i], &c, 1, MSG_DONTWAIT | MSG_PEEK) == 0 || errno == ECONNRESET;
+}
+
+/* Through the link in both directions. */
+static void assert_works(size_t i, int link)
+{
+	char answer[64], got[16];
+	size_t before = rig.b.chip.sent_len;
+
+	assert_int_equal(send(rig.clients[i], "hello", 5, 0), 5);
+	run();
+	assert_int_equal(rig.b.chip.sent_len, before + 5);
+	assert_memory_equal(rig.b.chip.sent + before, "hello", 5);
+	snprintf(answer, sizeof(answer), "\r\n+IPD,%d,3:yes\r\n", link);
+	chip_say(&rig.b, answer);
+	run();
+	assert_int_equal(recv(rig.clients[i], got, sizeof(got), MSG_DONTWAIT), 3);
+	assert_memory_equal(got, "yes", 3);
+}
+
+static int listening(const char *path)
+{
+	struct sockaddr_un addr = address(path);
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	assert_int_equal(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	assert_int_equal(listen(fd, 8), 0);
+	return fd;
+}
+
+static void make_file(const char *path)
+{
+	FILE *f = fopen(path, "w");
+
+	assert_non_null(f);
+	fclose(f);
+}
+
+static bool exists(const char *path)
+{
+	struct stat st;
+
+	return lstat(path, &st) == 0;
+}
+
+/* ---- its own socket ---- */
+
+static void test_socket_comes_with_the_chip(void **state)
+{
+	assert_int_equal(make(NULL, 0), 0);
+	assert_int_equal(tunnel_state(rig.tunnel), TUNNEL_WAITING);
+	assert_string_equal(tunnel_path(rig.tunnel), path_of("broker.sock"));
+	run();
+	assert_false(exists(path_of("broker.sock")));
+	bench_up(&rig.b);
+	assert_int_equal(tunnel_state(rig.tunnel), TUNNEL_LISTENING);
+	assert_int_equal(rig.n_states, 1);
+	connect_client(0);
+	assert_works(0, 0);
+	/* It stays when the chip goes. */
+	device_port_down(rig.b.dev, "unplugged");
+	run();
+	assert_true(is_closed(0));
+	assert_true(exists(path_of("broker.sock")));
+	rig.tunnel = tunnel_free(rig.tunnel, "espatd stops");
+	assert_false(exists(path_of("broker.sock")));
+}
+
+static void test_socket_at_once_if_the_chip_is_ready(void **state)
+{
+	bench_up(&rig.b);
+	assert_int_equal(make(NULL, 0), 0);
+	assert_int_equal(tunnel_state(rig.tunnel), TUNNEL_LISTENING);
+	connect_client(0);
+	assert_works(0, 0);
+}
+
+static void test_socket_that_cannot_be_made(void **state)
+{
+	make_file(path_of("broker.sock"));
+	assert_int_equal(make(NULL, 0), 0);
+	bench_up(&rig.b);
+	assert_int_equal(tunnel_state(rig.tunnel), TUNNEL_FAILED);
+	assert_string_equal(tunnel_state_name(tunnel_state(rig.tunnel)), "failed");
+	assert_string_equal(tunnel_error_reason(rig.tunnel), "no-socket");
+	assert_non_null(strstr(tunnel_error(rig.tunnel), "broker.sock: there is something"));
+	assert_int_equal(rig.failures, 0); /* it is no connection */
+	assert_true(rig.changes > 0);
+	/* Told once, tried again. */
+	pass(100 * TIMERS_S);
+	assert_int_equal(count_of(logged, "broker: cannot listen on "), 1);
+	assert_int_equal(unlink(path_of("broker.sock")), 0);
+	pass(31 * TIMERS_S);
+	assert_int_equal(tunnel_state(rig.tunnel), TUNNEL_LISTENING);
+	assert_string_equal(tunnel_error(rig.tunnel), "");
+	assert_string_equal(tunnel_error_reason(rig.tunnel), "");
+	connect_client(0);
+	assert_works(0, 0);
+}
+
+static void test_reload_tries_again(void **state)
+{
+	make_file(path_of("broker.sock"));
+	assert_int_equal(make(NULL, 0), 0);
+	bench_up(&rig.b);
+	assert_int_equal(unlink(path_of("broker.sock")), 0);
+	tunnel_reconfigure(rig.tunnel, rig.config, NULL);
+	assert_int_equal(tunnel_state(rig.tunnel), TUNNEL_LISTENING);
+}
+
+/* ---- what is told of it ---- */
+
+static void test_counts(void **state)
+{
+	start();
+	rig.changes = 0;
+	for (size_t i = 0; i < 7; i++) {
+		unsigned int before = rig.changes;
+
+		connect_client(i);
+		assert_true(rig.changes > before);
+	}
+	/* The chip has five links. */
+	assert_int_equal(tunnel_clients(rig.tunnel), 7);
+	assert_int_equal(tunnel_waiting(rig.tunnel), 2);
+	assert_int_equal(rig.tunnel->connects, 5);
+	rig.changes = 0;
+	close(rig.clients[6]);
+	rig.clients[6] = -1;
+	pass(1 * TIMERS_S);
+	assert_int_equal(tunnel_clients(rig.tunnel), 6);
+	assert_int_equal(tunnel_waiting(rig.tunnel), 1);
+	assert_true(rig.changes > 0);
+	rig.changes = 0;
+	close(rig.clients[0]);
+	rig.clients[0] = -1;
+	pass(2 * TIMERS_S);
+	assert_int_equal(tunnel_clients(rig.tunnel), 5);
+	assert_int_equal(tunnel_waiting(rig.tunnel), 0);
+	assert_int_equal(rig.tunnel->connects, 6);
+	assert_true(rig.changes > 0);
+	tunnel_unwatch(&rig.watch);
+	rig.changes = 0;
+	connect_client(0);
+	assert_int_equal(rig.changes, 0);
+}
+
+static void test_last_error(void **state)
+{
+	start();
+	assert_string_equal(tunnel_error(rig.tunnel), "");
+	assert_string_equal(tunnel_error_reason(rig.tunnel), "");
+	chip_answer(&rig.b, "AT+CIPSTART", "\r\nERROR\r\n", 1);
+	connect_client(0);
+	assert_true(is_closed(0));
+	assert_int_equal(rig.failures, 1);
+	assert_string_equal(rig.reason, "unexplained");
+	assert_string_equal(tunnel_error_reason(rig.tunnel), "unexplained");
+	assert_string_equal(tunnel_error(rig.tunnel), "the chip could not connect");
+	assert_int_equal(rig.tunnel->failures, 1);
+	connect_client(0);
+	assert_works(0, 0);
+	assert_string_equal(tunnel_error(rig.tunnel), "");
+	assert_string_equal(tunnel_error_reason(rig.tunnel), "");
+	assert_int_equal(rig.failures, 1);
+}
+
+static void test_waits_for_too_long(void **state)
+{
+	start();
+	for (size_t i = 0; i < 6; i++)
+		connect_client(i);
+	rig.changes = 0;
+	pass(31 * TIMERS_S);
+	assert_true(is_closed(5));
+	assert_false(is_closed(0));
+	assert_string_equal(rig.reason, "timeout");
+	assert_string_equal(rig.text, "no link of the chip became free in time");
+	assert_int_equal(tunnel_waiting(rig.tunnel), 0);
+	assert_true(rig.changes > 0);
+}
+
+static void test_too_many_wait(void **state)
+{
+	rig.config->max_waiting = 2;
+	start();
+	for (size_t i = 0; i < 8; i++)
+		connect_client(i);
+	assert_true(is_closed(7));
+	assert_string_equal(rig.text, "too many clients wait already");
+	assert_false(is_closed(6));
+	assert_int_equal(tunnel_waiting(rig.tunnel), 2);
+}
+
+/* ---- the end ---- */
+
+static void test_disconnect(void **state)
+{
+	start();
+	assert_int_equal(tunnel_disconnect(rig.tunnel, "by request"), 0);
+	for (size_t i = 0; i < 7; i++)
+		connect_client(i);
+	assert_int_equal(tunnel_disconnect(rig.tunnel, "by request"), 7);
+	assert_int_equal(tunnel_clients(rig.tunnel), 0);
+	assert_int_equal(rig.tunnel->aborted, 5);
+	assert_int_equal(rig.tunnel->failures, 0);
+	assert_int_equal(count_of(logged, "aborted: by request"), 5);
+	assert_int_equal(count_of(logged, "2 clients that waited were ended: by request"), 1);
+	for (size_t i = 0; i < 7; i++)
+		assert_true(is_closed(i));
+	pass(5 * TIMERS_S);
+	/* No link was opened for those that waited. */
+	assert_int_equal(rig.tunnel->connects, 5);
+	assert_int_equal(tunnel_state(rig.tunnel), TUNNEL_LISTENING);
+	connect_client(0);
+	assert_works(0, 0);
+}
+
+static void test_disconnect_while_connecting(void **state)
+{
+	start();
+	chip_answer(&rig.b, "AT+CIPSTART", NULL, 1);
+	connect_client(0);
+	assert_int_equal(rig.shown.clients, 1);
+	assert_int_equal(rig.shown.waiting, 0);
+	connect_client(1);
+	assert_int_equal(tunnel_waiting(rig.tunnel), 1);
+	assert_int_equal(tunnel_disconnect(rig.tunnel, "by request"), 2);
+	assert_int_equal(count_of(logged, "connection 1 given up before it was open: by request"),
+			 1);
+	assert_true(is_closed(0) && is_closed(1));
+	assert_int_equal(rig.tunnel->aborted, 0);
+}
+
+static void test_drain(void **state)
+{
+	start();
+	for (size_t i = 0; i < 6; i++)
+		connect_client(i);
+	tunnel_drain(rig.tunnel);
+	assert_int_equal(tunnel_state(rig.tunnel), TUNNEL_DRAINING);
+	assert_string_equal(tunnel_state_name(tunnel_state(rig.tunnel)), "draining");
+	assert_int_equal(rig.states[rig.n_states - 1], TUNNEL_DRAINING);
+	assert_false(exists(path_of("broker.sock")));
+	assert_int_equal(try_connect(6, path_of("broker.sock")), -ENOENT);
+	run();
+	assert_true(is_closed(5));
+	assert_int_equal(rig.tunnel->failures, 0);
+	/* What is open goes on. */
+	assert_int_equal(tunnel_clients(rig.tunnel), 5);
+	assert_works(0, 0);
+	close(rig.clients[0]);
+	rig.clients[0] = -1;
+	pass(2 * TIMERS_S);
+	assert_int_equal(tunnel_clients(rig.tunnel), 4);
+	assert_false(is_closed(1));
+	/* The chip comes and goes: no socket any more. */
+	device_port_down(rig.b.dev, "unplugged");
+	bench_up(&rig.b);
+	run();
+	assert_false(exists(path_of("broker.sock")));
+	assert_int_equal(tunnel_state(rig.tunnel), TUNNEL_DRAINING);
+}
+
+static void test_why_it_ends(void **state)
+{
+	start();
+	connect_client(0);
+	rig.tunnel = tunnel_free(rig.tunnel, "removed by a new configuration");
+	assert_int_equal(count_of(logged, "connection 1 aborted: removed by a new configuration"),
+			 1);
+	assert_true(is_closed(0));
+}
+
+/* ---- reload ---- */
+
+static struct config *owned_config(void)
+{
+	struct config *config = calloc(1, sizeof(*config));
+
+	assert_non_null(config);
+	config->refs = 1;
+	config->tunnels = calloc(1, sizeof(*config->tunnels));
+	assert_non_null(config->tunnels);
+	config->n_tunnels = 1;
+	config->tunnels[0] = *rig.config;
+	config->tunnels[0].where.file = NULL;
+	config->tunnels[0].name = strdup(rig.config->name);
+	config->tunnels[0].host = strdup(host);
+	config->tunnels[0].server_name = strdup(host);
+	return config;
+}
+
+/* The old one goes while a connection is being made from it, and others wait. */
+static void test_reconfigure(void **state)
+{
+	struct config *old = owned_config(), *fresh;
+
+	assert_int_equal(
+		tunnel_new(&rig.tunnel, &old->tunnels[0], old, dir, NULL, 0, &rig.pool, rig.b.dev),
+		0);
+	bench_up(&rig.b);
+	connect_client(0);
+	chip_answer(&rig.b, "AT+CIPSSLCSNI=1", NULL, 1);
+	connect_client(1);
+	connect_client(2);
+	assert_int_equal(old->refs, 2);
+	fresh = owned_config();
+	tunnel_reconfigure(rig.tunnel, &fresh->tunnels[0], fresh);
+	config_free(old);
+	chip_say(&rig.b, "\r\nOK\r\n");
+	run();
+	assert_int_equal(tunnel_state(rig.tunnel), TUNNEL_LISTENING);
+	assert_int_equal(rig.tunnel->connects, 3);
+	assert_int_equal(fresh->refs, 1);
+	for (size_t i = 0; i < 3; i++)
+		assert_works(i, (int)i);
+	connect_client(3);
+	assert_works(3, 3);
+	rig.tunnel = tunnel_free(rig.tunnel, "espatd stops");
+	config_free(fresh);
+}
+
+static void test_device_is_removed(void **state)
+{
+	start();
+	for (size_t i = 0; i < 6; i++)
+		connect_client(i);
+	pool_remove_device(&rig.pool, rig.b.dev);
+	assert_true(is_closed(5));
+	assert_string_equal(rig.reason, "chip-reset");
+	assert_string_equal(rig.text, "its device was removed");
+	/* The open ones are the device's to end. */
+	assert_false(is_closed(0));
+	/* And whoever comes too late. */
+	connect_client(6);
+	assert_true(is_closed(6));
+	assert_false(pool_is_waiting(&rig.pool, rig.b.dev));
+	pool_remove_device(&rig.pool, rig.b.dev);
+	/* It may come back. */
+	assert_int_equal(pool_add_device(&rig.pool, rig.b.dev), 0);
+	connect_client(7);
+	assert_int_equal(tunnel_waiting(rig.tunnel), 1);
+	close(rig.clients[0]);
+	rig.clients[0] = -1;
+	pass(2 * TIMERS_S);
+	assert_int_equal(tunnel_waiting(rig.tunnel), 0);
+	assert_works(7, 0);
+}
+
+/* The same name again, as after a change of its settings. */
+static void test_tunnel_is_made_anew(void **state)
+{
+	start();
+	connect_client(0);
+	rig.tunnel = tunnel_free(rig.tunnel, "changed by a new configuration");
+	rig.config->mode = 0640;
+	assert_int_equal(make(NULL, 0), 0);
+	assert_int_equal(tunnel_state(rig.tunnel), TUNNEL_LISTENING);
+	pass(2 * TIMERS_S);
+	connect_client(0);
+	assert_works(0, 0);
+}
+
+/* ---- sockets that it was given ---- */
+
+static void test_given_before_the_chip(void **state)
+{
+	int fds[] = { listening(path_of("one")), listening(path_of("two")) };
+
+	assert_int_equal(make(fds, 2), 0);
+	assert_int_equal(tunnel_state(rig.tunnel), TUNNEL_LISTENING);
+	assert_string_equal(tunnel_path(rig.tunnel), path_of("one"));
+	connect_to(0, path_of("one"));
+	connect_to(1, path_of("two"));
+	assert_int_equal(tunnel_clients(rig.tunnel), 2);
+	assert_int_equal(tunnel_waiting(rig.tunnel), 2);
+	bench_up(&rig.b);
+	run();
+	assert_int_equal(tunnel_waiting(rig.tunnel), 0);
+	assert_works(0, 0);
+	assert_works(1, 1);
+	/* None of its own. */
+	assert_false(exists(path_of("broker.sock")));
+	/* Not for longer than others. */
+	device_port_down(rig.b.dev, "unplugged");
+	run();
+	connect_to(2, path_of("one"));
+	assert_false(is_closed(2));
+	pass(31 * TIMERS_S);
+	assert_true(is_closed(2));
+	assert_string_equal(rig.text, "the chip did not become ready in time");
+	close(fds[0]);
+	close(fds[1]);
+}
+
+/* Whoever comes while it stops is served by the next one. */
+static void test_given_to_the_next_one(void **state)
+{
+	int fd = listening(path_of("given"));
+
+	bench_up(&rig.b);
+	assert_int_equal(make(&fd, 1), 0);
+	connect_to(0, path_of("given"));
+	assert_works(0, 0);
+	tunnel_drain(rig.tunnel);
+	connect_to(1, path_of("given"));
+	connect_to(2, path_of("given"));
+	assert_int_equal(tunnel_clients(rig.tunnel), 1);
+	assert_works(0, 0);
+	rig.tunnel = tunnel_free(rig.tunnel, "espatd stops");
+	assert_true(is_closed(0));
+	assert_true(exists(path_of("given")));
+	connect_to(3, path_of("given"));
+	assert_false(is_closed(1) || is_closed(2) || is_closed(3));
+	pass(2 * TIMERS_S);
+	assert_int_equal(make(&fd, 1), 0);
+	run();
+	assert_int_equal(tunnel_clients(rig.tunnel), 3);
+	for (size_t i = 1; i < 4; i++)
+		assert_works(i, (int)i - 1);
+	close(fd);
+}
+
+static void test_given_path_is_told_before_an_address(void **state)
+{
+	int fds[] = { socket(AF_INET, SOCK_STREAM, 0), listening(path_of("given")) };
+	struct sockaddr_in in = { .sin_family = AF_INET };
+
+	in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	assert_int_equal(bind(fds[0], (struct sockaddr *)&in, sizeof(in)), 0);
+	assert_int_equal(listen(fds[0], 1), 0);
+	assert_int_equal(make(fds, 2), 0);
+	assert_string_equal(tunnel_path(rig.tunnel), path_of("given"));
+	assert_int_equal(count_of(logged, "broker: listening on 127.0.0.1:"), 1);
+	rig.tunnel = tunnel_free(rig.tunnel, "espatd stops");
+	assert_int_equal(make(fds, 1), 0);
+	assert_memory_equal(tunnel_path(rig.tunnel), "127.0.0.1:", 10);
+	bench_up(&rig.b);
+	rig.clients[0] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	assert_int_equal(getsockname(fds[0], (struct sockaddr *)&in, &(socklen_t){ sizeof(in) }),
+			 0);
+	connect(rig.clients[0], (struct sockaddr *)&in, sizeof(in));
+	run();
+	assert_works(0, 0);
+	close(fds[0]);
+	close(fds[1]);
+}
+
+static void test_given_what_is_wrong(void **state)
+{
+	static unsigned int ids[] = { 0 };
+	struct problems problems = PROBLEMS_NULL;
+	int fds[TUNNEL_SOCKETS_MAX + 1], pair[2];
+
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
+		char name[8] = { (char)('a' + i) };
+
+		fds[i] = listening(path_of(name));
+	}
+	assert_int_equal(tunnel_check_sockets(rig.config, NULL, 0, &problems), 0);
+	assert_int_equal(tunnel_check_sockets(rig.config, fds, TUNNEL_SOCKETS_MAX, &problems), 0);
+	assert_int_equal(problems.count, 0);
+	assert_int_equal(tunnel_check_sockets(rig.config, fds, ARRAY_SIZE(fds), &problems),
+			 -EINVAL);
+	assert_int_equal(problems.errors, 1);
+	problems_clear(&problems);
+	/* Each of them is told of. */
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+	assert_int_equal(tunnel_check_sockets(rig.config, pair, 2, &problems), -EINVAL);
+	assert_int_equal(problems.errors, 2);
+	problems_clear(&problems);
+	/* And refused without being asked. */
+	assert_int_equal(make(pair, 2), -EINVAL);
+	assert_int_equal(count_of(logged, "is a connection, not listening"), 2);
+	assert_null(rig.tunnel);
+	rig.config->allow_uids = (struct config_ids){ ids, 1 };
+	assert_int_equal(tunnel_check_sockets(rig.config, fds, 1, &problems), 0);
+	close(pair[0]);
+	close(pair[1]);
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		close(fds[i]);
+}
+
+/* ---- who may connect ---- */
+
+static void test_allowed_user(void **state)
+{
+	unsigned int ids[] = { 12345, geteuid() };
+
+	rig.config->allow_uids = (struct config_ids){ ids, 2 };
+	start();
+	connect_client(0);
+	assert_works(0, 0);
+	assert_int_equal(count_of(logged, "refused-user"), 0);
+}
+
+static void test_allowed_group(void **state)
+{
+	unsigned int uids[] = { geteuid() + 1 }, gids[] = { getegid() };
+
+	rig.config->allow_uids = (struct config_ids){ uids, 1 };
+	rig.config->allow_gids = (struct config_ids){ gids, 1 };
+	start();
+	connect_client(0);
+	assert_works(0, 0);
+}
+
+/* Also root, who is not asked for here. The log does not grow with those who try. */
+static void test_refused_user(void **state)
+{
+	unsigned int ids[] = { geteuid() + 1 };
+
+	rig.config->allow_uids = (struct config_ids){ ids, 1 };
+	start();
+	rig.changes = 0;
+	for (size_t i = 0; i < 5; i++) {
+		connect_client(i);
+		assert_true(is_closed(i));
+	}
+	assert_int_equal(rig.changes, 0);
+	assert_int_equal(rig.tunnel->accepted, 0);
+	assert_int_equal(rig.tunnel->failures, 0);
+	assert_int_equal(count_of(logged, "[refused-user]"), 1);
+	pass(61 * TIMERS_S);
+	assert_int_equal(count_of(logged, "[refused-user]"), 2);
+	assert_int_equal(count_of(logged, "4 more clients were refused within a minute"), 1);
+	/* Still in that minute. */
+	connect_client(0);
+	assert_int_equal(count_of(logged, "[refused-user]"), 2);
+	pass(61 * TIMERS_S);
+	assert_int_equal(count_of(logged, "1 more clients were refused"), 1);
+	/* A quiet minute, and it is told at once again. */
+	pass(61 * TIMERS_S);
+	assert_int_equal(count_of(logged, "[refused-user]"), 3);
+	connect_client(0);
+	assert_int_equal(count_of(logged, "[refused-user]"), 4);
+	/* What was counted is not lost. */
+	connect_client(0);
+	rig.tunnel = tunnel_free(rig.tunnel, "espatd stops");
+	assert_int_equal(count_of(logged, "[refused-user]"), 5);
+}
+
+/* ---- no descriptors left ---- */
+
+static void test_no_descriptors(void **state)
+{
+	struct rlimit limit, none;
+	int fds[] = { listening(path_of("one")), listening(path_of("two")) };
+	int next;
+
+	bench_up(&rig.b);
+	assert_int_equal(make(fds, 2), 0);
+	assert_int_equal(try_connect(0, path_of("one")), 0);
+	assert_int_equal(try_connect(1, path_of("two")), 0);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	next = dup(0);
+	assert_true(next >= 0);
+	close(next);
+	none = limit;
+	none.rlim_cur = (rlim_t)next;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	run();
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	assert_int_equal(count_of(logged, "broker: cannot accept clients: "), 1);
+	run();
+	assert_int_equal(tunnel_clients(rig.tunnel), 0);
+	pass(1100 * TIMERS_MS);
+	assert_int_equal(tunnel_clients(rig.tunnel), 2);
+	assert_works(0, 0);
+	assert_works(1, 1);
+	close(fds[0]);
+	close(fds[1]);
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(test_socket_comes_with_the_chip),
+		T(test_socket_at_once_if_the_chip_is_ready),
+		T(test_socket_that_cannot_be_made),
+		T(test_reload_tries_again),
+		T(test_counts),
+		T(test_last_error),
+		T(test_waits_for_too_long),
+		T(test_too_many_wait),
+		T(test_disconnect),
+		T(test_disconnect_while_connecting),
+		T(test_drain),
+		T(test_why_it_ends),
+		T(test_reconfigure),
+		T(test_device_is_removed),
+		T(test_tunnel_is_made_anew),
+		T(test_given_before_the_chip),
+		T(test_given_to_the_next_one),
+		T(test_given_path_is_told_before_an_address),
+		T(test_given_what_is_wrong),
+		T(test_allowed_user),
+		T(test_allowed_group),
+		T(test_refused_user),
+		T(test_no_descriptors),
+	};
+
+	return cmocka_run_group_tests_name("tunnel", tests, make_temp_dir, remove_temp_dir);
+}
