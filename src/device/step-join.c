@@ -136,7 +136,7 @@ static void join_put_personal(struct device *dev, const char *password)
 	device_begin(dev, "AT+CWJAP");
 	dev->cmd.secret = true;
 	at_line_string(line, wifi->ssid);
-	at_line_string(line, password);
+	at_line_secret_string(line, password);
 	if (wifi->bssid)
 		at_line_string(line, wifi->bssid);
 	if (!wifi->hidden)
