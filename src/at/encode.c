@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -30,6 +31,8 @@ void at_line_begin(struct at_line *line, const char *name)
 	line->len = 0;
 	line->error = 0;
 	line->args = 0;
+	line->secret_at = 0;
+	line->secret_len = 0;
 	line_put(line, name, strlen(name));
 }
 
@@ -48,9 +51,18 @@ void at_line_word(struct at_line *line, const char *word)
 	line_put(line, word, strlen(word));
 }
 
-void at_line_string(struct at_line *line, const char *value)
+/* From @start to what the line's end is now. */
+static void line_mark(struct at_line *line, size_t start)
 {
-	line_separator(line);
+	if (line->error)
+		return;
+	if (line->secret_len == 0)
+		line->secret_at = start;
+	line->secret_len = line->len - line->secret_at;
+}
+
+static void line_quoted(struct at_line *line, const char *value)
+{
 	line_put(line, "\"", 1);
 	for (const char *c = value; *c; c++) {
 		if (*c == '\r' || *c == '\n') {
@@ -63,6 +75,22 @@ void at_line_string(struct at_line *line, const char *value)
 		line_put(line, c, 1);
 	}
 	line_put(line, "\"", 1);
+}
+
+void at_line_string(struct at_line *line, const char *value)
+{
+	line_separator(line);
+	line_quoted(line, value);
+}
+
+void at_line_secret_string(struct at_line *line, const char *value)
+{
+	size_t start;
+
+	line_separator(line);
+	start = line->len;
+	line_quoted(line, value);
+	line_mark(line, start);
 }
 
 void at_line_empty(struct at_line *line)
@@ -88,8 +116,39 @@ void at_line_plain(struct at_line *line, const char *name)
 	(void)r;
 }
 
+/* Commands that take passwords and keys, and if their other forms may tell some, too. */
+static const struct {
+	const char *name;
+	bool tells;
+} line_secrets[] = {
+	{ "AT+CWJAP", false },           { "AT+CWJEAP", false },    { "AT+CWSAP", true },
+	{ "AT+CIPSSLCPSKHEX", true },    { "AT+CIPSSLCPSK", true }, /* capture 40 */
+	{ "AT+SYSMFG", true },           { "AT+SYSFLASH", true },   { "AT+MQTTUSERCFG", true },
+	{ "AT+MQTTLONGPASSWORD", true }, { "AT+HTTPCHEAD", true },
+};
+
+void at_line_raw(struct at_line *line, const char *text)
+{
+	at_line_begin(line, "");
+	line_put(line, text, strlen(text));
+	if (strpbrk(text, "\r\n") && !line->error)
+		line->error = -EINVAL;
+	for (size_t i = 0; i < sizeof(line_secrets) / sizeof(*line_secrets); i++) {
+		/* Anywhere: what is mistyped in front changes nothing about a password. */
+		const char *rest = strcasestr(text, line_secrets[i].name);
+
+		if (!rest)
+			continue;
+		rest += strlen(line_secrets[i].name);
+		if (!line_secrets[i].tells && (strcmp(rest, "?") == 0 || strcmp(rest, "=?") == 0))
+			continue;
+		line_mark(line, (size_t)(rest - text) + (*rest == '='));
+	}
+}
+
 void at_line_wipe(struct at_line *line)
 {
 	explicit_bzero(line->text, sizeof(line->text));
 	line->len = 0;
+	line->secret_len = 0;
 }

@@ -11,7 +11,7 @@ void at_lexer_reset(struct at_lexer *lexer)
 	lexer->state = AT_LEXER_LINE;
 	lexer->len = 0;
 	lexer->left = 0;
-	lexer->blank = false;
+	lexer->blanks = 0;
 }
 
 void at_lexer_wipe(struct at_lexer *lexer)
@@ -21,7 +21,7 @@ void at_lexer_wipe(struct at_lexer *lexer)
 
 bool at_lexer_idle(const struct at_lexer *lexer)
 {
-	return lexer->state == AT_LEXER_LINE && lexer->len == 0 && !lexer->blank;
+	return lexer->state == AT_LEXER_LINE && lexer->len == 0 && lexer->blanks == 0;
 }
 
 const char *at_bad_text(enum at_bad bad)
@@ -145,18 +145,17 @@ static void token_line(struct at_lexer *l, struct at_token *ret, enum at_token_t
 	ret->text = l->line;
 	ret->text_len = l->len;
 	ret->block = l->block;
-	ret->blank = l->blank;
-	l->blank = false;
+	ret->blanks = l->blanks;
+	l->blanks = 0;
 	l->len = 0;
 }
 
-static void token_bad(struct at_lexer *l, struct at_token *ret, enum at_bad bad,
+static void token_bad(struct at_lexer *l, struct at_token *ret, enum at_bad bad, int tail,
 		      enum at_lexer_state next)
 {
-	ret->type = AT_TOKEN_BAD;
+	token_line(l, ret, AT_TOKEN_BAD);
 	ret->bad = bad;
-	l->blank = false;
-	l->len = 0;
+	ret->tail = tail;
 	l->state = next;
 }
 
@@ -165,8 +164,8 @@ static bool line_byte(struct at_lexer *l, uint8_t c, struct at_token *ret)
 {
 	if (c == '>' && l->len == 0) {
 		ret->type = AT_TOKEN_PROMPT;
-		ret->blank = l->blank;
-		l->blank = false;
+		ret->blanks = l->blanks;
+		l->blanks = 0;
 		return true;
 	}
 	if (c == '\r') {
@@ -174,11 +173,11 @@ static bool line_byte(struct at_lexer *l, uint8_t c, struct at_token *ret)
 		return false;
 	}
 	if (c < 0x20 || c == 0x7f) {
-		token_bad(l, ret, AT_BAD_CONTROL, c == '\n' ? AT_LEXER_LINE : AT_LEXER_SKIP);
+		token_bad(l, ret, AT_BAD_CONTROL, c, c == '\n' ? AT_LEXER_LINE : AT_LEXER_SKIP);
 		return true;
 	}
 	if (l->len == AT_LEXER_LINE_MAX) {
-		token_bad(l, ret, AT_BAD_TOO_LONG, AT_LEXER_SKIP);
+		token_bad(l, ret, AT_BAD_TOO_LONG, c, AT_LEXER_SKIP);
 		return true;
 	}
 	l->line[l->len++] = (char)c;
@@ -188,7 +187,7 @@ static bool line_byte(struct at_lexer *l, uint8_t c, struct at_token *ret)
 	case HEAD_NONE:
 		return false;
 	case HEAD_BAD:
-		token_bad(l, ret, AT_BAD_LENGTH, AT_LEXER_SKIP);
+		token_bad(l, ret, AT_BAD_LENGTH, -1, AT_LEXER_SKIP);
 		return true;
 	case HEAD_BLOCK:
 		l->left = l->block.len;
@@ -213,7 +212,7 @@ size_t at_lexer_next(struct at_lexer *l, const uint8_t *buf, size_t n, struct at
 		case AT_LEXER_CR:
 			if (buf[i] != '\n') {
 				/* The byte is looked at again: it may end the bad line itself. */
-				token_bad(l, ret, AT_BAD_CONTROL,
+				token_bad(l, ret, AT_BAD_CONTROL, '\r',
 					  buf[i] == '\r' ? AT_LEXER_LINE : AT_LEXER_SKIP);
 				return i;
 			}
@@ -223,7 +222,7 @@ size_t at_lexer_next(struct at_lexer *l, const uint8_t *buf, size_t n, struct at
 				token_line(l, ret, AT_TOKEN_LINE);
 				return i;
 			}
-			l->blank = true;
+			l->blanks++;
 			break;
 		case AT_LEXER_DATA:
 			ret->type = AT_TOKEN_DATA;
@@ -237,7 +236,8 @@ size_t at_lexer_next(struct at_lexer *l, const uint8_t *buf, size_t n, struct at
 		case AT_LEXER_DATA_CR:
 		case AT_LEXER_DATA_LF:
 			if (buf[i] != (l->state == AT_LEXER_DATA_CR ? '\r' : '\n')) {
-				token_bad(l, ret, AT_BAD_NO_CRLF, AT_LEXER_SKIP);
+				token_bad(l, ret, AT_BAD_NO_CRLF,
+					  l->state == AT_LEXER_DATA_CR ? -1 : '\r', AT_LEXER_SKIP);
 				return i;
 			}
 			i++;

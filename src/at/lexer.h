@@ -53,14 +53,18 @@ struct at_block {
 
 struct at_token {
 	enum at_token_type type;
-	/* LINE, BLOCK: NUL-terminated, valid until the next call (a NUL byte from the chip is BAD). */
+	/*
+	 * LINE, BLOCK: NUL-terminated, valid until the next call (a NUL byte from the chip is BAD). BAD:
+	 * what had come of the line.
+	 */
 	const char *text;
 	size_t text_len;
-	bool blank;            /* LINE, BLOCK, PROMPT: an empty line came right before */
+	size_t blanks;         /* LINE, BLOCK, PROMPT, BAD: so many empty lines came right before */
 	struct at_block block; /* BLOCK, DATA, END */
 	const uint8_t *data;   /* DATA: points into the input */
 	size_t len;
 	enum at_bad bad;
+	int tail; /* BAD: the byte that was taken behind text, -1: none */
 };
 
 enum at_lexer_state {
@@ -77,8 +81,8 @@ struct at_lexer {
 	char line[AT_LEXER_LINE_MAX + 1];
 	size_t len;
 	struct at_block block;
-	size_t left; /* of the block */
-	bool blank;  /* the last thing read was an empty line */
+	size_t left;   /* of the block */
+	size_t blanks; /* empty lines, the last thing read */
 };
 
 void at_lexer_reset(struct at_lexer *lexer);

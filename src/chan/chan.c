@@ -5,7 +5,7 @@
 #include <assert.h>
 #include <string.h>
 
-#include "util/log.h"
+#include "chan/internal.h"
 
 /*
  * "busy p..." means that the chip still works on something that we do not know of and has thrown our
@@ -51,14 +51,24 @@ static void chan_arm(struct chan *chan, uint64_t timeout)
 	timer_arm(&chan->timer, timeout + CHAN_LINE_BYTES * chan->byte_time / 1000);
 }
 
+static void chan_log_command(struct chan *chan, const char *what, const struct chan_cmd *cmd)
+{
+	const struct at_line *line = &cmd->line;
+	size_t at, secret = chan_cmd_secret(cmd, &at), end = at + secret;
+
+	chan_debug(chan, "%s%.*s%s%.*s", what, (int)at, line->text, secret > 0 ? "<secret>" : "",
+		   (int)(line->len - 2 - end), line->text + end);
+}
+
 static void chan_write_head(struct chan *chan)
 {
 	struct chan_cmd *cmd = chan->current;
 
-	log_debug("%s: > %.*s", chan->name, cmd->secret ? 12 : (int)cmd->line.len - 2,
-		  cmd->line.text);
+	chan_log_command(chan, "> ", cmd);
+	chan_trace_line(chan, cmd);
 	cmd->phase = CHAN_PHASE_HEAD;
 	chan->commands++;
+	chan->hush = chan->hush || chan_cmd_is_private(cmd);
 	chan_arm(chan, cmd->kind == CHAN_PLAIN ? cmd->timeout : CHAN_TIMEOUT_PROMPT);
 	chan->ops->write(chan->userdata, cmd->line.text, cmd->line.len);
 }
@@ -82,9 +92,20 @@ static void chan_kick(struct chan *chan)
 static void cmd_finish(struct chan_cmd *cmd, enum chan_result result)
 {
 	cmd->phase = CHAN_PHASE_IDLE;
-	if (cmd->secret)
+	if (cmd->secret || cmd->line.secret_len > 0)
 		at_line_wipe(&cmd->line);
 	cmd->done(cmd, result);
+}
+
+/* The chip answers in order: nothing of before is still to come behind a plain end. */
+static void chan_note_end(struct chan *chan, const struct chan_cmd *cmd, enum chan_result result)
+{
+	if (chan->syncing || (result != CHAN_OK && result != CHAN_E_ERROR))
+		return;
+	/* The head of a block may have been damaged, and that end have been in it. */
+	if (cmd->on_data && cmd->strays)
+		return;
+	chan->hush = false;
 }
 
 static void chan_done(struct chan *chan, enum chan_result result)
@@ -94,10 +115,11 @@ static void chan_done(struct chan *chan, enum chan_result result)
 
 	timer_cancel(&chan->timer);
 	chan->current = NULL;
-	if (cmd->secret)
+	if (cmd->secret || cmd->line.secret_len > 0)
 		at_lexer_wipe(&chan->lexer);
 	if (result == CHAN_OK && cmd->doubt)
 		result = CHAN_E_DOUBT;
+	chan_note_end(chan, cmd, result);
 	cmd_finish(cmd, result);
 	if (epoch == chan->epoch)
 		chan_kick(chan);
@@ -130,8 +152,7 @@ static void chan_on_timer(struct timer *timer)
 		chan_write_head(chan);
 		return;
 	}
-	log_debug("%s: no answer to %.*s", chan->name, cmd->secret ? 12 : (int)cmd->line.len - 2,
-		  cmd->line.text);
+	chan_log_command(chan, "no answer to ", cmd);
 	/* Deaf first, so that done() cannot start the next command. */
 	chan->deaf = !chan->syncing;
 	chan_give_up(chan);
@@ -199,7 +220,8 @@ static void chan_on_prompt(struct chan *chan)
 	}
 	cmd->phase = CHAN_PHASE_PAYLOAD;
 	chan_arm(chan, cmd->kind == CHAN_SEND ? CHAN_TIMEOUT_PROMPT : cmd->timeout);
-	log_debug("%s: > [%zu bytes]", chan->name, cmd->payload_len);
+	chan_debug(chan, "> [%zu bytes]", cmd->payload_len);
+	chan_trace_payload(chan, cmd->payload_len);
 	chan->ops->write(chan->userdata, cmd->payload, cmd->payload_len);
 }
 
@@ -315,10 +337,26 @@ static void chan_log_line(struct chan *chan, const struct at_token *token,
 	const struct chan_cmd *cmd = chan->current;
 
 	if (report->type != AT_REPORT_NONE ||
-	    (cmd && !cmd->secret && !cmd->secret_reply && !chan->syncing))
-		log_debug("%s: < %s", chan->name, token->text);
+	    (cmd && !cmd->secret && !cmd->line.secret_len && !cmd->secret_reply && !chan->syncing))
+		chan_debug(chan, "< %s", token->text);
 	else
-		log_debug("%s: < [a line of %zu bytes]", chan->name, token->text_len);
+		chan_debug(chan, "< [a line of %zu bytes]", token->text_len);
+}
+
+/* Links that are open, for the trace. */
+static void chan_note_line(struct chan *chan, const char *text, const struct at_report *report)
+{
+	unsigned int link = 1u << (report->link < 0 ? AT_LINKS : report->link);
+
+	if (report->type == AT_REPORT_CONNECT)
+		chan->links |= link;
+	else if (report->type == AT_REPORT_CLOSED)
+		chan->links &= ~link;
+	else if (report->type == AT_REPORT_READY)
+		chan->links = 0;
+	else if (report->type == AT_REPORT_NONE && chan->links &&
+		 !chan_line_is_answer(chan->current, text))
+		chan->hush = true; /* a block's rest, perhaps: what follows may be, too */
 }
 
 static void chan_on_line(struct chan *chan, const struct at_token *token)
@@ -327,8 +365,9 @@ static void chan_on_line(struct chan *chan, const struct at_token *token)
 	struct chan_cmd *cmd;
 
 	chan_log_line(chan, token, &report);
-	if (!chan_frame_is_right(chan, token->blank, report_needs_blank(chan, report.type)))
+	if (!chan_frame_is_right(chan, token->blanks > 0, report_needs_blank(chan, report.type)))
 		return;
+	chan_note_line(chan, token->text, &report);
 	cmd = chan->current;
 	if (report_is_final(report.type)) {
 		chan_on_final(chan, &report);
@@ -336,6 +375,7 @@ static void chan_on_line(struct chan *chan, const struct at_token *token)
 	}
 	if (report.type == AT_REPORT_NONE && cmd) {
 		cmd->lines = true;
+		cmd->strays = true;
 		if (cmd->on_line)
 			cmd->on_line(cmd, token->text, token->text_len);
 		return;
@@ -350,8 +390,8 @@ static void chan_on_ipd(struct chan *chan, const struct at_token *token)
 	int link = token->block.link;
 
 	if (token->type == AT_TOKEN_BLOCK) {
-		log_debug("%s: < %s[%zu bytes]", chan->name, token->text, token->block.len);
-		if (chan_frame_is_right(chan, token->blank, true) && link < 0)
+		chan_debug(chan, "< %s[%zu bytes]", token->text, token->block.len);
+		if (chan_frame_is_right(chan, token->blanks > 0, true) && link < 0)
 			chan_trouble(chan, "a block without a link number");
 		return;
 	}
@@ -369,7 +409,8 @@ static void chan_on_block(struct chan *chan, const struct at_token *token)
 {
 	struct chan_cmd *cmd;
 
-	if (token->type == AT_TOKEN_BLOCK && !chan_frame_is_right(chan, token->blank, false))
+	chan->hush = true; /* until its command ends */
+	if (token->type == AT_TOKEN_BLOCK && !chan_frame_is_right(chan, token->blanks > 0, false))
 		return;
 	cmd = chan->current;
 	if (!cmd || !cmd->on_data) {
@@ -392,7 +433,7 @@ static void chan_on_token(struct chan *chan, const struct at_token *token)
 		chan_on_line(chan, token);
 		return;
 	case AT_TOKEN_PROMPT:
-		if (chan_frame_is_right(chan, token->blank, true))
+		if (chan_frame_is_right(chan, token->blanks > 0, true))
 			chan_on_prompt(chan);
 		return;
 	case AT_TOKEN_BLOCK:
@@ -405,6 +446,9 @@ static void chan_on_token(struct chan *chan, const struct at_token *token)
 		return;
 	case AT_TOKEN_BAD:
 		chan->ended = -1;
+		/* The rest of a block comes as anything. */
+		if (token->bad == AT_BAD_LENGTH || token->bad == AT_BAD_NO_CRLF)
+			chan->hush = true;
 		chan_trouble(chan, at_bad_text(token->bad));
 		return;
 	}
@@ -417,14 +461,18 @@ void chan_feed(struct chan *chan, const uint8_t *data, size_t len)
 
 	/* After chan_reset() the rest belongs to a past that nobody believes any more. */
 	while (!chan->deaf && epoch == chan->epoch) {
-		size_t n = at_lexer_next(&chan->lexer, data, len, &token);
+		size_t n;
 
+		chan_trace_skipped(chan, data, len);
+		n = at_lexer_next(&chan->lexer, data, len, &token);
 		data += n;
 		len -= n;
 		if (token.type == AT_TOKEN_NONE)
 			break;
+		chan_trace_token(chan, &token);
 		chan_on_token(chan, &token);
 	}
+	chan_trace_ignored(chan, len);
 	/*
 	 * Nothing came behind the block, not even half a line: had it swallowed the line end of what
 	 * comes next, the rest of that would be here too.
@@ -450,6 +498,7 @@ void chan_submit(struct chan *chan, enum chan_lane lane, struct chan_cmd *cmd)
 	cmd->phase = CHAN_PHASE_QUEUED;
 	cmd->doubt = false;
 	cmd->lines = false;
+	cmd->strays = false;
 	cmd->busy = 0;
 	list_append(&chan->lanes[lane], &cmd->node);
 	chan_kick(chan);
@@ -469,6 +518,9 @@ void chan_reset(struct chan *chan)
 			list_append(&ending, node);
 		}
 	timer_cancel(&chan->timer);
+	chan_trace_rest(chan);
+	if (chan->lexer.state == AT_LEXER_DATA)
+		chan->hush = true; /* the rest of a block is to come */
 	at_lexer_reset(&chan->lexer);
 	chan_give_up(chan);
 	chan->current = NULL;
@@ -490,6 +542,22 @@ void chan_set_syncing(struct chan *chan, bool syncing)
 	chan->syncing = syncing;
 }
 
+void chan_found(struct chan *chan)
+{
+	chan->hush = false;
+}
+
+void chan_write(struct chan *chan, const void *data, size_t len)
+{
+	chan_trace_written(chan, data, len);
+	chan->ops->write(chan->userdata, data, len);
+}
+
+void chan_set_trace(struct chan *chan, bool on)
+{
+	chan->tracing = on;
+}
+
 void chan_set_baud(struct chan *chan, unsigned int baud)
 {
 	chan->byte_time = 10000000000ull / baud; /* start, 8 data and stop bit */
@@ -498,7 +566,14 @@ void chan_set_baud(struct chan *chan, unsigned int baud)
 int chan_init(struct chan *chan, const char *name, struct timers *timers,
 	      const struct chan_ops *ops, void *userdata)
 {
-	*chan = (struct chan){ .name = name, .ops = ops, .userdata = userdata, .ended = -1 };
+	*chan = (struct chan){
+		.name = name,
+		.ops = ops,
+		.userdata = userdata,
+		.ended = -1,
+		/* It may be in the middle of anything that somebody before us has begun. */
+		.hush = true,
+	};
 	at_lexer_reset(&chan->lexer);
 	list_init(&chan->lanes[CHAN_CONTROL]);
 	list_init(&chan->lanes[CHAN_DATA]);

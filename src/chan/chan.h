@@ -57,7 +57,11 @@ enum chan_phase {
 struct chan_cmd {
 	struct at_line line;
 	enum chan_kind kind;
-	bool secret;       /* neither line nor answer is shown in logs */
+	/*
+	 * Neither line nor answer is shown in logs and traces; of the line only what line.secret_len
+	 * says, which alone is enough.
+	 */
+	bool secret;
 	bool secret_reply; /* the answer is not */
 	const void *payload;
 	size_t payload_len;
@@ -71,8 +75,22 @@ struct chan_cmd {
 	struct list node;
 	enum chan_phase phase;
 	bool doubt;
-	bool lines; /* a reply line or block was read */
+	bool lines;  /* a reply line or block was read */
+	bool strays; /* a line was read that is no final result and no report */
 	unsigned int busy;
+};
+
+/*
+ * A piece of what goes over the line, for traces. Secrets, and what clients send and get, never come
+ * into one; every other byte does, in order, and also the number of those that do not (but for the
+ * secret of a line).
+ */
+struct chan_piece {
+	bool sent;        /* to the chip; else by it */
+	bool end;         /* of a line, a prompt, a block or a payload */
+	bool secret;      /* a secret of a line: neither its bytes nor how many they are */
+	const void *data; /* valid during the call; NULL: they are not shown */
+	size_t len;
 };
 
 struct chan_ops {
@@ -87,6 +105,8 @@ struct chan_ops {
 	void (*ipd)(void *userdata, int link, const uint8_t *data, size_t len);
 	/* See above; @what in words. Should end in chan_reset(), now or later. */
 	void (*trouble)(void *userdata, const char *what);
+	/* While chan_set_trace() says so. May be NULL; must not call the channel. */
+	void (*trace)(void *userdata, const struct chan_piece *piece);
 };
 
 struct chan {
@@ -102,6 +122,13 @@ struct chan {
 	unsigned int epoch; /* of chan_reset() */
 	bool deaf;          /* after trouble, until chan_reset() */
 	bool syncing;       /* see chan_set_syncing() */
+	bool tracing;       /* see chan_set_trace() */
+	/*
+	 * What the chip says beside its messages may be a secret, or a client's: something of the kind
+	 * was asked for, or is not known to be over. And links that were open when last heard of.
+	 */
+	bool hush;
+	unsigned int links;
 	/*
 	 * Not 0: a CIPSEND was given up that may still wait for bytes, and so many of ours may still
 	 * be on the line. Its reader clears it.
@@ -133,5 +160,11 @@ void chan_reset(struct chan *chan);
  * trouble, and an unanswered command just ends with CHAN_E_TIMEOUT.
  */
 void chan_set_syncing(struct chan *chan, bool syncing);
+/* It was found, and all that it said before is history. */
+void chan_found(struct chan *chan);
+/* Bytes that are no command, while none is in flight: `+++`, or what completes an old block. */
+void chan_write(struct chan *chan, const void *data, size_t len);
+/* Whether ops->trace() is called. */
+void chan_set_trace(struct chan *chan, bool on);
 
 const char *chan_result_text(enum chan_result result);

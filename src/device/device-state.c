@@ -131,6 +131,8 @@ void device_enter_state(struct device *dev, enum device_state state)
 	dev->state = state;
 	timer_cancel(&dev->timer);
 	chan_set_syncing(&dev->chan, state == DEVICE_PROBING || state == DEVICE_FAILED);
+	if (state == DEVICE_IDENTIFYING)
+		chan_found(&dev->chan);
 	if (state == DEVICE_ABSENT || state == DEVICE_PROBING || state == DEVICE_FAILED ||
 	    state == DEVICE_UNKNOWN_CHIP)
 		device_drop_all(dev);

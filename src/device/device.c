@@ -139,12 +139,26 @@ static void device_on_write(void *userdata, const void *data, size_t len)
 	dev->ops->write(dev->userdata, data, len);
 }
 
+static void device_on_trace(void *userdata, const struct chan_piece *piece)
+{
+	struct device *dev = userdata;
+
+	if (dev->ops->trace)
+		dev->ops->trace(dev->userdata, piece);
+}
+
 static const struct chan_ops device_chan_ops = {
 	.write = device_on_write,
 	.report = device_on_report,
 	.ipd = device_on_ipd,
 	.trouble = device_on_trouble,
+	.trace = device_on_trace,
 };
+
+void device_set_trace(struct device *dev, bool on)
+{
+	chan_set_trace(&dev->chan, on);
+}
 
 void device_port_up(struct device *dev, unsigned int baud)
 {

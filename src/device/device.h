@@ -73,6 +73,8 @@ struct device_ops {
 	/* The MAC address of the chip that is remembered for this device, or "". 0 or -errno. */
 	int (*recall_chip)(void *userdata, char mac[AT_MAC_MAX + 1]);
 	int (*remember_chip)(void *userdata, const char *mac);
+	/* What goes over the line, while device_set_trace() says so. May be NULL. */
+	void (*trace)(void *userdata, const struct chan_piece *piece);
 };
 
 struct device;
@@ -297,6 +299,9 @@ void device_port_up(struct device *dev, unsigned int baud);
 void device_port_down(struct device *dev, const char *why);
 /* Bytes from the chip. */
 void device_feed(struct device *dev, const uint8_t *data, size_t len);
+
+/* Whether ops->trace() is called. */
+void device_set_trace(struct device *dev, bool on);
 
 /* The host's clock was set, or the host has slept: the chip's clock is set again. */
 void device_sync_clock(struct device *dev);

@@ -3,6 +3,21 @@
 #pragma once
 
 #include "device/device.h"
+#include "util/log.h"
+
+/* Lines of the log about a device. */
+#define dev_log(level, dev, ...)                                                                   \
+	log_object((level), &(struct log_object){ .device = (dev)->settings->name }, __VA_ARGS__)
+
+#define dev_error(dev, ...) dev_log(LOG_LEVEL_ERROR, dev, __VA_ARGS__)
+#define dev_warning(dev, ...) dev_log(LOG_LEVEL_WARNING, dev, __VA_ARGS__)
+#define dev_notice(dev, ...) dev_log(LOG_LEVEL_NOTICE, dev, __VA_ARGS__)
+#define dev_info(dev, ...) dev_log(LOG_LEVEL_INFO, dev, __VA_ARGS__)
+#define dev_debug(dev, ...)                                                                        \
+	do {                                                                                       \
+		if (log_enabled(LOG_LEVEL_DEBUG))                                                  \
+			dev_log(LOG_LEVEL_DEBUG, dev, __VA_ARGS__);                                \
+	} while (0)
 
 /* What a command that touches neither flash nor network may take. */
 #define DEVICE_TIMEOUT (3 * TIMERS_S)

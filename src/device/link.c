@@ -443,7 +443,7 @@ static int link_psk_line(struct link *link)
 		r = -EINVAL;
 	/* Empty strings clear it (capture 40). */
 	link_plain(link, psk && psk->hex ? "AT+CIPSSLCPSKHEX" : "AT+CIPSSLCPSK");
-	at_line_string(&link->cmd.line, key);
+	at_line_secret_string(&link->cmd.line, key);
 	at_line_string(&link->cmd.line, psk ? psk->identity : "");
 	link->cmd.secret = true;
 	explicit_bzero(key, sizeof(key));

@@ -184,7 +184,7 @@ static void join_put_personal(struct device *dev, const char *password)
 	device_begin(dev, "AT+CWJAP");
 	dev->cmd.secret = true;
 	at_line_string(line, join_ssid(dev));
-	at_line_string(line, password);
+	at_line_secret_string(line, password);
 	if (bssid)
 		at_line_string(line, bssid);
 	if (!join_is_hidden(dev))

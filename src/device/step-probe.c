@@ -114,7 +114,7 @@ static void probe_wait_over(struct timer *timer)
 
 	if (dev->attempt == PROBE_CANCEL && dev->chan.send_open) {
 		dev->chan.send_open = 0;
-		dev->ops->write(dev->userdata, "+++", 3);
+		chan_write(&dev->chan, "+++", 3);
 		device_wait(dev, PROBE_GUARD, probe_wait_over);
 		return;
 	}
@@ -124,7 +124,7 @@ static void probe_wait_over(struct timer *timer)
 		return;
 	}
 	if (dev->attempt == PROBE_PLUS) {
-		dev->ops->write(dev->userdata, "+++", 3);
+		chan_write(&dev->chan, "+++", 3);
 		dev->attempt = PROBE_PLUS_AFTER;
 		device_wait(dev, PROBE_AFTER_PLUS, probe_wait_over);
 		return;
@@ -142,7 +142,7 @@ static void probe_fill(struct device *dev)
 	 */
 	memset(fill, ' ', sizeof(fill));
 	memcpy(fill + sizeof(fill) - 2, "\r\n", 2);
-	dev->ops->write(dev->userdata, fill, sizeof(fill));
+	chan_write(&dev->chan, fill, sizeof(fill));
 	device_wait(dev, sizeof(fill) * dev->chan.byte_time / 1000 + PROBE_TIMEOUT,
 		    probe_wait_over);
 }

@@ -2,7 +2,8 @@
 /*
  * A whole channel: the input is a program of submits, resets, clock ticks and bytes from the chip.
  * Checked all the time: one command in flight, a payload only after its prompt, done exactly once and
- * never inside submit, silence after trouble until the reset.
+ * never inside submit, silence after trouble until the reset; that a trace accounts for each byte from
+ * the chip once.
  *
  * An input byte below 0x20 that is none of \r, \n and NUL is an instruction, the rest are bytes from
  * the chip; \x01..\x03 submit a command of each kind, \x04 resets, \x05..\x08 let time pass, \x0e
@@ -32,6 +33,7 @@ static struct {
 	bool owed;                      /* a time-out was told, the trouble about it not yet */
 	size_t prompts;                 /* '>' fed since the last line was written */
 	const struct chan_cmd *writing; /* whose line went last */
+	size_t fed, traced;
 } f;
 
 static void reset_now(void)
@@ -131,7 +133,20 @@ static void on_trouble(void *userdata, const char *what)
 	f.owed = false;
 }
 
-static const struct chan_ops ops = { on_write, on_report, on_ipd, on_trouble };
+static void on_trace(void *userdata, const struct chan_piece *piece)
+{
+	volatile uint8_t last = 0;
+
+	MUST(!piece->secret); /* no command has one */
+	if (piece->data && piece->len > 0)
+		last = ((const uint8_t *)piece->data)[piece->len - 1];
+	(void)last;
+	if (!piece->sent)
+		f.traced += piece->len;
+	MUST(f.traced <= f.fed);
+}
+
+static const struct chan_ops ops = { on_write, on_report, on_ipd, on_trouble, on_trace };
 
 static void pass(uint64_t delay)
 {
@@ -196,6 +211,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memset(&f, 0, sizeof(f));
 	timers_init(&f.timers);
 	MUST(chan_init(&f.chan, "fuzz", &f.timers, &ops, NULL) == 0);
+	chan_set_trace(&f.chan, true);
 	for (size_t i = 0; i < N_CMDS; i++) {
 		f.jobs[i].cmd.done = on_done;
 		f.jobs[i].cmd.on_line = on_line;
@@ -215,6 +231,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 				n++;
 			while (*data != '>' && n < size && !is_instruction(data[n]) &&
 			       data[n] != '>');
+			f.fed += n;
 			chan_feed(&f.chan, data, n);
 		}
 		data += n;
@@ -223,6 +240,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	f.deinit = true;
 	f.troubled = false;
 	chan_deinit(&f.chan);
+	MUST(f.traced == f.fed);
 	for (size_t i = 0; i < N_CMDS; i++)
 		MUST(!f.jobs[i].submitted);
 	timers_deinit(&f.timers);

@@ -47,7 +47,7 @@ static void put_escaped(struct render *r, const uint8_t *data, size_t n)
 
 static void put_head(struct render *r, const struct at_token *token, const char *letter)
 {
-	if (token->blank)
+	if (token->blanks > 0)
 		put(r, "~", 1);
 	put(r, letter, 1);
 }
@@ -103,6 +103,7 @@ static void put_token(struct render *r, const struct at_token *token)
 		break;
 	case AT_TOKEN_BAD:
 		MUST(r->left == 0);
+		MUST(strlen(token->text) == token->text_len);
 		r->in_block = 0;
 		put(r, "X", 1);
 		put(r, bad_names[token->bad], strlen(bad_names[token->bad]));

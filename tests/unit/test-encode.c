@@ -219,6 +219,94 @@ static void test_wipe(void **state)
 	assert_wiped(&line);
 }
 
+/* The line with <> around what is secret. */
+static const char *marked(const struct at_line *line)
+{
+	static char text[AT_LINE_MAX + 8];
+	size_t end = line->secret_at + line->secret_len;
+
+	assert_true(end + 2 <= line->len);
+	if (line->secret_len == 0)
+		snprintf(text, sizeof(text), "%.*s", (int)line->len - 2, line->text);
+	else
+		snprintf(text, sizeof(text), "%.*s<%.*s>%.*s", (int)line->secret_at, line->text,
+			 (int)line->secret_len, line->text + line->secret_at,
+			 (int)(line->len - 2 - end), line->text + end);
+	return text;
+}
+
+static void test_secret(void **state)
+{
+	struct at_line line;
+
+	at_line_begin(&line, "AT+CWJAP");
+	at_line_string(&line, "lab");
+	at_line_secret_string(&line, "a,b\"c\\d");
+	at_line_string(&line, "10:01:00:c4:0a:51");
+	assert_int_equal(at_line_end(&line), 0);
+	assert_string_equal(marked(&line),
+			    "AT+CWJAP=\"lab\",<\"a\\,b\\\"c\\\\d\">,\"10:01:00:c4:0a:51\"");
+	at_line_begin(&line, "AT+X");
+	at_line_secret_string(&line, "");
+	at_line_int(&line, 1);
+	at_line_secret_string(&line, "b");
+	assert_int_equal(at_line_end(&line), 0);
+	assert_string_equal(marked(&line), "AT+X=<\"\",1,\"b\">");
+	/* Nothing of it stays for the next line. */
+	at_line_begin(&line, "AT+X");
+	at_line_string(&line, "b");
+	assert_int_equal(at_line_end(&line), 0);
+	assert_string_equal(marked(&line), "AT+X=\"b\"");
+	at_line_begin(&line, "AT+X");
+	at_line_secret_string(&line, "a\nb");
+	assert_int_equal(at_line_end(&line), -EINVAL);
+	assert_wiped(&line);
+	assert_int_equal(line.secret_len, 0);
+}
+
+static void test_raw(void **state)
+{
+	static const char *const rows[][2] = {
+		{ "AT", "AT" },
+		{ "AT+CIPSTATE?", "AT+CIPSTATE?" },
+		{ "AT+CWJAP=\"lab\",\"x\"", "AT+CWJAP=<\"lab\",\"x\">" },
+		{ "at+cwjap=\"lab\"", "at+cwjap=<\"lab\">" },
+		{ " AT+CWJAP =\"x", " AT+CWJAP< =\"x>" },
+		{ "AT+CWJAP?", "AT+CWJAP?" },
+		{ "AT+CWJAP=?", "AT+CWJAP=?" },
+		{ "AT+CWJAP", "AT+CWJAP" },
+		{ "AT+CWJEAP=\"x\",1,\"a\",\"b\",\"c\",0",
+		  "AT+CWJEAP=<\"x\",1,\"a\",\"b\",\"c\",0>" },
+		{ "AT+CWSAP?", "AT+CWSAP<?>" },
+		{ "AT+CIPSSLCPSK?", "AT+CIPSSLCPSK<?>" },
+		{ "AT+CIPSSLCPSKHEX=0,\"00\"", "AT+CIPSSLCPSKHEX=<0,\"00\">" },
+		{ "AT+SYSMFG=1,\"client_key\",\"client_key.0\"",
+		  "AT+SYSMFG=<1,\"client_key\",\"client_key.0\">" },
+	};
+	char longest[AT_LINE_MAX];
+	struct at_line line;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		at_line_raw(&line, rows[i][0]);
+		assert_int_equal(at_line_end(&line), 0);
+		assert_one_line(&line);
+		assert_string_equal(marked(&line), rows[i][1]);
+	}
+	at_line_raw(&line, "AT+CWJAP=\"x\"\r\nAT+RST");
+	assert_int_equal(at_line_end(&line), -EINVAL);
+	assert_wiped(&line);
+	memset(longest, 'x', sizeof(longest));
+	longest[sizeof(longest) - 2] = '\0';
+	at_line_raw(&line, longest);
+	assert_int_equal(at_line_end(&line), 0);
+	memcpy(longest, "AT+CWJAP=", 9);
+	longest[sizeof(longest) - 2] = 'x';
+	longest[sizeof(longest) - 1] = '\0';
+	at_line_raw(&line, longest);
+	assert_int_equal(at_line_end(&line), -E2BIG);
+	assert_wiped(&line);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -228,6 +316,8 @@ int main(void)
 		cmocka_unit_test(test_longest_line),
 		cmocka_unit_test(test_first_error_stays),
 		cmocka_unit_test(test_wipe),
+		cmocka_unit_test(test_secret),
+		cmocka_unit_test(test_raw),
 	};
 
 	return cmocka_run_group_tests_name("encode", tests, NULL, NULL);
