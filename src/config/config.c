@@ -3,7 +3,6 @@
 #include "config/config.h"
 
 #include <errno.h>
-#include <libconfig.h>
 #include <limits.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -13,7 +12,7 @@
 #include <unistd.h>
 
 #include "config/keys.h"
-#include "config/source.h"
+#include "config/parts.h"
 #include "config/syntax.h"
 #include "config/tables.h"
 #include "espatd/espatd.h"
@@ -258,88 +257,36 @@ static int check_whole(const struct config *config, struct problems *problems)
 
 /* ---- reading ---- */
 
-static void config_destroyp(config_t *file)
+static int read_config(struct config *config, const struct config_text *texts, size_t n_texts,
+		       struct problems *problems)
 {
-	config_destroy(file);
-}
-
-/* libconfig's text for a mistake, made into "what, expected what". */
-static int complain_syntax(const struct config *config, const config_t *file, const char *folder,
-			   struct problems *problems)
-{
-	_cleanup_free_ char *included = NULL;
-	const char *text = config_error_text(file);
-	const char *expected = "";
-
-	if (config_error_type(file) == CONFIG_ERR_FILE_IO)
-		return problems_add(problems, PROBLEM_ERROR, config->path, 0,
-				    "cannot be read to its end");
-	if (config_error_file(file)) {
-		included = key_absolute_path(folder, config_error_file(file));
-		if (!included)
-			return -ENOMEM;
-	}
-	if (text && strcmp(text, "syntax error") == 0)
-		expected = ", expected `key = value;` (is a `;`, a quote or a bracket missing, "
-			   "here or "
-			   "in the line before?)";
-	else if (text && strcmp(text, "duplicate setting name") == 0)
-		expected = ", expected each key once in its group";
-	return problems_add(problems, PROBLEM_ERROR, included ? included : config->path,
-			    config_error_line(file), "%s%s", text ? text : "syntax error",
-			    expected);
-}
-
-/* The folder of @path, absolute; NULL: out of memory. */
-static char *folder_of(const char *path)
-{
-	_cleanup_free_ char *cwd = NULL, *full = NULL;
-	char *slash;
-
-	if (path[0] != '/') {
-		cwd = getcwd(NULL, 0);
-		if (!cwd)
-			return errno == ENOMEM ? NULL : strdup("/");
-	}
-	full = key_absolute_path(cwd ? cwd : "/", path);
-	if (!full)
-		return NULL;
-	slash = strrchr(full, '/');
-	slash[slash == full ? 1 : 0] = '\0';
-	return strdup(full);
-}
-
-static int read_config(struct config *config, struct problems *problems)
-{
-	_cleanup_(config_destroyp) config_t file;
-	_cleanup_free_ char *folder = NULL;
-	_cleanup_fclose_ FILE *f = NULL;
+	_cleanup_(parts_clear) struct parts parts = PARTS_NULL;
 	struct key_reader reader = { .config = config, .problems = problems };
+	_cleanup_free_ struct key_part *roots = NULL;
 	size_t errors = problems->errors;
 	int r;
 
-	config_init(&file);
-	folder = folder_of(config->path);
-	if (!folder)
-		return -ENOMEM;
-	r = source_open(&f, config->path, problems);
-	if (r < 0 || !f)
-		return r;
-	r = source_check(f, config->path, folder, problems);
-	/* libconfig would exit or hang on what was found here, or repeat it. */
+	r = parts_read(&parts, config, texts, n_texts, problems);
+	/* What refers to what is in a part that cannot be read is not wrong. */
 	if (r < 0 || problems->errors > errors)
 		return r;
-	config_set_include_dir(&file, folder);
-	if (!config_read(&file, f))
-		return complain_syntax(config, &file, folder, problems);
-	reader.folder = folder;
-	key_read_group(&reader, &config_root_table, config_root_setting(&file), config);
+	roots = calloc(parts.n, sizeof(*roots));
+	if (!roots)
+		return -ENOMEM;
+	for (size_t i = 0; i < parts.n; i++)
+		roots[i] = (struct key_part){
+			.group = config_root_setting(&parts.items[i].tree),
+			.file = parts.items[i].file,
+			.folder = parts.items[i].folder,
+		};
+	key_read_parts(&reader, &config_root_table, roots, parts.n, config);
 	return reader.error;
 }
 
 DEFINE_CLEANUP(struct config *, config_free)
 
-int config_load(struct config **ret, const char *path, struct problems *problems)
+int config_load_with(struct config **ret, const char *path, const struct config_text *texts,
+		     size_t n_texts, struct problems *problems)
 {
 	_cleanup_(config_freep) struct config *config = NULL;
 	size_t errors = problems->errors;
@@ -352,7 +299,7 @@ int config_load(struct config **ret, const char *path, struct problems *problems
 	config->path = strdup(path);
 	if (!config->path)
 		return -ENOMEM;
-	r = read_config(config, problems);
+	r = read_config(config, texts, n_texts, problems);
 	if (r < 0)
 		return r;
 	/* Only of a whole config: what is missing or wrong would be complained about twice. */
@@ -366,6 +313,11 @@ int config_load(struct config **ret, const char *path, struct problems *problems
 	*ret = config;
 	config = NULL;
 	return 0;
+}
+
+int config_load(struct config **ret, const char *path, struct problems *problems)
+{
+	return config_load_with(ret, path, NULL, 0, problems);
 }
 
 /* @dir from the command line, absolute; NULL after a complaint or out of memory, see *r. */
@@ -422,6 +374,16 @@ int config_set_state_dir(struct config *config, const char *dir, struct problems
 	free(config->state_dir);
 	config->state_dir = path;
 	return 0;
+}
+
+bool config_device_equal(const struct config_device *a, const struct config_device *b)
+{
+	return key_equal_group(&config_device_table, a, b);
+}
+
+bool config_tunnel_equal(const struct config_tunnel *a, const struct config_tunnel *b)
+{
+	return key_equal_group(&config_tunnel_table, a, b);
 }
 
 struct config *config_ref(struct config *config)

@@ -21,7 +21,7 @@
 /* Of an NVS entry: its key is the namespace's name alone, as the firmware has it for `mqtt_ca`. */
 #define CONFIG_SLOT_NONE (-1)
 /* Most entries of each kind; generous, so that a runaway generated file is refused early. */
-#define CONFIG_DEVICES_MAX 32
+#define CONFIG_DEVICES_MAX 64
 #define CONFIG_TUNNELS_MAX 256
 #define CONFIG_MATERIAL_MAX 256
 #define CONFIG_SLOT_MAX 9
@@ -47,6 +47,12 @@
 /* CWJEAP's identity (ESP-AT documentation), and a station's host name. */
 #define CONFIG_EAP_IDENTITY_MAX 32
 #define CONFIG_HOSTNAME_MAX 32
+
+/* Of one list of users or groups: more of them share a group. */
+#define CONFIG_IDS_MAX 32
+/* Files in `conf.d`, and texts: one for each tunnel, authority and identity, in both. */
+#define CONFIG_DROP_INS_MAX 256
+#define CONFIG_TEXTS_MAX (CONFIG_TUNNELS_MAX + 2 * CONFIG_MATERIAL_MAX)
 
 /* Where in which file an entry stands; @file belongs to the config. */
 struct config_where {
@@ -217,10 +223,10 @@ struct config {
 };
 
 /*
- * Reads @path. All complaints go to @problems, one line each: "file:line: what, expected what".
+ * Reads @path and what is beside it. All complaints go to @problems, one line each: "file:line: what, expected what".
  * Returns 0 and the config in *ret (owned by the caller), -EINVAL if there is any error among the
- * complaints, or -ENOMEM. Relative file names in the config are taken relative to the folder of
- * the config file.
+ * complaints, or -ENOMEM. Relative file names are taken relative to the folder of the file that
+ * they stand in.
  */
 int config_load(struct config **ret, const char *path, struct problems *problems);
 /* A piece of configuration that stands in no file. */
@@ -231,7 +237,8 @@ struct config_text {
 /*
  * The same with more: first @path, then each `*.conf` of the folder `conf.d` beside it, in the order of
  * their names, then @texts. Their lists are joined; other keys may stand in one of them only. A complaint
- * about a part names that part. config_load() is this without texts.
+ * about a part names that part. In a text relative file names start from the folder of @path, and it
+ * cannot include files. config_load() is this without texts.
  */
 int config_load_with(struct config **ret, const char *path, const struct config_text *texts,
 		     size_t n_texts, struct problems *problems);

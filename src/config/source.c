@@ -22,7 +22,7 @@
 
 struct source {
 	const char *path;
-	const char *folder;
+	const struct source_about *about;
 	struct problems *problems;
 	const char *text;
 	size_t len;
@@ -96,8 +96,9 @@ static int source_string(struct source *source)
 	source_skip(source, 1);
 	while (source->pos < source->len && source_peek(source, 0) != '"') {
 		if (source_peek(source, 0) == '\\') {
-			if (source_peek(source, 1) == 'x' && source_peek(source, 2) == '0' &&
-			    source_peek(source, 3) == '0' && r == 0)
+			if ((source_peek(source, 1) | 0x20) == 'x' &&
+			    source_peek(source, 2) == '0' && source_peek(source, 3) == '0' &&
+			    r == 0)
 				r = problems_add(
 					source->problems, PROBLEM_ERROR, source->path, source->line,
 					"\\x00 in a string, expected a string without NUL");
@@ -145,6 +146,7 @@ static int source_number(struct source *source)
 
 static int source_include(struct source *source)
 {
+	unsigned int line = source->line;
 	const char *start = memchr(source->text + source->pos, '"', source->len - source->pos),
 		   *end;
 	_cleanup_fclose_ FILE *f = NULL;
@@ -162,7 +164,10 @@ static int source_include(struct source *source)
 	if (!name)
 		return -ENOMEM;
 	source_skip(source, end + 1 - (source->text + source->pos));
-	path = key_absolute_path(source->folder, name);
+	if (source->about->no_includes)
+		return problems_add(source->problems, PROBLEM_ERROR, source->path, line,
+				    "includes \"%.200s\", expected no @include in here", name);
+	path = key_absolute_path(source->about->folder, name);
 	if (!path)
 		return -ENOMEM;
 	if (source->depth + 1 > SOURCE_DEPTH_MAX || ++*source->includes > SOURCE_INCLUDES_MAX)
@@ -237,17 +242,45 @@ static int source_scan(struct source *source)
 	return r;
 }
 
+/* The whole of @f, or more than SOURCE_MAX of it; most are small. Returns 0 or -ENOMEM. */
+static int source_slurp(FILE *f, char **ret, size_t *ret_len)
+{
+	size_t size = 16 * 1024, len = 0;
+
+	for (;; size *= 2) {
+		char *text = realloc(*ret, size);
+
+		if (!text)
+			return -ENOMEM;
+		*ret = text;
+		len += fread(text + len, 1, size - len, f);
+		if (len < size || len > SOURCE_MAX) {
+			*ret_len = len;
+			return 0;
+		}
+	}
+}
+
 static int source_read(struct source *source, FILE *f)
 {
-	_cleanup_free_ char *text = malloc(SOURCE_MAX + 1);
+	_cleanup_free_ char *text = NULL;
 	const char *nul;
+	int r;
 
-	if (!text)
-		return -ENOMEM;
-	source->len = fread(text, 1, SOURCE_MAX + 1, f);
+	r = source_slurp(f, &text, &source->len);
+	if (r < 0)
+		return r;
 	source->text = text;
 	source->pos = 0;
 	source->line = 1;
+	if (*source->about->total > SOURCE_TOTAL_MAX)
+		return 0; /* it was said before */
+	*source->about->total += source->len;
+	if (*source->about->total > SOURCE_TOTAL_MAX)
+		return problems_add(source->problems, PROBLEM_ERROR, source->path, 0,
+				    "makes the whole configuration larger than %d bytes, expected "
+				    "less",
+				    SOURCE_TOTAL_MAX);
 	if (ferror(f) || source->len > SOURCE_MAX)
 		return problems_add(
 			source->problems, PROBLEM_ERROR, source->path, 0,
@@ -262,12 +295,12 @@ static int source_read(struct source *source, FILE *f)
 	return source_scan(source);
 }
 
-int source_check(FILE *f, const char *path, const char *folder, struct problems *problems)
+int source_check(FILE *f, const struct source_about *about, struct problems *problems)
 {
 	unsigned int includes = 0;
 	struct source source = {
-		.path = path,
-		.folder = folder,
+		.path = about->path,
+		.about = about,
 		.problems = problems,
 		.includes = &includes,
 	};

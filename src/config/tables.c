@@ -49,10 +49,15 @@
 		.name = #field_, .type = KEY_STRING, .offset = offsetof(struct type_, field_),     \
 		.check = (check_), .required = (required_),                                        \
 	}
-#define PATH_KEY(type_, field_, required_)                                                         \
+#define FILE_KEY(type_, field_, required_)                                                         \
 	{                                                                                          \
-		.name = #field_, .type = KEY_PATH, .offset = offsetof(struct type_, field_),       \
+		.name = #field_, .type = KEY_FILE, .offset = offsetof(struct type_, field_),       \
 		.check = syntax_path, .required = (required_),                                     \
+	}
+#define IDS_KEY(type_, field_, kind_, min_)                                                        \
+	{                                                                                          \
+		.name = #field_, .type = (kind_), .offset = offsetof(struct type_, field_),        \
+		.min = (min_), .max = CONFIG_IDS_MAX,                                              \
 	}
 #define STRINGS_KEY(type_, field_, check_, max_)                                                   \
 	{                                                                                          \
@@ -69,11 +74,11 @@
 		.name = #field_, .type = KEY_GROUP, .offset = offsetof(struct type_, field_),      \
 		.extra = offsetof(struct type_, has_##field_), .table = &(table_),                 \
 	}
-#define NAMED_KEY(type_, field_, what_, required_)                                                 \
+#define NAMED_KEY(type_, field_, what_, table_, required_)                                         \
 	{                                                                                          \
-		.name = #field_, .type = KEY_OTHER, .offset = offsetof(struct type_, field_),      \
+		.name = #field_, .type = KEY_NAMED, .offset = offsetof(struct type_, field_),      \
 		.expected = "the name of " what_ " as a string", .required = (required_),          \
-		.parse = parse_##field_##_name,                                                    \
+		.table = &(table_), .parse = parse_##field_##_name,                                \
 	}
 
 /* ---- keys with a form of their own ---- */
@@ -111,6 +116,11 @@ static void parse_mode(struct key_reader *reader, const struct key *key,
 static void preset_mode(void *field)
 {
 	*(unsigned int *)field = 0660;
+}
+
+static bool equal_mode(const void *a, const void *b)
+{
+	return *(const unsigned int *)a == *(const unsigned int *)b;
 }
 
 /* What stands at @item, in words: a name, a number as it is written, or another type. */
@@ -162,6 +172,16 @@ static void parse_ciphers(struct key_reader *reader, const struct key *key,
 			     "a suite's number (0xC02B)",
 			     i + 1, text);
 	}
+}
+
+static bool equal_ciphers(const void *a, const void *b)
+{
+	const size_t offset = offsetof(struct config_tunnel, ciphers);
+	const struct config_tunnel *x = (const void *)((const char *)a - offset);
+	const struct config_tunnel *y = (const void *)((const char *)b - offset);
+
+	return x->n_ciphers == y->n_ciphers &&
+	       memcmp(x->ciphers, y->ciphers, x->n_ciphers * sizeof(x->ciphers[0])) == 0;
 }
 
 /* Names of one kind, for complaints; in memory of the caller, NULL: out of memory. */
@@ -456,6 +476,27 @@ static void check_trust(struct key_reader *reader, config_setting_t *group,
 	}
 }
 
+/* What people look for here, and what only who has the rights for it can do. */
+static bool refuse_tunnel(struct key_reader *reader, config_setting_t *group,
+			  const config_setting_t *setting)
+{
+	static const char *const owners[] = { "owner", "group", "socket_user", "socket_group" };
+	const config_setting_t *name = member(group, "name");
+	const char *tunnel = name ? config_setting_get_string(name) : NULL;
+
+	for (size_t i = 0; i < ARRAY_LEN(owners); i++) {
+		if (strcmp(config_setting_name(setting), owners[i]) != 0)
+			continue;
+		key_complain(reader, setting,
+			     "`%s` of a socket is not for espatd to give, expected SocketUser= and "
+			     "SocketGroup= in a systemd socket unit, espat-%.80s.socket (or "
+			     "`acl_users` and `acl_groups` here)",
+			     owners[i], tunnel ? tunnel : "NAME");
+		return true;
+	}
+	return false;
+}
+
 static void finish_tunnel(struct key_reader *reader, config_setting_t *group, void *object)
 {
 	/* "AT+CIPSSLCALPN=4,5", and the line's end */
@@ -516,6 +557,20 @@ static bool namespace_is_extra(const struct config *config, const char *namespac
 	return false;
 }
 
+/* Without both the material is set in service. */
+static void finish_identity(struct key_reader *reader, config_setting_t *group, void *object)
+{
+	const struct config_identity *identity = object;
+	const config_setting_t *cert = member(group, "cert"), *key = member(group, "key");
+
+	if (!cert == !key)
+		return;
+	key_complain(reader, group,
+		     "no `%s` in identity `%.80s`, expected both `cert` and `key`, or "
+		     "neither, to set them in service",
+		     cert ? "key" : "cert", identity->name ? identity->name : "");
+}
+
 static bool ends_with(const char *text, const char *end)
 {
 	size_t n = strlen(text), k = strlen(end);
@@ -568,10 +623,34 @@ static void finish_nvs(struct key_reader *reader, config_setting_t *group, void 
 
 /* ---- the tables ---- */
 
+static const struct key authority_keys[] = {
+	NAME_KEY(config_authority),
+	FILE_KEY(config_authority, file, false),
+	SLOT_KEY(config_authority),
+};
+
+static const struct key_table authority_table = {
+	TABLE("authority", config_authority, authority_keys),
+	NAMED(config_authority),
+};
+
+static const struct key identity_keys[] = {
+	NAME_KEY(config_identity),
+	FILE_KEY(config_identity, cert, false),
+	FILE_KEY(config_identity, key, false),
+	SLOT_KEY(config_identity),
+};
+
+static const struct key_table identity_table = {
+	TABLE("identity", config_identity, identity_keys),
+	NAMED(config_identity),
+	.finish = finish_identity,
+};
+
 static const struct key eap_keys[] = {
 	STRING_KEY(config_eap, identity, syntax_eap_identity, true),
-	NAMED_KEY(config_eap, credential, "an identity", true),
-	NAMED_KEY(config_eap, authority, "an authority", false),
+	NAMED_KEY(config_eap, credential, "an identity", identity_table, true),
+	NAMED_KEY(config_eap, authority, "an authority", authority_table, false),
 	BOOL_KEY(config_eap, insecure, false),
 };
 
@@ -582,7 +661,7 @@ static const struct key_table eap_table = {
 
 static const struct key wifi_keys[] = {
 	STRING_KEY(config_wifi, ssid, syntax_ssid, true),
-	PATH_KEY(config_wifi, password_file, false),
+	FILE_KEY(config_wifi, password_file, false),
 	STRING_KEY(config_wifi, bssid, syntax_mac, false),
 	BOOL_KEY(config_wifi, hidden, false),
 	STRING_KEY(config_wifi, country, syntax_country, false),
@@ -611,41 +690,18 @@ static const struct key device_keys[] = {
 	STRINGS_KEY(config_device, ntp_servers, syntax_host, CONFIG_NTP_SERVERS_MAX),
 };
 
-static const struct key_table device_table = {
+const struct key_table config_device_table = {
 	TABLE("device", config_device, device_keys),
 	NAMED(config_device),
 	.finish = finish_device,
 };
 
-static const struct key authority_keys[] = {
-	NAME_KEY(config_authority),
-	PATH_KEY(config_authority, file, true),
-	SLOT_KEY(config_authority),
-};
-
-static const struct key_table authority_table = {
-	TABLE("authority", config_authority, authority_keys),
-	NAMED(config_authority),
-};
-
-static const struct key identity_keys[] = {
-	NAME_KEY(config_identity),
-	PATH_KEY(config_identity, cert, true),
-	PATH_KEY(config_identity, key, true),
-	SLOT_KEY(config_identity),
-};
-
-static const struct key_table identity_table = {
-	TABLE("identity", config_identity, identity_keys),
-	NAMED(config_identity),
-};
-
 static const struct key nvs_keys[] = {
-	NAMED_KEY(config_nvs, device, "a device", false),
+	NAMED_KEY(config_nvs, device, "a device", config_device_table, false),
 	STRING_KEY(config_nvs, namespace, syntax_namespace, true),
 	SLOT_KEY(config_nvs),
 	CHOICE_KEY(config_nvs, kind, "kind", "ca", "cert", "key", "raw"),
-	PATH_KEY(config_nvs, file, true),
+	FILE_KEY(config_nvs, file, true),
 };
 
 static const struct key_table nvs_table = {
@@ -655,7 +711,7 @@ static const struct key_table nvs_table = {
 
 static const struct key psk_keys[] = {
 	STRING_KEY(config_psk, identity, syntax_psk_identity, true),
-	PATH_KEY(config_psk, file, true),
+	FILE_KEY(config_psk, file, true),
 	BOOL_KEY(config_psk, hex, false),
 };
 
@@ -665,7 +721,7 @@ static const struct key_table psk_table = {
 
 static const struct key tunnel_keys[] = {
 	NAME_KEY(config_tunnel),
-	NAMED_KEY(config_tunnel, device, "a device", false),
+	NAMED_KEY(config_tunnel, device, "a device", config_device_table, false),
 	STRING_KEY(config_tunnel, host, syntax_host, true),
 	{
 		.name = "port",
@@ -677,8 +733,8 @@ static const struct key tunnel_keys[] = {
 	},
 	CHOICE_KEY(config_tunnel, family, "address_family", "auto", "ipv4", "ipv6"),
 	STRING_KEY(config_tunnel, server_name, syntax_server_name, false),
-	NAMED_KEY(config_tunnel, authority, "an authority", false),
-	NAMED_KEY(config_tunnel, identity, "an identity", false),
+	NAMED_KEY(config_tunnel, authority, "an authority", authority_table, false),
+	NAMED_KEY(config_tunnel, identity, "an identity", identity_table, false),
 	BOOL_KEY(config_tunnel, insecure, false),
 	GROUP_KEY(config_tunnel, psk, psk_table),
 	STRINGS_KEY(config_tunnel, alpn, syntax_alpn, CONFIG_ALPN_MAX),
@@ -688,6 +744,7 @@ static const struct key tunnel_keys[] = {
 		.offset = offsetof(struct config_tunnel, ciphers),
 		.expected = "an array of TLS 1.2 cipher suites: [ 0xC02B, 0xC02F ]",
 		.parse = parse_ciphers,
+		.equal = equal_ciphers,
 	},
 	UINT_KEY(config_tunnel, keep_alive, 0, 7200, 120),
 	UINT_KEY(config_tunnel, connect_timeout, 1, 60, 20),
@@ -702,12 +759,19 @@ static const struct key tunnel_keys[] = {
 		.expected = "up to four octal digits, at most \"0777\"",
 		.parse = parse_mode,
 		.set_preset = preset_mode,
+		.equal = equal_mode,
 	},
+	IDS_KEY(config_tunnel, acl_users, KEY_USERS, 0),
+	IDS_KEY(config_tunnel, acl_groups, KEY_GROUPS, 0),
+	/* None would look like nobody, and be everybody. */
+	IDS_KEY(config_tunnel, allow_uids, KEY_USERS, 1),
+	IDS_KEY(config_tunnel, allow_gids, KEY_GROUPS, 1),
 };
 
-static const struct key_table tunnel_table = {
+const struct key_table config_tunnel_table = {
 	TABLE("tunnel", config_tunnel, tunnel_keys),
 	NAMED(config_tunnel),
+	.refuse = refuse_tunnel,
 	.finish = finish_tunnel,
 };
 
@@ -734,12 +798,14 @@ static const struct key root_keys[] = {
 		.preset_text = ESPATD_STATE_DIR,
 		.check = syntax_path,
 	},
+	BOOL_KEY(config, raw_commands, false),
+	UINT_KEY(config, drain_timeout, 0, 60, 5),
 	LIST_KEY(authorities, authority_table, CONFIG_MATERIAL_MAX, false),
 	LIST_KEY(identities, identity_table, CONFIG_MATERIAL_MAX, false),
-	LIST_KEY(devices, device_table, CONFIG_DEVICES_MAX, true),
+	LIST_KEY(devices, config_device_table, CONFIG_DEVICES_MAX, true),
 	STRINGS_KEY(config, extra_namespaces, syntax_namespace, CONFIG_NAMESPACES_MAX),
 	LIST_KEY(nvs, nvs_table, CONFIG_NVS_MAX, false),
-	LIST_KEY(tunnels, tunnel_table, CONFIG_TUNNELS_MAX, false),
+	LIST_KEY(tunnels, config_tunnel_table, CONFIG_TUNNELS_MAX, false),
 };
 
 const struct key_table config_root_table = {

@@ -6,3 +6,6 @@
 
 /* Of the whole file: a struct config. */
 extern const struct key_table config_root_table;
+/* Of one entry of its lists. */
+extern const struct key_table config_device_table;
+extern const struct key_table config_tunnel_table;

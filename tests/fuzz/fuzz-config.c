@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* A configuration file of any bytes: a whole config or complaints, and what a whole one promises. */
+/*
+ * A configuration file of any bytes, and texts beside it, which form feeds separate: a whole config or
+ * complaints, and what a whole one promises.
+ */
 #include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -10,6 +14,9 @@
 #include "config/config.h"
 #include "must.h"
 
+#define TEXTS_MAX 4
+
+int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 /* libconfig 1.5 forgets the string that it was reading when a syntax error comes. */
 const char *__lsan_default_suppressions(void);
@@ -34,6 +41,13 @@ static size_t line_len(const struct config_strings *strings)
 	return len;
 }
 
+static void check_ids(const struct config_ids *ids)
+{
+	MUST(ids->n <= CONFIG_IDS_MAX);
+	for (size_t i = 0; i < ids->n; i++)
+		MUST(ids->items[i] != UINT32_MAX && (i == 0 || ids->items[i - 1] < ids->items[i]));
+}
+
 static void check_wifi(const struct config_wifi *wifi)
 {
 	MUST(!wifi->address == !wifi->netmask && !wifi->address == !wifi->gateway);
@@ -49,6 +63,11 @@ static void check_whole(const struct config *config)
 	MUST(config->runtime_dir[0] == '/' && config->state_dir[0] == '/');
 	MUST(config->n_devices >= 1 && config->n_devices <= CONFIG_DEVICES_MAX);
 	MUST(config->n_tunnels <= CONFIG_TUNNELS_MAX);
+	MUST(config->drain_timeout <= 60);
+	for (size_t i = 0; i < config->n_authorities; i++)
+		MUST(!config->authorities[i].file || config->authorities[i].file[0] == '/');
+	for (size_t i = 0; i < config->n_identities; i++)
+		MUST(!config->identities[i].cert == !config->identities[i].key);
 	for (size_t i = 0; i < config->n_devices; i++) {
 		const struct config_device *d = &config->devices[i];
 
@@ -61,6 +80,8 @@ static void check_whole(const struct config *config)
 		MUST(line_len(&d->ntp_servers) + strlen("AT+CIPSNTPCFG=1,0\r\n") <=
 		     CONFIG_COMMAND_MAX);
 		check_wifi(&d->wifi);
+		for (size_t k = 0; k < config->n_devices; k++)
+			MUST(config_device_equal(d, &config->devices[k]) == (i == k));
 	}
 	for (size_t i = 0; i < config->n_nvs; i++) {
 		const struct config_nvs *nvs = &config->nvs[i];
@@ -88,25 +109,60 @@ static void check_whole(const struct config *config)
 		MUST(strlen(t->server_name) <= CONFIG_SERVER_NAME_MAX);
 		MUST(strcspn(t->server_name, "\"\\,\r\n ") == strlen(t->server_name));
 		MUST(strcspn(t->host, "\"\\,\r\n ") == strlen(t->host));
+		check_ids(&t->acl_users);
+		check_ids(&t->acl_groups);
+		check_ids(&t->allow_uids);
+		check_ids(&t->allow_gids);
+		for (size_t k = 0; k < config->n_tunnels; k++)
+			MUST(config_tunnel_equal(t, &config->tunnels[k]) == (i == k));
 		MUST(t->port >= 1 && t->port <= 65535 && t->mode <= 0777);
 	}
+}
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+	MUST(setenv("CREDENTIALS_DIRECTORY", "/nowhere", 1) == 0);
+	return 0;
+}
+
+/* What is behind the first form feed, in pieces of @copy. */
+static size_t split_texts(struct config_text texts[TEXTS_MAX], char *copy, size_t size)
+{
+	char *next = memchr(copy, '\f', size);
+	size_t n = 0;
+
+	for (; next && n < TEXTS_MAX; n++) {
+		*next++ = '\0';
+		texts[n] = (struct config_text){ .name = "text", .text = next };
+		next = memchr(next, '\f', size - (size_t)(next - copy));
+	}
+	return n;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct problems problems = PROBLEMS_NULL;
+	struct config_text texts[TEXTS_MAX];
 	struct config *config = NULL;
-	char path[64];
+	const uint8_t *end = memchr(data, '\f', size);
+	size_t len = end ? (size_t)(end - data) : size, n;
+	char path[64], *copy;
 	int fd, r;
 
 	/* It must not read files of this machine. */
 	if (memmem(data, size, "@include", 8))
 		return 0;
+	copy = malloc(size + 1);
+	MUST(copy);
+	memcpy(copy, data, size);
+	copy[size] = '\0';
+	n = split_texts(texts, copy, size);
 	fd = memfd_create("config", MFD_CLOEXEC);
 	MUST(fd >= 0);
-	MUST(size == 0 || write(fd, data, size) == (ssize_t)size);
+	MUST(len == 0 || write(fd, data, len) == (ssize_t)len);
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	r = config_load(&config, path, &problems);
+	r = config_load_with(&config, path, texts, n, &problems);
+	free(copy);
 	MUST(r == 0 || r == -EINVAL);
 	MUST((r == 0) == (problems.errors == 0) && (r == 0) == (config != NULL));
 	if (config)
