@@ -78,11 +78,23 @@ static const char *mode_text(mode_t mode)
 	return "is a device";
 }
 
+/*
+ * The service manager's own files: it gives them mode 0440, and keeps everybody else out by an access
+ * list and the folder (systemd.exec(5)).
+ */
+static bool is_credential(const char *path)
+{
+	const char *folder = getenv("CREDENTIALS_DIRECTORY");
+	size_t n = folder ? strlen(folder) : 0;
+
+	return n > 0 && strncmp(path, folder, n) == 0 && path[n] == '/';
+}
+
 /* Secrets are for their owner alone; the daemon still works with others, so it is no error. */
 static int warn_mode(const struct stat *st, const char *what, const struct cert_source *source,
 		     struct problems *problems)
 {
-	if (!(st->st_mode & (S_IRGRP | S_IROTH)))
+	if (!(st->st_mode & (S_IRGRP | S_IROTH)) || is_credential(source->name))
 		return 0;
 	return cert_complain(source, problems, PROBLEM_WARNING,
 			     "%s can be read by %s (mode %04o), expected mode 0600", what,
@@ -654,6 +666,82 @@ int material_load(struct material **ret, const struct config *config, struct sto
 		for (size_t k = 0; k < item->n_blobs; k++)
 			cert_blob_forget(item->blobs[k]);
 	}
+	*ret = material;
+	material = NULL;
+	return 0;
+}
+
+bool material_item_is_same(const struct material_item *a, const struct material_item *b)
+{
+	if (a->type != b->type)
+		return false;
+	if (a->type == MATERIAL_NVS)
+		return config_nvs_is_same(a->config, b->config);
+	return strcmp(a->name, b->name) == 0;
+}
+
+/* @item becomes what @old is, which stays. */
+static int copy_item(struct material_item *item, const struct material_item *old)
+{
+	for (size_t i = 0; i < old->n_blobs; i++) {
+		item->blobs[i] = malloc(sizeof(*item->blobs[i]));
+		if (!item->blobs[i])
+			return -ENOMEM;
+		*item->blobs[i] = *old->blobs[i];
+		item->blobs[i]->data = NULL;
+		item->n_blobs = i + 1;
+	}
+	item->info = old->info;
+	item->generation = old->generation;
+	item->source = old->source;
+	return 0;
+}
+
+/* The one of @material that @item was before; NULL: none. */
+static const struct material_item *find_same(const struct material *material,
+					     const struct material_item *item)
+{
+	for (size_t i = 0; i < material->n_items; i++)
+		if (material_item_is_same(&material->items[i], item))
+			return &material->items[i];
+	return NULL;
+}
+
+/* What the store has for it; -ENOENT: nothing that could be used. */
+static int take_current(struct material_item *item, struct store *store)
+{
+	_cleanup_(store_item_freep) struct store_item *stored = NULL;
+	int r;
+
+	r = store_load(store, store_kind_of(item), item->name, STORE_CURRENT, &stored);
+	if (r == 0) {
+		take_stored(item, stored);
+		inform_item(item);
+		for (size_t k = 0; k < item->n_blobs; k++)
+			cert_blob_forget(item->blobs[k]);
+	}
+	return r == -EBADMSG ? -ENOENT : r;
+}
+
+int material_carry(struct material **ret, const struct config *config, const struct material *old,
+		   struct store *store)
+{
+	_cleanup_(material_freep) struct material *material = NULL;
+	int r;
+
+	r = material_new(&material, config);
+	for (size_t i = 0; r == 0 && i < material->n_items; i++) {
+		struct material_item *item = &material->items[i];
+		const struct material_item *before = find_same(old, item);
+
+		r = item->type == MATERIAL_NVS ? -ENOENT : take_current(item, store);
+		if (r == -ENOENT && before)
+			r = copy_item(item, before);
+		else if (r == -ENOENT)
+			r = 0;
+	}
+	if (r < 0)
+		return r;
 	*ret = material;
 	material = NULL;
 	return 0;

@@ -64,6 +64,13 @@ struct material {
  */
 int material_load(struct material **ret, const struct config *config, struct store *store,
 		  time_t now, enum material_dates dates, struct problems *problems);
+/*
+ * For a @config whose files say what they said when @old was loaded: nothing but what the store has as
+ * current generations is another one, and names may be new that have no files. No file is read. Returns
+ * 0 or -errno.
+ */
+int material_carry(struct material **ret, const struct config *config, const struct material *old,
+		   struct store *store);
 /* @material becomes what @fresh is, which is freed; both are of one config. */
 void material_replace(struct material *material, struct material *fresh);
 /* The place of an entry of the config. */
@@ -93,6 +100,8 @@ int material_set(struct store *store, enum store_kind kind, const char *name, co
 		 size_t cert_len, const void *key, size_t key_len,
 		 const uint8_t origin[CERT_DIGEST_SIZE], time_t now, const char *source,
 		 struct problems *problems);
+/* Whether both are of one name, or of one key, perhaps of two configurations. */
+bool material_item_is_same(const struct material_item *a, const struct material_item *b);
 /* The item of that name, or NULL. */
 const struct material_item *material_find(const struct material *material, enum store_kind kind,
 					  const char *name);

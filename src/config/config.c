@@ -391,6 +391,18 @@ bool config_equal(const struct config *a, const struct config *b)
 	return key_equal_group(&config_root_table, a, b);
 }
 
+/* "" of all devices */
+static const char *nvs_device(const struct config_nvs *nvs)
+{
+	return nvs->device ? nvs->device->name : "";
+}
+
+bool config_nvs_is_same(const struct config_nvs *a, const struct config_nvs *b)
+{
+	return a->slot == b->slot && strcmp(a->namespace, b->namespace) == 0 &&
+	       strcmp(nvs_device(a), nvs_device(b)) == 0;
+}
+
 struct config *config_ref(struct config *config)
 {
 	config->refs++;

@@ -259,6 +259,8 @@ bool config_needs_nvs(const struct config_device *device, const struct config_nv
 /* Whether both have the same settings; where they stand and what memory they are in does not matter. */
 bool config_device_equal(const struct config_device *a, const struct config_device *b);
 bool config_tunnel_equal(const struct config_tunnel *a, const struct config_tunnel *b);
+/* Whether both are for the same key of the same chips. */
+bool config_nvs_is_same(const struct config_nvs *a, const struct config_nvs *b);
 /* All of it, each entry in the same place of its list. */
 bool config_equal(const struct config *a, const struct config *b);
 /* One more owner, who calls config_free(). */

@@ -249,6 +249,16 @@ static int daemon_setup_tunnels(struct daemon *daemon)
 	return r;
 }
 
+static int daemon_check_activation(struct daemon *daemon)
+{
+	struct problems problems = PROBLEMS_NULL;
+	int r = daemon_check_sockets(daemon, daemon->config, &problems);
+
+	log_problems(&problems);
+	problems_clear(&problems);
+	return r;
+}
+
 static int daemon_setup(struct daemon *daemon)
 {
 	bool service = !daemon->options->provision_only;
@@ -262,8 +272,10 @@ static int daemon_setup(struct daemon *daemon)
 		r = daemon_setup_loop(daemon);
 	if (r == 0 && service)
 		r = activation_take(&daemon->activation);
+	if (r == 0 && service)
+		r = daemon_check_activation(daemon);
 	if (r == 0 && daemon->options->trace)
-		r = trace_file_new(&daemon->trace_file, &daemon->timers, daemon->options->trace);
+		r = daemon_start_trace(daemon);
 	if (r == 0)
 		r = daemon_setup_bus(daemon);
 	if (r == 0)
@@ -327,7 +339,7 @@ static void daemon_free_objects(struct daemon *daemon)
 	}
 	free(daemon->units);
 	bus_free(daemon->bus);
-	trace_file_free(daemon->trace_file);
+	trace_free(daemon->trace, "espatd stops");
 	if (daemon->pool_ready)
 		pool_deinit(&daemon->pool);
 }
@@ -461,7 +473,7 @@ static int daemon_measured_turn(struct daemon *daemon)
 
 	spent = cpu_time() - before;
 	if (spent > DAEMON_TURN_MAX)
-		log_debug("a turn of the loop took %" PRIu64 " ms of CPU time", spent / TIMERS_MS);
+		log_debug("a turn of the loop took %" PRIu64 " ms of CPU time", (uint64_t)(spent / TIMERS_MS));
 	return r;
 }
 

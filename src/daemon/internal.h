@@ -54,8 +54,8 @@ struct daemon {
 	bool pool_ready;
 	struct bus *bus; /* NULL: none */
 	struct notify notify;
-	struct trace_file *trace_file; /* --trace; NULL: none */
-	struct unit **units;           /* in the order of the configuration */
+	struct trace *trace; /* of all chips, --trace; NULL: none */
+	struct unit **units; /* in the order of the configuration */
 	size_t n_units;
 	struct tunnel **tunnels; /* likewise */
 	size_t n_tunnels;
@@ -76,6 +76,11 @@ struct unit *unit_free(struct unit *unit);
 /* Opens the port: everything that watches the device is there. Returns 0 or -ENOMEM. */
 int unit_start(struct unit *unit);
 struct unit *unit_of_device(struct daemon *daemon, const struct device *dev);
+/* Takes @fd, also on error; what was recorded before ends. Returns 0 or as trace_new(). */
+int unit_start_trace(struct unit *unit, int fd, uint64_t max_bytes, uint32_t max_seconds);
+void unit_stop_trace(struct unit *unit, const char *why);
+/* Records all chips in a new file, from the start. Returns 0 or -errno (logged). */
+int daemon_start_trace(struct daemon *daemon);
 
 /* bench.c: --provision-only */
 void bench_start(struct daemon *daemon);
@@ -93,6 +98,9 @@ int daemon_refresh(struct daemon *daemon, struct bus_failure *failure);
 int daemon_files_unchanged(struct daemon *daemon, struct bus_failure *failure);
 /* Makes the tunnel of config->tunnels[i]. Returns 0 or -errno. */
 int daemon_add_tunnel(struct daemon *daemon, size_t i);
+/* If the sockets that systemd has made are right for the tunnels. 0, -EINVAL after complaints, or -ENOMEM. */
+int daemon_check_sockets(const struct daemon *daemon, const struct config *config,
+			 struct problems *problems);
 struct device *daemon_device(struct daemon *daemon, const struct config_device *settings);
 /* The complaints as one text, a line each, and in the log. */
 int daemon_fail_problems(struct bus_failure *failure, enum bus_error error,

@@ -20,9 +20,6 @@
 DEFINE_CLEANUP(struct config *, config_free)
 DEFINE_CLEANUP(struct material *, material_free)
 
-/* Sockets of one tunnel that systemd may have made. */
-#define TUNNEL_SOCKETS_MAX 8
-
 int daemon_fail_problems(struct bus_failure *failure, enum bus_error error,
 			 struct problems *problems)
 {
@@ -97,20 +94,46 @@ static const struct config_tunnel *tunnel_stays(struct daemon *daemon, const str
 		       : NULL;
 }
 
+/* ---- sockets of systemd ---- */
+
+/* The sockets that were made for the tunnel, as far as it can have so many. */
+static size_t sockets_of(const struct daemon *daemon, const struct config_tunnel *config,
+			 int fds[TUNNEL_SOCKETS_MAX])
+{
+	size_t n = activation_find(&daemon->activation, config->name, fds, TUNNEL_SOCKETS_MAX);
+
+	if (n <= TUNNEL_SOCKETS_MAX)
+		return n;
+	log_warning("%s: systemd has made %zu sockets, %d of them are used", config->name, n,
+		    TUNNEL_SOCKETS_MAX);
+	return TUNNEL_SOCKETS_MAX;
+}
+
+int daemon_check_sockets(const struct daemon *daemon, const struct config *config,
+			 struct problems *problems)
+{
+	int fds[TUNNEL_SOCKETS_MAX];
+	int r = 0;
+
+	for (size_t i = 0; i < config->n_tunnels && r != -ENOMEM; i++) {
+		int one = tunnel_check_sockets(&config->tunnels[i], fds,
+					       sockets_of(daemon, &config->tunnels[i], fds),
+					       problems);
+
+		r = one < 0 ? one : r;
+	}
+	return r;
+}
+
 /* ---- applying ---- */
 
 int daemon_add_tunnel(struct daemon *daemon, size_t i)
 {
 	const struct config_tunnel *config = &daemon->config->tunnels[i];
 	int fds[TUNNEL_SOCKETS_MAX];
-	size_t n = activation_find(&daemon->activation, config->name, fds, TUNNEL_SOCKETS_MAX);
+	size_t n = sockets_of(daemon, config, fds);
 	int r;
 
-	if (n > TUNNEL_SOCKETS_MAX) {
-		log_warning("%s: systemd has made %zu sockets, %d of them are used", config->name,
-			    n, TUNNEL_SOCKETS_MAX);
-		n = TUNNEL_SOCKETS_MAX;
-	}
 	r = tunnel_new(&daemon->tunnels[i], config, daemon->config, daemon->config->runtime_dir,
 		       fds, n, &daemon->pool, daemon_device(daemon, config->device));
 	if (r < 0)
@@ -118,15 +141,14 @@ int daemon_add_tunnel(struct daemon *daemon, size_t i)
 	return daemon->bus ? bus_add_tunnel(daemon->bus, daemon->tunnels[i]) : 0;
 }
 
-/* Tunnels that are no more, or are others now; those that stay get their new places. */
-static void move_tunnels(struct daemon *daemon, struct config *fresh, struct tunnel **tunnels)
+/* Tunnels that are no more, or are others now, end. Those that stay come to their new places. */
+static void drop_tunnels(struct daemon *daemon, struct config *fresh, struct tunnel **tunnels)
 {
 	for (size_t i = 0; i < daemon->n_tunnels; i++) {
 		struct tunnel *tunnel = daemon->tunnels[i];
 		const struct config_tunnel *config = tunnel_stays(daemon, tunnel, fresh);
 
 		if (config) {
-			tunnel_reconfigure(tunnel, config, fresh);
 			tunnels[config - fresh->tunnels] = tunnel;
 			continue;
 		}
@@ -138,41 +160,52 @@ static void move_tunnels(struct daemon *daemon, struct config *fresh, struct tun
 	}
 	free(daemon->tunnels);
 	daemon->tunnels = tunnels;
+	daemon->n_tunnels = 0; /* until all have their places */
 }
 
-static void drop_unit(struct daemon *daemon, struct unit *unit)
+/* Likewise; their tunnels have gone before. */
+static void drop_units(struct daemon *daemon, struct config *fresh, struct unit **units)
 {
-	change_forget_unit(daemon, unit);
-	if (daemon->bus && unit->dev)
-		bus_remove_device(daemon->bus, unit->dev);
-	unit_free(unit);
-}
-
-/* Likewise. Returns 0 or -ENOMEM. */
-static int move_units(struct daemon *daemon, struct config *fresh, struct material *material,
-		      struct unit **units)
-{
-	int r = 0;
-
 	for (size_t i = 0; i < daemon->n_units; i++) {
 		struct unit *unit = daemon->units[i];
 		const struct config_device *settings = unit_stays(unit, fresh);
 
-		if (!settings) {
-			log_notice("%s: %s by the new configuration", unit->settings->name,
-				   find_device(fresh, unit->settings->name) ? "changed"
-									    : "removed");
-			drop_unit(daemon, unit);
+		if (settings) {
+			units[settings - fresh->devices] = unit;
 			continue;
 		}
-		units[settings - fresh->devices] = unit;
-		unit->settings = settings;
-		if (unit->dev && r == 0)
-			r = device_reconfigure(unit->dev, fresh, settings, material);
+		log_notice("%s: %s by the new configuration", unit->settings->name,
+			   find_device(fresh, unit->settings->name) ? "changed" : "removed");
+		change_forget_unit(daemon, unit);
+		if (daemon->bus && unit->dev)
+			bus_remove_device(daemon->bus, unit->dev);
+		unit_free(unit);
 	}
 	free(daemon->units);
 	daemon->units = units;
-	daemon->n_units = 0; /* until each has its place */
+	daemon->n_units = 0;
+}
+
+/*
+ * All that stays is of the new configuration from here on. Nothing may happen in between: a tunnel and
+ * its device are of one configuration, or find nothing in each other. Returns 0 or -ENOMEM.
+ */
+static int reconfigure_all(struct daemon *daemon, struct config *fresh, struct material *material)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < fresh->n_devices && r == 0; i++) {
+		struct unit *unit = daemon->units[i];
+
+		if (!unit)
+			continue;
+		unit->settings = &fresh->devices[i];
+		if (unit->dev)
+			r = device_reconfigure(unit->dev, fresh, unit->settings, material);
+	}
+	for (size_t i = 0; i < fresh->n_tunnels; i++)
+		if (daemon->tunnels[i])
+			tunnel_reconfigure(daemon->tunnels[i], &fresh->tunnels[i], fresh);
 	return r;
 }
 
@@ -220,8 +253,9 @@ static int daemon_apply(struct daemon *daemon, struct config *base, struct confi
 		return -ENOMEM;
 	}
 	change_remap(daemon, material);
-	move_tunnels(daemon, config, tunnels);
-	r = move_units(daemon, config, material, units);
+	drop_tunnels(daemon, config, tunnels);
+	drop_units(daemon, config, units);
+	r = reconfigure_all(daemon, config, material);
 	material_free(daemon->material);
 	config_free(daemon->config);
 	config_free(daemon->base);
@@ -274,6 +308,8 @@ static int read_anew(struct daemon *daemon, struct config **base, struct config 
 		r = check_folders(daemon, *base, problems);
 	if (r == 0)
 		r = overlay_load(config, &daemon->overlay, *base, daemon->store, problems);
+	if (r == 0)
+		r = daemon_check_sockets(daemon, *config, problems);
 	if (r == 0)
 		r = material_load(material, *config, daemon->store, time(NULL),
 				  MATERIAL_DATES_REFUSE_NEW, problems);
@@ -351,6 +387,8 @@ int daemon_refresh(struct daemon *daemon, struct bus_failure *failure)
 	if (base_unchanged(daemon, &base, failure) < 0)
 		return -1;
 	r = overlay_load(&config, &daemon->overlay, base, daemon->store, &problems);
+	if (r == 0)
+		r = daemon_check_sockets(daemon, config, &problems);
 	if (r == 0)
 		r = material_carry(&material, config, daemon->material, daemon->store);
 	if (r < 0)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What the D-Bus interface asks of the daemon as a whole. */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -463,16 +464,22 @@ static int service_adopt(void *userdata, struct device *dev, struct bus_failure 
 static int service_start_trace(void *userdata, struct device *dev, int fd, uint64_t max_bytes,
 			       unsigned int max_seconds, struct bus_failure *failure)
 {
-	struct daemon *daemon = userdata;
-	struct unit *unit = unit_of_device(daemon, dev);
-	struct trace *trace;
-	int r;
+	struct unit *unit = unit_of_device(userdata, dev);
+	int own, r;
 
-	r = trace_new(&trace, &daemon->timers, unit->settings->name, fd, max_bytes, max_seconds);
+	/* The caller keeps his if it is refused. */
+	own = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	if (own < 0)
+		return fail_errno(failure, "cannot trace", -errno);
+	r = unit_start_trace(unit, own, max_bytes, max_seconds);
+	if (r == -EINVAL)
+		return bus_fail(failure, BUS_E_BAD_DESCRIPTOR,
+				"expected a file, pipe, socket or terminal that is open for "
+				"writing, max_bytes of %d to %llu and max_seconds of 1 to %d",
+				TRACE_BYTES_MIN, TRACE_BYTES_MAX, TRACE_SECONDS_MAX);
 	if (r < 0)
 		return fail_errno(failure, "cannot trace", r);
-	trace_free(unit->trace);
-	unit->trace = trace;
+	close(fd);
 	return 0;
 }
 
@@ -480,10 +487,10 @@ static int service_stop_trace(void *userdata, struct device *dev, struct bus_fai
 {
 	struct unit *unit = unit_of_device(userdata, dev);
 
-	if (!unit->trace || !trace_runs(unit->trace))
+	if (!unit->trace)
 		return bus_fail(failure, BUS_E_NO_TRACE, "nothing of %s is traced",
 				unit->settings->name);
-	unit->trace = trace_free(unit->trace);
+	unit_stop_trace(unit, "by StopTrace");
 	return 0;
 }
 

@@ -96,8 +96,19 @@ static int unit_remember_chip(void *userdata, const char *mac)
 
 _Static_assert(CHIPS_MAC_SIZE == AT_MAC_MAX + 1, "both are MAC addresses");
 
+static void unit_trace(void *userdata, const struct chan_piece *piece)
+{
+	struct unit *unit = userdata;
+
+	if (unit->trace)
+		trace_piece(unit->trace, unit->settings->name, piece);
+	if (unit->daemon->trace)
+		trace_piece(unit->daemon->trace, unit->settings->name, piece);
+}
+
 static const struct device_ops unit_device_ops = {
 	.write = unit_write,
+	.trace = unit_trace,
 	.wallclock = unit_wallclock,
 	.synchronized = unit_synchronized,
 	.random = unit_random,
@@ -136,6 +147,7 @@ static void unit_waiting(void *userdata, const char *why)
 	struct unit *unit = userdata;
 
 	snprintf(unit->why, sizeof(unit->why), "%s", why);
+	device_port_waiting(unit->dev, why);
 	log_warning("%s: %s; waiting for it", unit->settings->name, why);
 }
 
@@ -145,6 +157,69 @@ static const struct port_ops unit_port_ops = {
 	.down = unit_down,
 	.waiting = unit_waiting,
 };
+
+/* ---- traces ---- */
+
+static void unit_watch_line(struct unit *unit)
+{
+	if (unit->dev)
+		device_set_trace(unit->dev, unit->trace || unit->daemon->trace);
+}
+
+static void unit_trace_ended(void *userdata, const char *why)
+{
+	struct unit *unit = userdata;
+
+	log_info("%s: the trace has ended: %s", unit->settings->name, why);
+	unit_stop_trace(unit, why);
+}
+
+int unit_start_trace(struct unit *unit, int fd, uint64_t max_bytes, uint32_t max_seconds)
+{
+	struct trace *trace;
+	int r;
+
+	r = trace_new(&trace, &unit->daemon->timers, fd, "espatd", max_bytes, max_seconds,
+		      unit_trace_ended, unit);
+	if (r < 0)
+		return r;
+	trace_free(unit->trace, "another one begins");
+	unit->trace = trace;
+	unit_watch_line(unit);
+	return 0;
+}
+
+void unit_stop_trace(struct unit *unit, const char *why)
+{
+	unit->trace = trace_free(unit->trace, why);
+	unit_watch_line(unit);
+}
+
+static void daemon_trace_ended(void *userdata, const char *why)
+{
+	struct daemon *daemon = userdata;
+
+	log_info("the trace has ended: %s", why);
+	daemon->trace = trace_free(daemon->trace, why);
+	for (size_t i = 0; i < daemon->n_units; i++)
+		unit_watch_line(daemon->units[i]);
+}
+
+int daemon_start_trace(struct daemon *daemon)
+{
+	const char *path = daemon->options->trace;
+	int r, fd = trace_open_file(path);
+
+	r = fd < 0 ? fd
+		   : trace_new(&daemon->trace, &daemon->timers, fd, "espatd", TRACE_BYTES_MAX,
+			       TRACE_SECONDS_ENDLESS, daemon_trace_ended, daemon);
+	if (r < 0)
+		log_error("cannot trace to %s: %s", path,
+			  r == -EEXIST ? "it is there already" : strerror(-r));
+	return r;
+}
+
+/* ---- construction ---- */
 
 static bool unit_is_asked_for(const struct daemon_options *options, const char *name)
 {
@@ -166,6 +241,8 @@ int unit_new(struct unit **ret, struct daemon *daemon, const struct config_devic
 	if (unit_is_asked_for(daemon->options, settings->name))
 		r = device_new(&unit->dev, daemon->config, settings, daemon->material,
 			       &daemon->timers, &unit_device_ops, unit);
+	if (r == 0)
+		unit_watch_line(unit);
 	if (r == 0 && unit->dev)
 		r = pool_add_device(&daemon->pool, unit->dev);
 	if (r < 0) {
@@ -191,7 +268,7 @@ struct unit *unit_free(struct unit *unit)
 {
 	if (!unit)
 		return NULL;
-	trace_free(unit->trace);
+	trace_free(unit->trace, "the device is gone");
 	if (unit->dev)
 		pool_remove_device(&unit->daemon->pool, unit->dev);
 	device_free(unit->dev);

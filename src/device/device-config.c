@@ -6,27 +6,6 @@
 
 #include "device/provision.h"
 
-/* "" of all devices */
-static const char *nvs_device(const struct config_nvs *nvs)
-{
-	return nvs->device ? nvs->device->name : "";
-}
-
-static bool nvs_is_same(const struct config_nvs *a, const struct config_nvs *b)
-{
-	return a->slot == b->slot && strcmp(a->namespace, b->namespace) == 0 &&
-	       strcmp(nvs_device(a), nvs_device(b)) == 0;
-}
-
-static bool item_is_same(const struct material_item *a, const struct material_item *b)
-{
-	if (a->type != b->type)
-		return false;
-	if (a->type == MATERIAL_NVS)
-		return nvs_is_same(a->config, b->config);
-	return strcmp(a->name, b->name) == 0;
-}
-
 /* Where an item of @old is in @material; its n_items: nowhere. */
 static size_t item_in(const struct material *material, const struct material *old, size_t item)
 {
@@ -34,7 +13,8 @@ static size_t item_in(const struct material *material, const struct material *ol
 
 	if (item >= old->n_items)
 		return material->n_items;
-	while (i < material->n_items && !item_is_same(&material->items[i], &old->items[item]))
+	while (i < material->n_items &&
+	       !material_item_is_same(&material->items[i], &old->items[item]))
 		i++;
 	return i;
 }

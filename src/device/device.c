@@ -174,11 +174,17 @@ void device_port_up(struct device *dev, unsigned int baud)
 	device_enter_state(dev, DEVICE_PROBING);
 }
 
+void device_port_waiting(struct device *dev, const char *why)
+{
+	device_set_error(dev, "%s", why);
+}
+
 void device_port_down(struct device *dev, const char *why)
 {
 	if (dev->state == DEVICE_ABSENT)
 		return;
 	log_warning("%s: %s", dev->settings->name, why);
+	device_set_error(dev, "%s", why);
 	device_enter_state(dev, DEVICE_ABSENT);
 }
 

@@ -295,6 +295,8 @@ struct device *device_free(struct device *dev);
 
 /* The port is open and @baud is set; the chip is looked for. */
 void device_port_up(struct device *dev, unsigned int baud);
+/* The port cannot be opened. @why is for people. */
+void device_port_waiting(struct device *dev, const char *why);
 /* The port is gone: all links end. @why is for people. */
 void device_port_down(struct device *dev, const char *why);
 /* Bytes from the chip. */
