@@ -328,7 +328,7 @@ static int service_rollback(void *userdata, const char *text, bus_change_fn done
 	struct daemon *daemon = userdata;
 	uint8_t origin[CERT_DIGEST_SIZE];
 	_cleanup_close_ int lock_fd = -1;
-	enum store_kind kind;
+	enum store_kind kind = STORE_AUTHORITY;
 	const char *name;
 	int r;
 
