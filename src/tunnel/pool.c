@@ -8,15 +8,28 @@
 #include "tunnel/client.h"
 #include "tunnel/tunnel.h"
 
-static void pool_kick(struct pool_device *pd)
+/*
+ * Who is next: of those whose certificates are still being written nobody is, and they hold nobody
+ * up. device_notify_room() comes when that has ended.
+ */
+static struct client *pool_next(struct pool_device *pd)
 {
-	struct list *node;
-	struct link *link;
-
-	while ((node = list_first(&pd->waiting)) && (link = device_free_link(pd->dev))) {
+	list_for_each(node, &pd->waiting) {
 		struct client *client = container_of(node, struct client, wait_node);
 
-		list_remove(node);
+		if (!tunnel_awaits_material(client->tunnel))
+			return client;
+	}
+	return NULL;
+}
+
+static void pool_kick(struct pool_device *pd)
+{
+	struct client *client;
+	struct link *link;
+
+	while ((client = pool_next(pd)) && (link = device_free_link(pd->dev))) {
+		list_remove(&client->wait_node);
 		client_connect(client, link);
 	}
 }

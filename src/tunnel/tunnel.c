@@ -146,6 +146,27 @@ int tunnel_target(struct tunnel *tunnel, struct link_target *ret)
 	return ret->ca < 0 || ret->pki < 0 ? -ENOENT : 0;
 }
 
+static bool awaits_item(const struct device *dev, int slot, size_t item)
+{
+	const char *why;
+
+	return slot < 0 && device_item_state(dev, item, &why) == DEVICE_ITEM_PENDING;
+}
+
+bool tunnel_awaits_material(const struct tunnel *tunnel)
+{
+	const struct config_tunnel *config = tunnel->config;
+	const struct device *dev = tunnel->dev;
+
+	if (config->authority && !config->insecure &&
+	    awaits_item(dev, device_authority_slot(dev, config->authority),
+			material_of_authority(dev->material, config->authority)))
+		return true;
+	return config->identity &&
+	       awaits_item(dev, device_identity_slot(dev, config->identity),
+			   material_of_identity(dev->material, config->identity));
+}
+
 /* Looking into it costs the chip a connection: not for each of a client's retries. */
 enum link_probe tunnel_may_probe(struct tunnel *tunnel, bool quiet)
 {

@@ -138,6 +138,8 @@ void tunnel_drain(struct tunnel *tunnel);
 
 /* Where to, for the present state of the chip. Returns 0 or -ENOENT: the material is not there. */
 int tunnel_target(struct tunnel *tunnel, struct link_target *ret);
+/* Its material is not there yet, but on its way. */
+bool tunnel_awaits_material(const struct tunnel *tunnel);
 /* Why a client still waits. */
 enum link_end tunnel_wait_end(const struct tunnel *tunnel);
 const char *tunnel_wait_text(const struct tunnel *tunnel);

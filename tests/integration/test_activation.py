@@ -11,6 +11,7 @@ import pytest
 from bench import tunnel
 from clients import exchange, half_close, read_all, read_exactly
 from fixtures import bench, pki, serve  # noqa: F401 (used by name)
+from tlsserver import say
 
 # What systemd does between fork and exec: sd_listen_fds(3). They come by GIVEN="NAME=FD ...".
 LAUNCHER = f"""#!{sys.executable} -B
@@ -142,7 +143,7 @@ def test_none_is_lost_over_restarts(bench, serve, systemd, path):
 def test_changed_tunnel_keeps_its_socket(bench, serve, systemd, path):
     systemd.unix("broker", path)
     bench.sim()
-    server, other = serve(), serve(lambda tls: tls.sendall(b"other"))
+    server, other = serve(), serve(say(b"other"))
     daemon = systemd.start(tunnel(server)).await_tunnels()
     with connect(path) as s:
         assert exchange(s, b"one") == b"one"
