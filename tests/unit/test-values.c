@@ -931,6 +931,29 @@ static void test_verify_failed_item(void **state)
 			    "its NVS full?)\n");
 }
 
+/* Names and namespaces of the configuration go while it is looked at. */
+static void test_verify_reconfigured(void **state)
+{
+	for (unsigned int n = 0; n < 40; n++) {
+		struct outcome o = { 0 };
+
+		restart_bench();
+		start("a:corp=C/1 i:gateway=G/1 n:mqtt_ca=M +x +y +z");
+		put_key("x", 8, "raw");
+		put_key("y", 8, "raw");
+		put_key("z", 8, "raw");
+		assert_int_equal(device_verify(b.dev, on_done, &o, NULL), 0);
+		for (unsigned int k = 0; k < n; k++)
+			step();
+		world_reload(&b, &w, world_new("i:gateway=G/1 a:corp=C2/2"));
+		run();
+		assert_int_equal(o.done, 1);
+		assert_int_equal(o.result, DEVICE_OK);
+		world_assert_there(&b, w);
+		assert_non_null(strstr(values(), "authority:corp"));
+	}
+}
+
 /* A value of several names, and for several purposes. */
 static void test_shared(void **state)
 {
@@ -999,6 +1022,7 @@ int main(void)
 		T(test_verify),
 		T(test_verify_differs),
 		T(test_verify_failed_item),
+		T(test_verify_reconfigured),
 		T(test_shared),
 		T(test_verify_many),
 	};
