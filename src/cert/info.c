@@ -90,31 +90,35 @@ static int info_of_block(struct cert_info *ret, const struct intake_block *block
 	return 0;
 }
 
+static int info_of_first(struct cert_info *ret, const struct intake *intake)
+{
+	for (size_t i = 0; i < intake->n_blocks; i++) {
+		const struct intake_block *block = &intake->blocks[i];
+
+		if (block->type == INTAKE_CERT || block->type == INTAKE_CERT_TRUSTED)
+			return info_of_block(ret, block);
+	}
+	return -EINVAL;
+}
+
 int cert_info_of(struct cert_info *ret, const void *pem, size_t len)
 {
 	const struct cert_source nowhere = { 0 };
 	struct problems none = PROBLEMS_NULL;
 	struct intake intake = INTAKE_NULL;
 	const unsigned char *data = pem;
-	int r = -EINVAL;
+	int r;
 
 	openssl_wipe_memory();
 	*ret = (struct cert_info){ 0 };
 	/* Some write a final NUL, which the firmware does not mind (protocol fact 7). */
 	while (len > 0 && data[len - 1] == '\0')
 		len--;
-	if (intake_read(&intake, data, len, &nowhere, &none) < 0)
-		intake.n_blocks = 0;
-	for (size_t i = 0; i < intake.n_blocks; i++) {
-		const struct intake_block *block = &intake.blocks[i];
-
-		if (block->type != INTAKE_CERT && block->type != INTAKE_CERT_TRUSTED)
-			continue;
-		r = info_of_block(ret, block);
-		break;
-	}
+	r = intake_read(&intake, data, len, &nowhere, &none);
+	if (r == 0)
+		r = info_of_first(ret, &intake);
 	intake_clear(&intake);
 	problems_clear(&none);
 	ERR_clear_error();
-	return r;
+	return r < 0 ? -EINVAL : 0;
 }

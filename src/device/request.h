@@ -117,10 +117,13 @@ int device_command(struct device *dev, const char *line, device_done_fn done, vo
 /*
  * Writes the bytes of @blob (taken, also on error) under the key, unless it holds them already, and reads
  * them back. -EPERM: the namespace is none that may be written to. -EADDRINUSE: a name of ours has the
- * key, see device_slot_users().
+ * key, see device_slot_users(); DEVICE_E_REFUSED if that has come about while it waited. -EINVAL: there
+ * is no such slot, or its key would be too long. What espatd has left there for a name that nobody
+ * needs is erased first.
  */
 int device_load(struct device *dev, const char *namespace, int slot, struct cert_blob *blob,
 		device_done_fn done, void *userdata, struct device_request **ret);
+/* The same, with DEVICE_E_NO_VALUE where nothing stands. */
 int device_erase(struct device *dev, const char *namespace, int slot, device_done_fn done,
 		 void *userdata, struct device_request **ret);
 /*

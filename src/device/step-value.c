@@ -313,26 +313,25 @@ static void verify_list_line(struct chan_cmd *cmd, const char *text, size_t len)
 {
 	struct device *dev = container_of(cmd, struct device, mfg_cmd);
 	struct value_request *v = dev->value_req;
-	const char *namespace = values_namespace(dev, v->namespaces_done);
 	char key[AT_NVS_NAME_MAX + 1];
 	int type, slot;
 
-	if (!at_reply_mfg_entry(text, len, key, &type) || !values_slot_of(namespace, key, &slot))
+	if (!at_reply_mfg_entry(text, len, key, &type) || !values_slot_of(v->namespace, key, &slot))
 		return;
-	value_cache_add(v->found, namespace, slot, type == MFG_BINARY);
+	value_cache_add(v->found, v->namespace, slot, type == MFG_BINARY);
 }
 
 static void verify_listed(struct device *dev, enum chan_result result)
 {
 	struct value_request *v = dev->value_req;
-	const char *namespace = values_namespace(dev, v->namespaces_done++);
 	char key[AT_NVS_NAME_MAX + 1];
 
 	for (int kind = 0; kind < 3; kind++) {
-		if (strcmp(namespace, slots_namespace((enum cert_kind)kind)) != 0)
+		if (strcmp(v->namespace, slots_namespace((enum cert_kind)kind)) != 0)
 			continue;
 		for (int slot = 0; slot < SLOTS_COUNT; slot++) {
-			const struct value_entry *e = value_cache_find(v->found, namespace, slot);
+			const struct value_entry *e = value_cache_find(v->found, v->namespace,
+								       slot);
 			struct slot seen = {
 				.content = !e             ? SLOT_FREE
 					   : e->is_binary ? SLOT_UNREAD
@@ -417,8 +416,11 @@ static void verify_next(struct device *dev)
 		verify_finish(dev);
 		return;
 	}
+	/* Its own copy: the configuration may change before the answer comes. */
+	snprintf(v->namespace, sizeof(v->namespace), "%s", namespace);
+	v->namespaces_done++;
 	provision_begin_op(dev, MFG_READ);
-	at_line_string(&dev->mfg_cmd.line, namespace);
+	at_line_string(&dev->mfg_cmd.line, v->namespace);
 	dev->mfg_cmd.on_line = verify_list_line;
 	provision_run(dev, verify_listed);
 }

@@ -86,7 +86,7 @@ static void test_names(void **state)
 		struct entry entries[3];
 		const char *expected;
 	} cases[] = {
-		{ { { NULL } }, "" },
+		{ .expected = "" },
 		{ { { "CN", V_ASN1_UTF8STRING, "broker", -1 } }, "CN=broker" },
 		/* The last one first, as RFC 2253 has it; what would end an entry is escaped. */
 		{ { { "C", V_ASN1_PRINTABLESTRING, "DE", -1 },
@@ -208,6 +208,14 @@ static void test_none(void **state)
 	len = BIO_get_mem_data(bio, &data);
 	assert_int_equal(cert_info_of(&info, data, (size_t)len), 0);
 	assert_string_equal(info.subject, "CN=x");
+	BIO_free(bio);
+	/* What is half good is no certificate either, and nothing of it is kept. */
+	bio = BIO_new(BIO_s_mem());
+	PEM_write_bio_PrivateKey(bio, ec, NULL, NULL, 0, NULL, NULL);
+	BIO_write(bio, pem, (int)pem_len / 2);
+	len = BIO_get_mem_data(bio, &data);
+	assert_int_equal(cert_info_of(&info, data, (size_t)len), -EINVAL);
+	assert_empty(&info);
 	BIO_free(bio);
 	/* Cut off anywhere before its end. */
 	for (size_t n = 0; n < pem_len - strlen("-----END CERTIFICATE-----\n"); n += 7) {
