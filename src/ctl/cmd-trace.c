@@ -66,9 +66,9 @@ static int append_limits(sd_bus_message *m, const struct trace *t)
 	if (r >= 0)
 		r = sd_bus_message_open_container(m, 'a', "{sv}");
 	if (r >= 0 && opt->bytes)
-		r = sd_bus_message_append(m, "{sv}", "bytes", "t", opt->bytes);
+		r = sd_bus_message_append(m, "{sv}", "max_bytes", "t", opt->bytes);
 	if (r >= 0 && opt->seconds)
-		r = sd_bus_message_append(m, "{sv}", "seconds", "u", (uint32_t)opt->seconds);
+		r = sd_bus_message_append(m, "{sv}", "max_seconds", "u", (uint32_t)opt->seconds);
 	return r < 0 ? r : sd_bus_message_close_container(m);
 }
 
