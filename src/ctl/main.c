@@ -114,7 +114,7 @@ static void print_lines(const char *prefix, char *text)
 	}
 }
 
-static void complain(const char *format, va_list ap)
+__attribute__((format(printf, 1, 0))) static void complain(const char *format, va_list ap)
 {
 	char *text;
 

@@ -33,6 +33,10 @@ static bool has_line(const char *text, const char *line)
 	return false;
 }
 
+#define INFO_LINE                                                                                  \
+	"espat_device_info{device=\"esp0\",port=\"usb:1:2:\\\"odd\\\\\\n\",model=\"ESP32\","       \
+	"firmware=\"v4.1\",mac=\"24:0a\"} 1"
+
 static const struct snap_device device = {
 	.name = S("esp0"),
 	.port = S("usb:1:2:\"odd\\\n"),
@@ -72,8 +76,7 @@ static void test_numbers(void **state)
 	static const char *const lines[] = {
 		"espat_up 1",
 		"espat_info{version=\"0.1.0\"} 1",
-		"espat_device_info{device=\"esp0\",port=\"usb:1:2:\\\"odd\\\\\\n\",model=\"ESP32\","
-		"firmware=\"v4.1\",mac=\"24:0a\"} 1",
+		INFO_LINE,
 		"espat_device_state{device=\"esp0\",state=\"ready\"} 1",
 		"espat_device_state{device=\"esp0\",state=\"failed\"} 0",
 		"espat_device_clock_set{device=\"esp0\"} 1",
