@@ -198,7 +198,7 @@ enum ctl_exit cmd_trace(struct ctl *ctl)
 	if (ctl->argc > 2)
 		return ctl_usage("too many arguments");
 	status = ctl_device(ctl, ctl->argc > 0 ? ctl->argv[0] : NULL, &t.device);
-	t.file = ctl->argc > 1 ? ctl->argv[1] : NULL;
+	t.file = ctl->argc > 1 && strcmp(ctl->argv[1], "-") != 0 ? ctl->argv[1] : NULL;
 	if (status == CTL_OK)
 		status = t.file ? open_file(&t) : open_pipe(&t);
 	if (status == CTL_OK) {

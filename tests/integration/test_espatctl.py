@@ -362,14 +362,15 @@ def test_prompt(ctl):
 def test_prompt_interrupted(ctl):
     """The echo is back, whatever ends it."""
     ctl.start("--devices", "1")
-    terminal = Terminal(["/bin/sh", "-c", '"$@"; echo "status $?"; read x; echo "got $x"', "sh",
+    terminal = Terminal(["/bin/sh", "-c", 'trap : INT; "$@"; echo "status $?"; stty -a', "sh",
                          *ctl.command("wifi", "join", "lab")])
     terminal.read(until=b"network): ")
     assert not termios.tcgetattr(terminal.fd)[3] & termios.ECHO
     terminal.type(b"half\x03")
-    # A shell ends with a command that SIGINT has killed, too; what counts is the terminal.
-    terminal.read()
-    terminal.wait()
+    shown = terminal.read()
+    assert terminal.wait() == 0
+    assert b"half" not in shown
+    assert b"status 130\r\n" in shown and b" echo " in shown
     assert not ctl.fake.matching(" Join")
 
 
@@ -723,3 +724,26 @@ def test_zsh_completion(ctl):
         assert re.search(rf"""['"]{command}:""", text), command
         for option in complete(ctl, command, "--"):
             assert re.search(rf"{option}\b", text), option
+
+
+# ---- the manual ----
+
+def test_manual(ctl):
+    """espatctl(1) has each command, option, finding, and member of JSON."""
+    text = (completion_file().parents[2] / "man/espatctl.1").read_text()
+    for command in complete(ctl, ""):
+        assert re.search(rf"^\.It Cm {command}\b", text, re.M), command
+        for option in complete(ctl, command, "--"):
+            assert f"Fl \\-{option[2:]}" in text, option
+    for what in complete(ctl, "certs", ""):
+        assert re.search(rf"\b{what}\b", text.split(".Sh JSON")[0]), what
+    source = (completion_file().parent / "doctor.c").read_text()
+    ids = re.findall(r'DOCTOR_[A-Z]+, "([a-z-]+)"', source)
+    assert len(ids) > 20
+    for id in ids:
+        assert re.search(rf"^\.It .*\b{id}\b", text, re.M), id
+    members = re.findall(r'json_\w+\(&?j, "([a-z_0-9]+)"',
+                         "".join(f.read_text() for f in completion_file().parent.glob("*.c")))
+    assert len(members) > 40
+    for member in members:
+        assert re.search(rf"\b{member}\b", text.split(".Sh JSON")[1]), member
