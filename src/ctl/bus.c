@@ -6,8 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Reading is answered from what the daemon knows. */
-#define READ_TIMEOUT (25 * 1000000ull)
 /* More devices than any configuration has: an answer with more is not one of espatd. */
 #define DEVICES_MAX 256
 
@@ -160,7 +158,7 @@ static bool is_change(sd_bus_message *m)
 
 static uint64_t timeout_of(const struct ctl *ctl, sd_bus_message *m)
 {
-	return is_change(m) ? ctl->timeout * 1000000ull : READ_TIMEOUT;
+	return (is_change(m) ? ctl->timeout : ctl->read_timeout) * 1000000ull;
 }
 
 sd_bus_message *ctl_message(struct ctl *ctl, const struct ctl_method *method)

@@ -50,6 +50,8 @@ static enum ctl_exit serve(struct ctl *ctl)
 	_cleanup_waiter_ struct waiter w = WAITER_NULL;
 	enum ctl_exit status = http_listen(&server, ctl->opt.listen);
 
+	/* Whoever asks waits no longer than for us. */
+	ctl->read_timeout = HTTP_TIMEOUT;
 	if (status == CTL_OK)
 		status = wait_begin(&w, 0);
 	w.other = server.fd;

@@ -66,9 +66,9 @@ static int append_limits(sd_bus_message *m, const struct trace *t)
 	if (r >= 0)
 		r = sd_bus_message_open_container(m, 'a', "{sv}");
 	if (r >= 0 && opt->bytes)
-		r = sd_bus_message_append(m, "{sv}", "bytes", "t", opt->bytes);
+		r = sd_bus_message_append(m, "{sv}", "max_bytes", "t", opt->bytes);
 	if (r >= 0 && opt->seconds)
-		r = sd_bus_message_append(m, "{sv}", "seconds", "u", (uint32_t)opt->seconds);
+		r = sd_bus_message_append(m, "{sv}", "max_seconds", "u", (uint32_t)opt->seconds);
 	return r < 0 ? r : sd_bus_message_close_container(m);
 }
 
@@ -198,7 +198,7 @@ enum ctl_exit cmd_trace(struct ctl *ctl)
 	if (ctl->argc > 2)
 		return ctl_usage("too many arguments");
 	status = ctl_device(ctl, ctl->argc > 0 ? ctl->argv[0] : NULL, &t.device);
-	t.file = ctl->argc > 1 ? ctl->argv[1] : NULL;
+	t.file = ctl->argc > 1 && strcmp(ctl->argv[1], "-") != 0 ? ctl->argv[1] : NULL;
 	if (status == CTL_OK)
 		status = t.file ? open_file(&t) : open_pipe(&t);
 	if (status == CTL_OK) {

@@ -8,40 +8,52 @@
 #include "ctl/json.h"
 #include "ctl/option.h"
 
+static int append_list(sd_bus_message *m, const struct ctl_option_value *o)
+{
+	uint32_t numbers[OPTION_ITEMS_MAX];
+	bool is_numbers = option_is_numbers(o, numbers);
+	int r = sd_bus_message_open_container(m, 'v', is_numbers ? "au" : "as");
+
+	if (r >= 0)
+		r = is_numbers
+			    ? sd_bus_message_append_array(m, 'u', numbers, o->n * sizeof(*numbers))
+			    : sd_bus_message_append_strv(m, o->strings);
+	return r < 0 ? r : sd_bus_message_close_container(m);
+}
+
+static int append_value(sd_bus_message *m, const struct ctl_option_value *o)
+{
+	switch (o->type) {
+	case OPTION_STRING:
+		return sd_bus_message_append(m, "v", "s", o->strings[0]);
+	case OPTION_INT:
+		return sd_bus_message_append(m, "v", "x", o->number);
+	case OPTION_BOOL:
+		return sd_bus_message_append(m, "v", "b", (int)o->number);
+	case OPTION_STRINGS:
+		return append_list(m, o);
+	}
+	return -EINVAL;
+}
+
+static int append_entry(sd_bus_message *m, const struct ctl_option_value *o)
+{
+	int r = sd_bus_message_open_container(m, 'e', "sv");
+
+	if (r >= 0)
+		r = sd_bus_message_append(m, "s", o->key);
+	if (r >= 0)
+		r = append_value(m, o);
+	return r < 0 ? r : sd_bus_message_close_container(m);
+}
+
 static enum ctl_exit append_options(sd_bus_message *m, const struct ctl_option_list *list,
 				    bool persist)
 {
 	int r = sd_bus_message_open_container(m, 'a', "{sv}");
 
-	for (size_t i = 0; r >= 0 && i < list->n; i++) {
-		const struct ctl_option_value *o = &list->items[i];
-
-		r = sd_bus_message_open_container(m, 'e', "sv");
-		if (r >= 0)
-			r = sd_bus_message_append(m, "s", o->key);
-		if (r < 0)
-			break;
-		switch (o->type) {
-		case OPTION_STRING:
-			r = sd_bus_message_append(m, "v", "s", o->strings[0]);
-			break;
-		case OPTION_INT:
-			r = sd_bus_message_append(m, "v", "x", o->number);
-			break;
-		case OPTION_BOOL:
-			r = sd_bus_message_append(m, "v", "b", (int)o->number);
-			break;
-		case OPTION_STRINGS:
-			r = sd_bus_message_open_container(m, 'v', "as");
-			if (r >= 0)
-				r = sd_bus_message_append_strv(m, o->strings);
-			if (r >= 0)
-				r = sd_bus_message_close_container(m);
-			break;
-		}
-		if (r >= 0)
-			r = sd_bus_message_close_container(m);
-	}
+	for (size_t i = 0; r >= 0 && i < list->n; i++)
+		r = append_entry(m, &list->items[i]);
 	if (r >= 0 && persist)
 		r = sd_bus_message_append(m, "{sv}", "persist", "b", 1);
 	if (r >= 0)

@@ -55,8 +55,9 @@ struct ctl_options {
 struct ctl {
 	const char *address; /* of the bus: "system", "session", or as D-Bus has it */
 	bool json;
-	bool color;           /* on standard output */
-	unsigned int timeout; /* s, of a call that changes something */
+	bool color;                /* on standard output */
+	unsigned int read_timeout; /* s, of a call that only reads */
+	unsigned int timeout;      /* s, of a call that changes something */
 	struct ctl_options opt;
 	int argc; /* what follows the command's name, without options */
 	char **argv;

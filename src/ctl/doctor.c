@@ -122,8 +122,8 @@ static void examine_service(const struct doctor_input *in, const struct about *a
 /* Why the port cannot be had, by what the service was told. */
 static const char *port_advice(const char *error)
 {
-	if (has(error, "busy") || has(error, "another program") || has(error, "held by") ||
-	    has(error, "in use"))
+	if (has(error, "busy") || has(error, "another program") || has(error, "used by") ||
+	    has(error, "held by") || has(error, "in use"))
 		return "somebody else has the port: `fuser -v` on it says who; end that program "
 		       "(ModemManager, a serial console, brltty?)";
 	if (has(error, "permission"))

@@ -17,6 +17,8 @@
 #include "daemon/version.h"
 #include "util/cleanup.h"
 
+/* Reading is answered from what the daemon knows. */
+#define READ_TIMEOUT 25
 /* A change may wait for a password of polkit, and for several chips after one another. */
 #define TIMEOUT_USUAL 300
 #define SECONDS_MAX 86400
@@ -114,7 +116,7 @@ static void print_lines(const char *prefix, char *text)
 	}
 }
 
-static void complain(const char *format, va_list ap)
+__attribute__((format(printf, 1, 0))) static void complain(const char *format, va_list ap)
 {
 	char *text;
 
@@ -417,6 +419,7 @@ int main(int argc, char **argv)
 {
 	struct ctl ctl = {
 		.address = "system",
+		.read_timeout = READ_TIMEOUT,
 		.timeout = TIMEOUT_USUAL,
 		.opt = { .sysfs = "/sys",
 			 .udev_data = "/run/udev/data",

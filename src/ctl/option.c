@@ -84,16 +84,20 @@ static int split(struct ctl_option_value *o, const char *text)
 
 static bool parse_int(const char *text, int64_t *ret)
 {
+	long long value;
 	char *end;
 
 	if (text[0] != '-' && (text[0] < '0' || text[0] > '9'))
 		return false;
-	errno = 0;
-	*ret = strtoll(text, &end, 0);
 	/* A leading zero would be octal here, and decimal elsewhere: it is for nobody to guess. */
 	if (text[0] == '0' && text[1] >= '0' && text[1] <= '9')
 		return false;
-	return errno == 0 && end != text && !*end;
+	errno = 0;
+	value = strtoll(text, &end, 0);
+	if (errno || end == text || *end)
+		return false;
+	*ret = value;
+	return true;
 }
 
 static int set_value(struct ctl_option_value *o, const char *value)
@@ -166,6 +170,21 @@ int option_add(struct ctl_option_list *list, const char *text, char *why, size_t
 	if (r == -E2BIG)
 		return complain(why, size, "%s has more than %d items", o->key, OPTION_ITEMS_MAX);
 	return r;
+}
+
+bool option_is_numbers(const struct ctl_option_value *o, uint32_t numbers[OPTION_ITEMS_MAX])
+{
+	int64_t number;
+
+	/* A protocol's name is a text, whatever it looks like. */
+	if (o->type != OPTION_STRINGS || o->n == 0 || strcmp(o->key, "alpn") == 0)
+		return false;
+	for (size_t i = 0; i < o->n; i++) {
+		if (!parse_int(o->strings[i], &number) || number < 0 || number > UINT32_MAX)
+			return false;
+		numbers[i] = (uint32_t)number;
+	}
+	return true;
 }
 
 void option_list_clear(struct ctl_option_list *list)

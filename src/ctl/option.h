@@ -2,6 +2,7 @@
 /* KEY=VALUE of a tunnel, as somebody types it, with the type that the service wants. Pure. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -35,4 +36,6 @@ struct ctl_option_list {
  * false, else a text, or with a comma, a list. Returns 0, -ENOMEM or -EINVAL with @why.
  */
 int option_add(struct ctl_option_list *list, const char *text, char *why, size_t size);
+/* Whether all items of a list are numbers, as of users or cipher suites: then they go as such. */
+bool option_is_numbers(const struct ctl_option_value *o, uint32_t numbers[OPTION_ITEMS_MAX]);
 void option_list_clear(struct ctl_option_list *list);

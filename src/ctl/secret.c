@@ -113,7 +113,8 @@ static int prompt(struct secret *s, int tty, const char *text)
 	sigprocmask(SIG_BLOCK, &mask, &before);
 	quiet = old;
 	quiet.c_lflag &= ~(tcflag_t)ECHO;
-	r = dprintf(tty, "%s", text) < 0 || tcsetattr(tty, TCSAFLUSH, &quiet) < 0 ? -errno : 0;
+	/* Before it asks: an answer that is quick must not be echoed, nor lost. */
+	r = tcsetattr(tty, TCSAFLUSH, &quiet) < 0 || dprintf(tty, "%s", text) < 0 ? -errno : 0;
 	if (r == 0)
 		r = read_line(s, tty, signals);
 	tcsetattr(tty, TCSAFLUSH, &old);
