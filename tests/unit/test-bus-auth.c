@@ -4,6 +4,7 @@
 
 #include <grp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -208,6 +209,7 @@ static void test_own_user(void **state)
 
 	assert_int_equal(bench.bus->own, getuid());
 	assert_int_equal(bench.bus->root, 0);
+	assert_int_equal(setenv("DBUS_SYSTEM_BUS_ADDRESS", bench.address, 1), 0);
 	assert_int_equal(bus_new(&bus, bench.base, &bench.timers, "system", bench.bus->ops, NULL),
 			 0);
 	assert_true(bus->own == (uid_t)-1);

@@ -956,6 +956,7 @@ static void test_trace(void **state)
 	close(pipes[1]);
 	assert_int_equal(write(bench.op.fd, "x", 1), 1);
 	assert_int_equal(read(pipes[0], &c, 1), 1);
+	close(pipes[0]);
 	close(bench.op.fd);
 	bench.op.fd = -1;
 	assert_error("", DEV, "StopTrace", "");
