@@ -14,6 +14,7 @@ static void test_utf8(void **state)
 	static const struct {
 		const char *in, *out;
 	} cases[] = {
+		{ NULL, "" },
 		{ "", "" },
 		{ "plain", "plain" },
 		{ "caf\xc3\xa9", "caf\xc3\xa9" },
