@@ -948,6 +948,14 @@ static void test_adopt(void **state)
 
 static void test_trace(void **state)
 {
+	static const struct {
+		const char *key;
+		uint64_t value;
+	} limits[] = {
+		{ "max_bytes", 4095 },         { "max_bytes", (1 << 30) + 1 },
+		{ "max_bytes", UINT64_MAX },   { "max_seconds", 86401 },
+		{ "max_seconds", UINT32_MAX }, { "max_seconds", 1ull << 32 },
+	};
 	int pipes[2], file;
 	char c;
 
@@ -989,8 +997,9 @@ static void test_trace(void **state)
 	assert_error("InvalidArgument", DEV, "StartTrace", "ha{sv}", file, 1, "max_bytes", "s",
 		     "1");
 	assert_error("InvalidArgument", DEV, "StartTrace", "ha{sv}", file, 1, "max_bytes", "i", -1);
-	assert_error("InvalidArgument", DEV, "StartTrace", "ha{sv}", file, 1, "max_seconds", "t",
-		     1ull << 32);
+	for (size_t i = 0; i < ARRAY_SIZE(limits); i++)
+		assert_error("InvalidArgument", DEV, "StartTrace", "ha{sv}", file, 1, limits[i].key,
+			     "t", limits[i].value);
 	close(file);
 	assert_int_equal(bench.n_ops, 0);
 }
