@@ -2,6 +2,9 @@
 /* bus-text and bus-error: texts for a bus that takes UTF-8 only, and the names of errors. */
 #include "test.h"
 
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "bus/bus-text.h"
@@ -111,12 +114,64 @@ static void test_problems(void **state)
 	problems_clear(&problems);
 }
 
+/* ---- the manual ---- */
+
+static char *read_file(const char *path)
+{
+	FILE *f = fopen(path, "r");
+	char *text = NULL;
+	size_t size = 0;
+
+	assert_non_null(f);
+	assert_true(getdelim(&text, &size, '\0', f) > 0);
+	fclose(f);
+	return text;
+}
+
+/* As a word of its own, in a macro's line. */
+static void assert_described(const char *manual, const char *name, size_t len)
+{
+	for (const char *p = manual; (p = memmem(p, strlen(p), name, len)); p += len)
+		if (!isalnum((unsigned char)p[len]) && p > manual && (p[-1] == ' ' || p[-1] == '('))
+			return;
+	fail_msg("%.*s is not in org.espat1(5)", (int)len, name);
+}
+
+/* Whatever has a name is in it: interfaces, methods, properties, signals, errors. */
+static void test_manual(void **state)
+{
+	static const char *const interfaces[] = { "Manager", "Device", "Wifi", "Certificates",
+						  "Tunnel" };
+	static const char *const tags[] = { "<interface ", "<method ", "<property ", "<signal " };
+	char *manual = read_file(XML_DIR "/../../../man/org.espat1.5");
+
+	for (size_t i = 0; i < ARRAY_SIZE(interfaces); i++) {
+		char path[512], *xml;
+
+		snprintf(path, sizeof(path), "%s/org.espat1.%s.xml", XML_DIR, interfaces[i]);
+		xml = read_file(path);
+		for (size_t k = 0; k < ARRAY_SIZE(tags); k++)
+			for (const char *p = xml; (p = strstr(p, tags[k])); p++) {
+				const char *name = strchr(p, '"') + 1;
+
+				assert_described(manual, name, strcspn(name, "\""));
+			}
+		free(xml);
+	}
+	for (int e = BUS_OK + 1; e <= BUS_E_FAILED; e++) {
+		const char *name = strrchr(bus_error_name((enum bus_error)e), '.') + 1;
+
+		assert_described(manual, name, strlen(name));
+	}
+	free(manual);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_utf8),        cmocka_unit_test(test_utf8_cut),
 		cmocka_unit_test(test_error_names), cmocka_unit_test(test_fail),
-		cmocka_unit_test(test_problems),
+		cmocka_unit_test(test_problems),    cmocka_unit_test(test_manual),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
