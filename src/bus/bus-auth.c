@@ -34,6 +34,7 @@ static void auth_forget(struct bus_auth *auth)
 {
 	auth->slot = sd_bus_slot_unref(auth->slot);
 	auth->cancellation[0] = '\0';
+	list_remove(&auth->node);
 	timer_deinit(&auth->timer);
 	auth->bus = NULL;
 }
@@ -66,10 +67,10 @@ void bus_auth_cancel(struct bus_auth *auth)
 }
 
 /* The last word. */
-static void auth_end(struct bus_auth *auth, bool allowed, const char *why)
+static void auth_end(struct bus_auth *auth, enum bus_error verdict, const char *why)
 {
 	auth_forget(auth);
-	auth->done(auth, allowed, why);
+	auth->done(auth, verdict, why);
 }
 
 static void auth_on_timeout(struct timer *timer)
@@ -77,7 +78,7 @@ static void auth_on_timeout(struct timer *timer)
 	struct bus_auth *auth = container_of(timer, struct bus_auth, timer);
 
 	auth_tell_polkit(auth);
-	auth_end(auth, false, "nobody has answered in time whether you may");
+	auth_end(auth, BUS_E_NOT_AUTHORIZED, "nobody has answered in time whether you may");
 }
 
 /* ---- polkit ---- */
@@ -93,14 +94,27 @@ static int auth_on_polkit(sd_bus_message *m, void *userdata, sd_bus_error *ret_e
 			r = sd_bus_message_read(m, "bb", &allowed, &challenge);
 	}
 	if (r > 0 && allowed)
-		auth_end(auth, true, "polkit allows it");
+		auth_end(auth, BUS_OK, "polkit allows it");
 	else if (r > 0 && challenge)
-		auth_end(auth, false, "polkit asks for a password, and the call forbids to ask");
+		auth_end(auth, BUS_E_NOT_AUTHORIZED,
+			 "polkit asks for a password, and the call forbids to ask");
 	else if (r > 0)
-		auth_end(auth, false, "polkit denies it");
+		auth_end(auth, BUS_E_NOT_AUTHORIZED, "polkit denies it");
 	else
-		auth_end(auth, false, "and there is no polkit that would allow it");
+		auth_end(auth, BUS_E_NOT_AUTHORIZED, "and there is no polkit that would allow it");
 	return 0;
+}
+
+/* Whether there is room for one more question. */
+static bool auth_has_room(const struct bus_auth *auth)
+{
+	unsigned int all = 0, own = 0;
+
+	list_for_each(it, &auth->bus->questions) {
+		all++;
+		own += container_of(it, struct bus_auth, node)->uid == auth->uid;
+	}
+	return all < BUS_AUTH_MAX && own < BUS_AUTH_USER_MAX;
 }
 
 static int auth_ask_polkit(struct bus_auth *auth)
@@ -126,6 +140,7 @@ static int auth_ask_polkit(struct bus_auth *auth)
 	if (r < 0)
 		return r;
 	strcpy(auth->cancellation, id);
+	list_append(&bus->questions, &auth->node);
 	return 0;
 }
 
@@ -187,21 +202,23 @@ static int auth_on_credentials(sd_bus_message *m, void *userdata, sd_bus_error *
 
 	if (sd_bus_message_is_method_error(m, NULL) ||
 	    read_credentials(m, &creds, bus->admin_group) < 0) {
-		auth_end(auth, false, "the bus does not tell who you are");
+		auth_end(auth, BUS_E_NOT_AUTHORIZED, "the bus does not tell who you are");
 		return 0;
 	}
 	auth->uid = creds.uid;
 	if (creds.is_admin ||
 	    (creds.uid >= 0 && ((uid_t)creds.uid == bus->root || (uid_t)creds.uid == bus->own)))
-		auth_end(auth, true, "root, or a member of " BUS_ADMIN_GROUP);
+		auth_end(auth, BUS_OK, "root, or a member of " BUS_ADMIN_GROUP);
+	else if (!auth_has_room(auth))
+		auth_end(auth, BUS_E_BUSY, "too many calls wait for polkit");
 	else if (auth_ask_polkit(auth) < 0)
-		auth_end(auth, false, "and polkit cannot be asked");
+		auth_end(auth, BUS_E_NOT_AUTHORIZED, "and polkit cannot be asked");
 	return 0;
 }
 
 int bus_auth_ask(struct bus_auth *auth, struct bus *bus, sd_bus_message *message,
 		 enum bus_action action,
-		 void (*done)(struct bus_auth *auth, bool allowed, const char *why))
+		 void (*done)(struct bus_auth *auth, enum bus_error verdict, const char *why))
 {
 	int r;
 

@@ -2,7 +2,6 @@
 /* org.espat1.Device */
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <string.h>
 
 #include "bus/bus-device.h"
@@ -254,20 +253,27 @@ BUS_HANDLER(command)
 
 /* ---- the trace ---- */
 
+/* What one may ask for, beside 0, the usual limit: see src/daemon/trace.h. */
+#define TRACE_BYTES_MIN 4096
+#define TRACE_BYTES_MAX (1ll << 30)
+#define TRACE_SECONDS_MAX 86400
+
 static int parse_limit(void *userdata, sd_bus_message *m, const struct bus_option *option,
 		       struct bus_failure *failure)
 {
 	struct bus_args *args = userdata;
 	bool bytes = strcmp(option->key, "max_bytes") == 0;
+	long long min = bytes ? TRACE_BYTES_MIN : 1;
+	long long max = bytes ? TRACE_BYTES_MAX : TRACE_SECONDS_MAX;
 	long long value;
 
 	if (!bytes && strcmp(option->key, "max_seconds") != 0)
 		return bus_option_unknown(option, "max_bytes or max_seconds", failure);
 	if (bus_option_int(m, option, &value, failure) < 0)
 		return -1;
-	if (value < 0 || (!bytes && value > UINT_MAX))
-		return bus_fail(failure, BUS_E_INVALID_ARGUMENT, "%s: expected %s", option->key,
-				value < 0 ? "no negative number" : "a smaller number");
+	if (value != 0 && (value < min || value > max))
+		return bus_fail(failure, BUS_E_INVALID_ARGUMENT, "%s: %lld, expected %lld to %lld",
+				option->key, value, min, max);
 	if (bytes)
 		args->max_bytes = (uint64_t)value;
 	else

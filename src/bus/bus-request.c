@@ -125,12 +125,12 @@ static void request_go_on(struct bus_request *req)
 		    request_on_input);
 }
 
-static void request_on_auth(struct bus_auth *auth, bool allowed, const char *why)
+static void request_on_auth(struct bus_auth *auth, enum bus_error verdict, const char *why)
 {
 	struct bus_request *req = container_of(auth, struct bus_request, auth);
 
-	if (!allowed) {
-		bus_request_fail(req, BUS_E_NOT_AUTHORIZED,
+	if (verdict != BUS_OK) {
+		bus_request_fail(req, verdict,
 				 "it takes root, the group %s, or polkit's action %s: %s",
 				 BUS_ADMIN_GROUP, bus_action_name(auth->action), why);
 		return;

@@ -56,7 +56,7 @@ void bus_utf8(char *buf, size_t size, const char *s)
 {
 	size_t used = 0;
 
-	while (*s) {
+	while (s && *s) {
 		size_t n = utf8_length((const unsigned char *)s);
 		const char *from = n ? s : REPLACEMENT;
 		size_t len = n ? n : strlen(REPLACEMENT);
@@ -188,7 +188,8 @@ static bool text_has_key(const char *text)
 	static const struct cert_source source = { .name = "pem" };
 	struct problems problems = PROBLEMS_NULL;
 	struct intake intake = INTAKE_NULL;
-	bool found = strcasestr(text, "PRIVATE KEY") != NULL;
+	/* In capitals: "Private Key Usage Period" is in what openssl prints of a certificate. */
+	bool found = strstr(text, "PRIVATE KEY") != NULL;
 
 	if (!found) {
 		intake_read(&intake, (const uint8_t *)text, strlen(text), &source, &problems);

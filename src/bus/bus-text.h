@@ -19,7 +19,7 @@
 
 /*
  * The daemon of the bus cuts a connection off that sends a string which is no UTF-8. Each byte of one
- * becomes U+FFFD; what does not fit is cut at a character's end.
+ * becomes U+FFFD; what does not fit is cut at a character's end. @s NULL: "".
  */
 void bus_utf8(char *buf, size_t size, const char *s);
 /* Likewise, as a message's next string; it is cut at 3 KiB. Returns as sd_bus_message_append(). */

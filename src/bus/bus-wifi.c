@@ -133,7 +133,8 @@ static int parse_join(struct bus_request *req, sd_bus_message *m, struct bus_fai
 	if (bus_read_string(m, &req->args.text, "ssid", AT_SSID_MAX, BUS_E_INVALID_ARGUMENT,
 			    failure) < 0)
 		return -1;
-	expected = syntax_ssid(req->args.text);
+	/* None: back to the configured network, if the device can go there. */
+	expected = req->args.text[0] ? syntax_ssid(req->args.text) : NULL;
 	if (expected)
 		return bus_fail(failure, BUS_E_INVALID_ARGUMENT, "ssid: expected %s", expected);
 	if (bus_read_fd(m, &req->args.fd, failure) < 0)

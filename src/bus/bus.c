@@ -592,6 +592,10 @@ void bus_prepare(struct bus *bus)
 
 	if (!bus->sd)
 		return;
+	/* Whoever has set it. */
+	if (bus->level != log_get_level())
+		bus_object_changed(&bus->manager);
+	bus->level = log_get_level();
 	if (!bus_is_clogged(bus))
 		bus_tell(bus);
 	r = bus_watch_fd(bus);
@@ -646,6 +650,8 @@ int bus_new(struct bus **ret, struct event_base *base, struct timers *timers, co
 	list_init(&bus->tunnels);
 	list_init(&bus->stale);
 	list_init(&bus->requests);
+	list_init(&bus->questions);
+	bus->level = log_get_level();
 	bus->root = 0;
 	/* On the system's bus our own user is no administrator; elsewhere it is his bus. */
 	bus->own = strcmp(address, "system") == 0 ? (uid_t)-1 : getuid();

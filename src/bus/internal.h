@@ -98,9 +98,11 @@ struct bus {
 	struct list devices; /* bus_object.node */
 	struct list tunnels;
 	struct list stale;
-	struct list requests; /* bus_request.node */
+	struct list requests;  /* bus_request.node */
+	struct list questions; /* bus_auth.node: those that polkit has */
 	size_t n_requests;
-	uint64_t serial; /* of polkit's cancellation ids */
+	enum log_level level; /* as it was told last */
+	uint64_t serial;      /* of polkit's cancellation ids */
 
 	/* who may change things without polkit */
 	uid_t root, own;   /* own: (uid_t)-1 on the system's bus */

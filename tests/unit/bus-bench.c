@@ -2,6 +2,7 @@
 /* A private bus, and who is on it. */
 #include "bus-bench.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <event2/event.h>
 #include <fcntl.h>
@@ -374,12 +375,25 @@ void bench_await_name(void)
 	bench_await(bench.bus->named);
 }
 
+static unsigned int open_files(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	unsigned int n = 0;
+
+	assert_non_null(dir);
+	while (readdir(dir))
+		n++;
+	closedir(dir);
+	return n;
+}
+
 int bench_setup(void **state)
 {
 	char path[96];
 	FILE *f;
 
 	memset(&bench, 0, sizeof(bench));
+	bench.open_files = open_files();
 	fake_reset();
 	alarm(DEADLINE);
 	signal(SIGPIPE, SIG_IGN);
@@ -423,6 +437,7 @@ int bench_teardown(void **state)
 	event_base_free(bench.base);
 	snprintf(command, sizeof(command), "rm -rf %s", bench.dir);
 	assert_int_equal(system(command), 0);
+	assert_int_equal(open_files(), bench.open_files); /* none was forgotten */
 	alarm(0);
 	return 0;
 }

@@ -52,6 +52,7 @@ struct bench {
 	char path[80]; /* of the bus's socket */
 	char address[96];
 	pid_t daemon;
+	unsigned int open_files; /* before the test */
 	struct event_base *base;
 	struct timers timers;
 	struct bus *bus;

@@ -4,6 +4,7 @@
 
 #include <grp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -208,6 +209,7 @@ static void test_own_user(void **state)
 
 	assert_int_equal(bench.bus->own, getuid());
 	assert_int_equal(bench.bus->root, 0);
+	assert_int_equal(setenv("DBUS_SYSTEM_BUS_ADDRESS", bench.address, 1), 0);
 	assert_int_equal(bus_new(&bus, bench.base, &bench.timers, "system", bench.bus->ops, NULL),
 			 0);
 	assert_true(bus->own == (uid_t)-1);
@@ -284,6 +286,41 @@ static void test_polkit_that_goes(void **state)
 	assert_int_equal(bench.n_ops, 0);
 }
 
+/* Of one user, over all his connections; who needs no polkit finds room. */
+static void test_many_of_one_user(void **state)
+{
+	static struct bench_reply replies[2 * BUS_AUTH_USER_MAX];
+	struct bench_client *callers[2] = { bench_connect(), bench_connect() };
+	unsigned int busy = 0;
+
+	bench_start_polkit(NULL);
+	bench_be_stranger();
+	for (size_t i = 0; i < ARRAY_SIZE(replies); i++)
+		bench_call(callers[i % 2], &replies[i], MANAGER, "Reload", "");
+	bench_await(bench.asked == BUS_AUTH_USER_MAX);
+	for (size_t i = BUS_AUTH_USER_MAX; i < ARRAY_SIZE(replies); i++) {
+		bench_await_reply(&replies[i]);
+		assert_string_equal(replies[i].error, "Busy");
+	}
+	assert_int_equal(bench.bus->n_requests, BUS_AUTH_USER_MAX);
+	bench.bus->root = getuid();
+	assert_reload("");
+	bench_be_stranger();
+	/* One that is answered makes room for the next one. */
+	bench_polkit_answers("no");
+	bench_await(bench.bus->n_requests == BUS_AUTH_USER_MAX - 1);
+	bench.verdict = "yes";
+	assert_reload("");
+	bench_pass(BUS_AUTH_TIMEOUT);
+	for (size_t i = 0; i < ARRAY_SIZE(replies); i++) {
+		bench_await_reply(&replies[i]);
+		busy += strcmp(replies[i].error, "Busy") == 0;
+		bench_reply_clear(&replies[i]);
+	}
+	assert_int_equal(busy, BUS_AUTH_USER_MAX);
+	assert_int_equal(bench.bus->n_requests, 0);
+}
+
 /* Whatever waits for polkit, the bound of one caller holds, and others are served. */
 static void test_many_that_wait(void **state)
 {
@@ -298,7 +335,7 @@ static void test_many_that_wait(void **state)
 	bench_await(bench.asked == BUS_REQUESTS_SENDER_MAX);
 	bench_await_reply(&replies[BUS_REQUESTS_SENDER_MAX]);
 	assert_string_equal(replies[BUS_REQUESTS_SENDER_MAX].error, "Busy");
-	bench.verdict = "yes";
+	bench.bus->root = getuid();
 	bench_call(other, &reply, MANAGER, "Reload", "");
 	bench_await_reply(&reply);
 	assert_string_equal(reply.error, "");
@@ -322,6 +359,7 @@ int main(void)
 		BENCH_TEST(test_the_privileged),   BENCH_TEST(test_own_user),
 		BENCH_TEST(test_groups),           BENCH_TEST(test_polkit_that_never_answers),
 		BENCH_TEST(test_polkit_that_goes), BENCH_TEST(test_many_that_wait),
+		BENCH_TEST(test_many_of_one_user),
 	};
 
 	if (!bench_possible())

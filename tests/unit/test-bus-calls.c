@@ -474,13 +474,19 @@ static void test_join(void **state)
 	assert_string_equal(reply.error, "");
 	bench_reply_clear(&reply);
 	close(fd);
-	/* An open network. */
+	/* An open network, and back to the configured one. */
 	fd = bench_memfd("", 0);
 	bench_call(bench.me, &reply, WIFI, "Join", "sha{sv}", "lab", fd, 0);
 	req = await_request("join");
 	assert_string_equal(req->password, "");
 	assert_string_equal(req->bssid, "any");
 	assert_false(req->hidden);
+	fake_finish(req, DEVICE_OK, NULL);
+	bench_await_reply(&reply);
+	bench_reply_clear(&reply);
+	bench_call(bench.me, &reply, WIFI, "Join", "sha{sv}", "", fd, 0);
+	req = await_request("join");
+	assert_string_equal(req->text, "");
 	fake_finish(req, DEVICE_OK, NULL);
 	bench_await_reply(&reply);
 	bench_reply_clear(&reply);
@@ -524,8 +530,8 @@ static void test_load_pem(void **state)
 	struct device_request *req;
 	char text[8192];
 
-	/* With text around it, which does not go to the chip. */
-	snprintf(text, sizeof(text), "a CA\r\n%s\r\n", ca_pem);
+	/* With text around it, as openssl prints it, which does not go to the chip. */
+	snprintf(text, sizeof(text), "X509v3 Private Key Usage Period:\r\n%s\r\n", ca_pem);
 	bench_call(bench.me, &reply, CERTS, "LoadPem", "sus", "client_ca", 3, text);
 	req = await_request("load");
 	assert_string_equal(req->text, "client_ca");
@@ -942,6 +948,14 @@ static void test_adopt(void **state)
 
 static void test_trace(void **state)
 {
+	static const struct {
+		const char *key;
+		uint64_t value;
+	} limits[] = {
+		{ "max_bytes", 4095 },         { "max_bytes", (1 << 30) + 1 },
+		{ "max_bytes", UINT64_MAX },   { "max_seconds", 86401 },
+		{ "max_seconds", UINT32_MAX }, { "max_seconds", 1ull << 32 },
+	};
 	int pipes[2], file;
 	char c;
 
@@ -956,6 +970,7 @@ static void test_trace(void **state)
 	close(pipes[1]);
 	assert_int_equal(write(bench.op.fd, "x", 1), 1);
 	assert_int_equal(read(pipes[0], &c, 1), 1);
+	close(pipes[0]);
 	close(bench.op.fd);
 	bench.op.fd = -1;
 	assert_error("", DEV, "StopTrace", "");
@@ -982,8 +997,9 @@ static void test_trace(void **state)
 	assert_error("InvalidArgument", DEV, "StartTrace", "ha{sv}", file, 1, "max_bytes", "s",
 		     "1");
 	assert_error("InvalidArgument", DEV, "StartTrace", "ha{sv}", file, 1, "max_bytes", "i", -1);
-	assert_error("InvalidArgument", DEV, "StartTrace", "ha{sv}", file, 1, "max_seconds", "t",
-		     1ull << 32);
+	for (size_t i = 0; i < ARRAY_SIZE(limits); i++)
+		assert_error("InvalidArgument", DEV, "StartTrace", "ha{sv}", file, 1, limits[i].key,
+			     "t", limits[i].value);
 	close(file);
 	assert_int_equal(bench.n_ops, 0);
 }
