@@ -6,6 +6,7 @@ import os
 import pathlib
 import pwd
 import shutil
+import socket
 import subprocess
 import sys
 import unittest
@@ -28,6 +29,8 @@ EXIT_CONFIG = 78
 
 BUS, ROOT = "org.espat1", "/org/espat1"
 DEVICE, TUNNEL = ROOT + "/device/esp0", ROOT + "/tunnel/broker"
+
+EXAMPLE = (ETC / "espatd.conf").read_text()
 
 os.environ["ESPAT_SIM"] = "/usr/bin/espat-sim"
 
@@ -263,8 +266,12 @@ class SystemTest(unittest.TestCase):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         for path in (ETC / "conf.d").glob("*"):
             path.unlink()
+        # Of a daemon that was killed.
+        for path in RUN.glob("*.sock"):
+            path.unlink()
         shutil.rmtree(SIM, ignore_errors=True)
         shutil.rmtree(ETC / "pki", ignore_errors=True)
+        write_config(EXAMPLE)
 
     @classmethod
     def config(cls):
@@ -286,7 +293,6 @@ class SystemTest(unittest.TestCase):
 
     def connect(self, name="broker"):
         """As root, whom nothing stops."""
-        import socket
         s = socket.socket(socket.AF_UNIX)
         s.settimeout(harness.DEADLINE)
         s.connect(str(socket_path(name)))
