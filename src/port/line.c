@@ -73,14 +73,18 @@ static int sp_setup(struct sp_port *sp, unsigned int baud)
 	return r == SP_OK ? 0 : sp_errno(r);
 }
 
-/* Closing must not drop DTR, which resets the chip, nor may others open the port meanwhile. */
-static int tty_claim(int fd)
+/*
+ * Closing must not drop DTR, which resets the chip, nor may others open the port meanwhile. A serial port
+ * is @exclusive until its last user closes it; a pseudo-terminal until the program at its other end does,
+ * and so nobody but root could open it a second time.
+ */
+static int tty_claim(int fd, bool exclusive)
 {
 	struct termios tio;
 
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
 		return -errno;
-	if (ioctl(fd, TIOCEXCL) < 0)
+	if (exclusive && ioctl(fd, TIOCEXCL) < 0)
 		return -errno;
 	if (tcgetattr(fd, &tio) < 0)
 		return -errno;
@@ -114,7 +118,7 @@ static int open_serial(struct port_line *line, struct sp_port *sp, unsigned int 
 			r = -errno;
 	}
 	if (r == 0)
-		r = tty_claim(opened.fd);
+		r = tty_claim(opened.fd, true);
 	if (r < 0) {
 		explain(why, why_size, "cannot set up %s at %u baud: %s", sp_get_port_name(sp),
 			baud, strerror(-r));
@@ -242,7 +246,7 @@ static int open_pty(struct port_line *line, const char *path, unsigned int baud,
 	} else {
 		cfmakeraw(&tio);
 		cfsetspeed(&tio, pty_speed(baud));
-		r = tcsetattr(fd, TCSANOW, &tio) < 0 ? -errno : tty_claim(fd);
+		r = tcsetattr(fd, TCSANOW, &tio) < 0 ? -errno : tty_claim(fd, false);
 	}
 	if (r < 0) {
 		explain(why, why_size, "cannot set up %s: %s", path,
