@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -25,8 +26,6 @@
 
 /* What a turn of the loop should never take. */
 #define DAEMON_TURN_MAX (10 * TIMERS_MS)
-
-static const int daemon_signals[DAEMON_SIGNALS] = { SIGTERM, SIGINT, SIGHUP };
 
 /* ---- the runtime folder ---- */
 
@@ -138,21 +137,46 @@ static void daemon_drain(struct daemon *daemon)
 	timer_arm(&daemon->drain_timer, seconds * TIMERS_S);
 }
 
-static void daemon_on_signal(evutil_socket_t sig, short what, void *userdata)
+static void daemon_on_signal(evutil_socket_t fd, short what, void *userdata)
 {
 	struct daemon *daemon = userdata;
+	struct signalfd_siginfo info;
 
+	if (read(fd, &info, sizeof(info)) != sizeof(info))
+		return;
 	timers_touch(&daemon->timers);
-	if (sig == SIGHUP) {
+	if (info.ssi_signo == SIGHUP) {
 		daemon_on_hangup(daemon);
 		return;
 	}
-	log_notice("%s, stopping%s", sig == SIGTERM ? "SIGTERM" : "SIGINT",
+	log_notice("%s, stopping%s", info.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT",
 		   daemon->draining ? " at once" : "");
 	if (daemon->draining || daemon->options->provision_only)
 		daemon->stop = true;
 	else
 		daemon_drain(daemon);
+}
+
+/*
+ * By a descriptor, not by handlers: for one of those the kernel saves all registers on the stack, where
+ * the pieces of a key that may be in them would stay.
+ */
+static int daemon_watch_signals(struct daemon *daemon)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+		return -errno;
+	daemon->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+	if (daemon->signal_fd < 0)
+		return -errno;
+	daemon->signal_event = event_new(daemon->base_loop, daemon->signal_fd,
+					 EV_READ | EV_PERSIST, daemon_on_signal, daemon);
+	return daemon->signal_event && event_add(daemon->signal_event, NULL) == 0 ? 0 : -ENOMEM;
 }
 
 static void daemon_on_clock(void *userdata)
@@ -183,12 +207,9 @@ static int daemon_setup_loop(struct daemon *daemon)
 	daemon->timer_event = evtimer_new(daemon->base_loop, daemon_on_timer, NULL);
 	if (!daemon->timer_event)
 		return -ENOMEM;
-	for (size_t i = 0; i < DAEMON_SIGNALS; i++) {
-		daemon->signals[i] = evsignal_new(daemon->base_loop, daemon_signals[i],
-						  daemon_on_signal, daemon);
-		if (!daemon->signals[i] || evsignal_add(daemon->signals[i], NULL) < 0)
-			return -ENOMEM;
-	}
+	r = daemon_watch_signals(daemon);
+	if (r < 0)
+		return r;
 	r = clockwatch_new(&daemon->clockwatch, daemon->base_loop, daemon_on_clock, daemon);
 	if (r < 0)
 		log_warning("cannot watch the host's clock: %s", strerror(-r));
@@ -302,6 +323,7 @@ int daemon_new(struct daemon **ret, struct daemon_parts *parts,
 	daemon->store = parts->store;
 	daemon->material = parts->material;
 	daemon->lock_fd = -1;
+	daemon->signal_fd = -1;
 	overlay_init(&daemon->overlay);
 	overlay_move(&daemon->overlay, &parts->overlay);
 	*parts = (struct daemon_parts){ 0 };
@@ -353,9 +375,10 @@ struct daemon *daemon_free(struct daemon *daemon)
 	timer_deinit(&daemon->bench_timer);
 	timer_deinit(&daemon->drain_timer);
 	timers_deinit(&daemon->timers);
-	for (size_t i = 0; i < DAEMON_SIGNALS; i++)
-		if (daemon->signals[i])
-			event_free(daemon->signals[i]);
+	if (daemon->signal_event)
+		event_free(daemon->signal_event);
+	if (daemon->signal_fd >= 0)
+		close(daemon->signal_fd);
 	clockwatch_free(daemon->clockwatch);
 	if (daemon->timer_event)
 		event_free(daemon->timer_event);

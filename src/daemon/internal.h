@@ -35,8 +35,6 @@ struct unit {
 	char why[256]; /* the port is not there; "": it is */
 };
 
-#define DAEMON_SIGNALS 3
-
 struct daemon {
 	const struct daemon_options *options; /* weak */
 	struct config *base;                  /* what stands in files only */
@@ -47,7 +45,8 @@ struct daemon {
 	struct activation activation;
 	struct event_base *base_loop;
 	struct event *timer_event;
-	struct event *signals[DAEMON_SIGNALS];
+	int signal_fd;
+	struct event *signal_event;
 	struct clockwatch *clockwatch;
 	struct timers timers;
 	struct pool pool;
