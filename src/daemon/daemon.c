@@ -100,8 +100,8 @@ static int daemon_check_ports(struct daemon *daemon)
 
 		if (pid <= 0)
 			continue;
-		log_error("%s: another espatd (process %ld) uses %s", device->name, pid,
-			  device->port);
+		log_object(LOG_LEVEL_ERROR, &(struct log_object){ .device = device->name },
+			   "another espatd (process %ld) uses %s", pid, device->port);
 		return -EBUSY;
 	}
 	return 0;
@@ -174,8 +174,8 @@ static int daemon_watch_signals(struct daemon *daemon)
 	daemon->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
 	if (daemon->signal_fd < 0)
 		return -errno;
-	daemon->signal_event = event_new(daemon->base_loop, daemon->signal_fd,
-					 EV_READ | EV_PERSIST, daemon_on_signal, daemon);
+	daemon->signal_event = event_new(daemon->base_loop, daemon->signal_fd, EV_READ | EV_PERSIST,
+					 daemon_on_signal, daemon);
 	return daemon->signal_event && event_add(daemon->signal_event, NULL) == 0 ? 0 : -ENOMEM;
 }
 
@@ -496,7 +496,8 @@ static int daemon_measured_turn(struct daemon *daemon)
 
 	spent = cpu_time() - before;
 	if (spent > DAEMON_TURN_MAX)
-		log_debug("a turn of the loop took %" PRIu64 " ms of CPU time", (uint64_t)(spent / TIMERS_MS));
+		log_debug("a turn of the loop took %" PRIu64 " ms of CPU time",
+			  (uint64_t)(spent / TIMERS_MS));
 	return r;
 }
 

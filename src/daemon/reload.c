@@ -104,8 +104,8 @@ static size_t sockets_of(const struct daemon *daemon, const struct config_tunnel
 
 	if (n <= TUNNEL_SOCKETS_MAX)
 		return n;
-	log_warning("%s: systemd has made %zu sockets, %d of them are used", config->name, n,
-		    TUNNEL_SOCKETS_MAX);
+	log_object(LOG_LEVEL_WARNING, &(struct log_object){ .tunnel = config->name },
+		   "systemd has made %zu sockets, %d of them are used", n, TUNNEL_SOCKETS_MAX);
 	return TUNNEL_SOCKETS_MAX;
 }
 
@@ -152,7 +152,8 @@ static void drop_tunnels(struct daemon *daemon, struct config *fresh, struct tun
 			tunnels[config - fresh->tunnels] = tunnel;
 			continue;
 		}
-		log_notice("%s: %s by the new configuration", tunnel->config->name,
+		log_object(LOG_LEVEL_NOTICE, &(struct log_object){ .tunnel = tunnel->config->name },
+			   "%s by the new configuration",
 			   find_tunnel(fresh, tunnel->config->name) ? "changed" : "removed");
 		if (daemon->bus)
 			bus_remove_tunnel(daemon->bus, tunnel);
@@ -174,7 +175,8 @@ static void drop_units(struct daemon *daemon, struct config *fresh, struct unit 
 			units[settings - fresh->devices] = unit;
 			continue;
 		}
-		log_notice("%s: %s by the new configuration", unit->settings->name,
+		log_object(LOG_LEVEL_NOTICE, &(struct log_object){ .device = unit->settings->name },
+			   "%s by the new configuration",
 			   find_device(fresh, unit->settings->name) ? "changed" : "removed");
 		change_forget_unit(daemon, unit);
 		if (daemon->bus && unit->dev)

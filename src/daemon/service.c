@@ -107,7 +107,8 @@ static int service_create_tunnel(void *userdata, const char *name, const char *t
 		overlay_drop(tunnel);
 		return -1;
 	}
-	log_notice("%s: made over D-Bus%s", name, persist ? ", to stay" : "");
+	log_object(LOG_LEVEL_NOTICE, &(struct log_object){ .tunnel = name }, "made over D-Bus%s",
+		   persist ? ", to stay" : "");
 	return change_begin(daemon, SIZE_MAX, "as configured", NULL, NULL) < 0
 		       ? bus_fail(failure, BUS_E_NO_MEMORY, "espatd is out of memory")
 		       : 0;
@@ -138,7 +139,7 @@ static int service_remove_tunnel(void *userdata, const char *name, struct bus_fa
 			overlay_keep(tunnel, daemon->config->state_dir);
 		return -1;
 	}
-	log_notice("%s: removed over D-Bus", name);
+	log_object(LOG_LEVEL_NOTICE, &(struct log_object){ .tunnel = name }, "removed over D-Bus");
 	overlay_drop(tunnel);
 	return change_begin(daemon, SIZE_MAX, "as configured", NULL, NULL) < 0
 		       ? bus_fail(failure, BUS_E_NO_MEMORY, "espatd is out of memory")
@@ -456,8 +457,8 @@ static int service_adopt(void *userdata, struct device *dev, struct bus_failure 
 	r = chips_remember(daemon->config->state_dir, settings->name, dev->mac);
 	if (r < 0)
 		return fail_errno(failure, "cannot remember the chip", r);
-	log_notice("%s: %s is the chip of this device from now on, by D-Bus", settings->name,
-		   dev->mac);
+	log_object(LOG_LEVEL_NOTICE, &(struct log_object){ .device = settings->name },
+		   "%s is the chip of this device from now on, by D-Bus", dev->mac);
 	return 0;
 }
 

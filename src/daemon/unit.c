@@ -123,8 +123,8 @@ static void unit_up(void *userdata)
 	struct unit *unit = userdata;
 
 	unit->why[0] = '\0';
-	log_info("%s: opened %s at %u baud", unit->settings->name, unit->settings->port,
-		 unit->settings->baud);
+	log_object(LOG_LEVEL_INFO, &(struct log_object){ .device = unit->settings->name },
+		   "opened %s at %u baud", unit->settings->port, unit->settings->baud);
 	device_port_up(unit->dev, unit->settings->baud);
 }
 
@@ -148,7 +148,8 @@ static void unit_waiting(void *userdata, const char *why)
 
 	snprintf(unit->why, sizeof(unit->why), "%s", why);
 	device_port_waiting(unit->dev, why);
-	log_warning("%s: %s; waiting for it", unit->settings->name, why);
+	log_object(LOG_LEVEL_WARNING, &(struct log_object){ .device = unit->settings->name },
+		   "%s; waiting for it", why);
 }
 
 static const struct port_ops unit_port_ops = {
@@ -170,7 +171,8 @@ static void unit_trace_ended(void *userdata, const char *why)
 {
 	struct unit *unit = userdata;
 
-	log_info("%s: the trace has ended: %s", unit->settings->name, why);
+	log_object(LOG_LEVEL_INFO, &(struct log_object){ .device = unit->settings->name },
+		   "the trace has ended: %s", why);
 	unit_stop_trace(unit, why);
 }
 

@@ -8,7 +8,6 @@
 
 #include "device/internal.h"
 #include "device/request-internal.h"
-#include "util/log.h"
 
 /* Between two attempts at a chip that cannot be brought up: doubled from the first to the second. */
 #define DEVICE_RETRY (1 * TIMERS_S)
@@ -76,7 +75,7 @@ static void device_became_ready(struct device *dev)
 	dev->wifi_lost = false;
 	device_set_error(dev, "%s", "");
 	if (!dev->refreshing)
-		log_notice("%s: ready", dev->settings->name);
+		dev_notice(dev, "ready");
 	dev->refreshing = false;
 	device_wait(dev, DEVICE_CLOCK_REFRESH, clock_is_due);
 	sample_soon(dev);
@@ -126,8 +125,7 @@ void device_enter_state(struct device *dev, enum device_state state)
 {
 	enum device_state old = dev->state;
 
-	log_debug("%s: %s -> %s", dev->settings->name, device_state_name(old),
-		  device_state_name(state));
+	dev_debug(dev, "%s -> %s", device_state_name(old), device_state_name(state));
 	dev->state = state;
 	timer_cancel(&dev->timer);
 	chan_set_syncing(&dev->chan, state == DEVICE_PROBING || state == DEVICE_FAILED);
@@ -206,7 +204,7 @@ void device_fail(struct device *dev, const char *format, ...)
 	vsnprintf(text, sizeof(text), format, ap);
 	va_end(ap);
 	if (strcmp(text, dev->error) != 0)
-		log_error("%s: %s; trying again until it works", dev->settings->name, text);
+		dev_error(dev, "%s; trying again until it works", text);
 	device_set_error(dev, "%s", text);
 	device_enter_state(dev, DEVICE_FAILED);
 }
@@ -220,7 +218,7 @@ void device_recover(struct device *dev, const char *why)
 		return;
 	}
 	dev->recovered = true;
-	log_warning("%s: lost step with the chip (%s), starting over", dev->settings->name, why);
+	dev_warning(dev, "lost step with the chip (%s), starting over", why);
 	device_enter_state(dev, DEVICE_PROBING);
 }
 
@@ -250,7 +248,7 @@ void device_restart_chip(struct device *dev, const char *why)
 		device_fail(dev, "%s, even after a reset", why);
 		return;
 	}
-	log_notice("%s: %s, resetting the chip", dev->settings->name, why);
+	dev_notice(dev, "%s, resetting the chip", why);
 	dev->restarted = true;
 	device_reset_now(dev);
 }

@@ -10,7 +10,6 @@
 
 #include "device/internal.h"
 #include "device/request-internal.h"
-#include "util/log.h"
 
 /* A link that has not moved for so long is idle: what holds the channel up does not delay it. */
 #define DEVICE_QUIET (1 * TIMERS_S)
@@ -73,7 +72,7 @@ static void device_report_ready(struct device *dev)
 	}
 	dev->heard = true;
 	if (dev->state != DEVICE_PROBING)
-		log_notice("%s: the chip has restarted, setting it up again", dev->settings->name);
+		dev_notice(dev, "the chip has restarted, setting it up again");
 	device_enter_state(dev, DEVICE_PROBING);
 }
 
@@ -183,7 +182,7 @@ void device_port_down(struct device *dev, const char *why)
 {
 	if (dev->state == DEVICE_ABSENT)
 		return;
-	log_warning("%s: %s", dev->settings->name, why);
+	dev_warning(dev, "%s", why);
 	device_set_error(dev, "%s", why);
 	device_enter_state(dev, DEVICE_ABSENT);
 }

@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "device/provision.h"
-#include "util/log.h"
 
 static const char *const record_keys[] = {
 	[RECORD_MAIN] = RECORD_KEY,
@@ -72,10 +71,9 @@ static void record_found(struct device *dev, enum chan_result result)
 			return;
 		}
 		if (p->damaged)
-			log_warning(
-				"%s: the record of what is ours on the chip is damaged; what it "
-				"holds is found by its content",
-				dev->settings->name);
+			dev_warning(dev,
+				    "the record of what is ours on the chip is damaged; what it "
+				    "holds is found by its content");
 	}
 	dev->record_known = true;
 	dev->record_stored = dev->record;
@@ -299,8 +297,7 @@ static void retire_done(struct device *dev, enum chan_result result)
 		return;
 	}
 	if (result == CHAN_OK)
-		log_notice("%s: erased %s, which is not used any more", dev->settings->name,
-			   p->erasing);
+		dev_notice(dev, "erased %s, which is not used any more", p->erasing);
 	record_remove(&dev->record, p->erasing);
 	values_forget(dev, p->erasing);
 	/* There is room now. */
@@ -401,10 +398,9 @@ void note_orphans(struct device *dev)
 			record_put(&orphans, &dev->record.entries[i]);
 	if (!record_equal(&orphans, &dev->orphans))
 		for (size_t i = 0; i < orphans.n; i++)
-			log_notice(
-				"%s: %s is an orphan: espatd has written it (generation %u) for a "
-				"name that this chip does not need",
-				dev->settings->name, orphans.entries[i].key,
-				orphans.entries[i].generation);
+			dev_notice(dev,
+				   "%s is an orphan: espatd has written it (generation %u) for a "
+				   "name that this chip does not need",
+				   orphans.entries[i].key, orphans.entries[i].generation);
 	dev->orphans = orphans;
 }

@@ -4,7 +4,6 @@
 
 #include "cert/digest.h"
 #include "device/provision.h"
-#include "util/log.h"
 
 /* ---- commands ---- */
 
@@ -93,12 +92,13 @@ static void value_compare(struct device *dev)
 		return;
 	}
 	if (io->value->content == SLOT_READ)
-		log_warning("%s: %s does not read back as it was written, writing it again",
-			    dev->settings->name, io->key);
+		dev_warning(dev, "%s does not read back as it was written, writing it again",
+			    io->key);
 	else
-		log_warning("%s: %s is not there after it was written (if the line has lost a byte "
+		dev_warning(dev,
+			    "%s is not there after it was written (if the line has lost a byte "
 			    "of its name, it is on the chip under another one), writing it again",
-			    dev->settings->name, io->key);
+			    io->key);
 	value_write_now(dev);
 }
 
@@ -157,7 +157,7 @@ static void value_written(struct device *dev, enum chan_result result)
 		return;
 	}
 	if (result == CHAN_OK)
-		log_notice("%s: wrote %s, %zu bytes", dev->settings->name, io->key, io->blob->len);
+		dev_notice(dev, "wrote %s, %zu bytes", io->key, io->blob->len);
 	value_read_now(dev);
 }
 

@@ -7,7 +7,6 @@
 
 #include "cert/digest.h"
 #include "device/provision.h"
-#include "util/log.h"
 
 /* ---- what this chip needs ---- */
 
@@ -259,8 +258,7 @@ void want_settle(struct device *dev, struct want *want)
 		want_value(dev, want, i)->taken = true;
 	if (want->state == WANT_THERE && !want->named &&
 	    dev->holdings[want->item].slot != want->slot)
-		log_info("%s: %s %s is in slot %d", dev->settings->name, want->what, want->name,
-			 want->slot);
+		dev_info(dev, "%s %s is in slot %d", want->what, want->name, want->slot);
 }
 
 void want_take_slot(struct device *dev, struct want *want, int slot)

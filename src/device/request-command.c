@@ -15,7 +15,6 @@
 
 #include "device/internal.h"
 #include "device/request-internal.h"
-#include "util/log.h"
 
 /* Longest line without its end. */
 #define COMMAND_MAX (AT_LINE_MAX - 2)
@@ -322,7 +321,7 @@ static void command_start(struct device_request *req)
 	struct chan_cmd *cmd = &command->cmd;
 
 	if (command->raw)
-		log_notice("%s: a raw command is said: %.*s", req->dev->settings->name,
+		dev_notice(req->dev, "a raw command is said: %.*s",
 			   (int)strcspn(cmd->line.text, "=?\r"), cmd->line.text);
 	chan_submit(&req->dev->chan, CHAN_CONTROL, cmd);
 }

@@ -7,7 +7,6 @@
 
 #include "device/internal.h"
 #include "device/request-internal.h"
-#include "util/log.h"
 
 /*
  * Networks that are kept, the strongest: more than there are in range of anything, and hostile ones
@@ -172,13 +171,11 @@ static void join_request_start(struct device_request *req)
 	dev->offline = join->leave;
 	join->network = NULL;
 	if (join->leave)
-		log_notice("%s: leaving the Wi-Fi network, as was asked for", dev->settings->name);
+		dev_notice(dev, "leaving the Wi-Fi network, as was asked for");
 	else if (dev->network)
-		log_notice("%s: joining \"%s\", as was asked for", dev->settings->name,
-			   dev->network->ssid);
+		dev_notice(dev, "joining \"%s\", as was asked for", dev->network->ssid);
 	else
-		log_notice("%s: going back to the network of the configuration, as was asked for",
-			   dev->settings->name);
+		dev_notice(dev, "going back to the network of the configuration, as was asked for");
 	join_again(dev);
 }
 

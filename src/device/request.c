@@ -7,7 +7,6 @@
 
 #include "device/internal.h"
 #include "device/request-internal.h"
-#include "util/log.h"
 
 /*
  * How long a request may wait for its turn, or for the chip to be in service: a bring-up with a full
@@ -317,7 +316,7 @@ static void service_start(struct device_request *req)
 	struct device *dev = req->dev;
 	bool reset = ((struct service_request *)req)->reset;
 
-	log_notice("%s: %s, as was asked for", dev->settings->name,
+	dev_notice(dev, "%s, as was asked for",
 		   reset ? "resetting the chip" : "looking for the chip anew");
 	device_start_over(dev, reset);
 }

@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "device/internal.h"
-#include "util/log.h"
 
 /* How often it is looked whether an administrator has accepted the chip. */
 #define UNKNOWN_CHIP_LOOK (2 * TIMERS_S)
@@ -33,8 +32,7 @@ static int chip_remember(struct device *dev)
 		return 0;
 	r = dev->ops->remember_chip(dev->userdata, dev->mac);
 	if (r == 0)
-		log_notice("%s: %s is the chip of this device from now on", dev->settings->name,
-			   dev->mac);
+		dev_notice(dev, "%s is the chip of this device from now on", dev->mac);
 	return r;
 }
 
@@ -45,9 +43,10 @@ static void chip_is_unknown(struct device *dev, const char *expected)
 	snprintf(text, sizeof(text), "the chip %s is not the one of this device, %s", dev->mac,
 		 expected);
 	if (strcmp(text, dev->error) != 0)
-		log_error("%s: %s: it gets no key and no password, and its tunnels stay down. To "
+		dev_error(dev,
+			  "%s: it gets no key and no password, and its tunnels stay down. To "
 			  "accept it: %s",
-			  dev->settings->name, text,
+			  text,
 			  dev->settings->mac ? "change `mac`" : "espatd --adopt, see espatd(8)");
 	device_set_error(dev, "%s", text);
 	device_enter_state(dev, DEVICE_UNKNOWN_CHIP);

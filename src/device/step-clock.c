@@ -13,7 +13,6 @@
 
 #include "device/internal.h"
 #include "device/request-internal.h"
-#include "util/log.h"
 
 /* How soon a host whose clock is of no use is asked again. */
 #define CLOCK_RETRY (5 * TIMERS_S)
@@ -101,14 +100,13 @@ static void clock_refused(struct device *dev, const char *why)
 	requests_clock_failed(dev, DEVICE_E_REFUSED, why);
 	if (dev->clock_set || dev->offline) {
 		if (!dev->clock_told)
-			log_warning("%s: %s; the chip's clock is left as it is",
-				    dev->settings->name, why);
+			dev_warning(dev, "%s; the chip's clock is left as it is", why);
 		dev->clock_told = true;
 		clock_end(dev);
 		return;
 	}
 	if (strcmp(dev->error, why) != 0)
-		log_warning("%s: %s; waiting for that", dev->settings->name, why);
+		dev_warning(dev, "%s; waiting for that", why);
 	device_set_error(dev, "%s", why);
 	device_wait(dev, CLOCK_RETRY, clock_try_again);
 }
@@ -173,7 +171,7 @@ static void clock_sntp_ask(struct device *dev)
 /* Somebody has asked for it, of a chip that had the time: it goes on with that. */
 static void clock_not_anew(struct device *dev, enum device_result result, const char *why)
 {
-	log_warning("%s: %s; the chip's clock is left as it is", dev->settings->name, why);
+	dev_warning(dev, "%s; the chip's clock is left as it is", why);
 	dev->clock_set = true;
 	requests_clock_failed(dev, result, why);
 	clock_end(dev);

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "device/internal.h"
-#include "util/log.h"
 
 /* The first version with AT+SYSMFG (field notes 1.1). */
 #define VERSION_MIN_MAJOR 3
@@ -41,7 +40,7 @@ static void identify_mac(struct device *dev, enum chan_result result)
 		device_fail(dev, "the chip does not tell its MAC address");
 		return;
 	}
-	log_notice("%s: found %s %s, AT core %s, firmware %s", dev->settings->name,
+	dev_notice(dev, "found %s %s, AT core %s, firmware %s",
 		   dev->version.chip[0] ? dev->version.chip : "chip", dev->mac, dev->version.core,
 		   dev->firmware[0] ? dev->firmware : "unnamed");
 	device_note(dev, DEVICE_FACT_CHIP);

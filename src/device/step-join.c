@@ -9,7 +9,6 @@
 
 #include "device/internal.h"
 #include "device/request-internal.h"
-#include "util/log.h"
 
 /* The chip gives up after 16 s (capture 20), and after 15 s in an enterprise network. */
 #define JOIN_TIMEOUT (40 * TIMERS_S)
@@ -83,13 +82,13 @@ static void join_ip6_over(struct timer *timer)
 {
 	struct device *dev = device_of_timer(timer);
 
-	log_info("%s: no global IPv6 address so far", dev->settings->name);
+	dev_info(dev, "no global IPv6 address so far");
 	device_enter_state(dev, DEVICE_CLOCK);
 }
 
 static void join_joined(struct device *dev)
 {
-	log_info("%s: joined \"%s\"", dev->settings->name, dev->ssid);
+	dev_info(dev, "joined \"%s\"", dev->ssid);
 	if (!dev->wifi.connected || strcmp(dev->wifi.ssid, dev->ssid) != 0) {
 		dev->wifi = (struct device_wifi){ .connected = true };
 		memcpy(dev->wifi.ssid, dev->ssid, sizeof(dev->ssid));
@@ -114,7 +113,7 @@ static bool join_refused(struct device *dev, const char *why)
 		 join_ssid(dev) ? join_ssid(dev) : "", why);
 	if (!requests_join_failed(dev, DEVICE_E_REFUSED, text))
 		return false;
-	log_warning("%s: %s; going back to what was before", dev->settings->name, text);
+	dev_warning(dev, "%s; going back to what was before", text);
 	join_again(dev);
 	return true;
 }
@@ -285,7 +284,7 @@ static void join_decide(struct device *dev)
 		join_command(dev);
 		return;
 	}
-	log_info("%s: waiting for the chip to join its Wi-Fi network", dev->settings->name);
+	dev_info(dev, "waiting for the chip to join its Wi-Fi network");
 	device_wait(dev, JOIN_PATIENCE, join_patience_over);
 }
 
@@ -372,8 +371,7 @@ void join_report(struct device *dev, const struct at_report *report)
 		if (dev->state == DEVICE_READY)
 			sample_soon(dev); /* it may be another address */
 		if (dev->state == DEVICE_OFFLINE) {
-			log_notice("%s: somebody has made the chip join a network, going on",
-				   dev->settings->name);
+			dev_notice(dev, "somebody has made the chip join a network, going on");
 			dev->offline = false;
 			dev->wifi_lost = false;
 			device_enter_state(dev, DEVICE_JOINING);
@@ -471,7 +469,7 @@ void join_start(struct device *dev)
 		return;
 	}
 	if (dev->wifi_lost)
-		log_warning("%s: Wi-Fi is gone", dev->settings->name);
+		dev_warning(dev, "Wi-Fi is gone");
 	/* The chip judges the network's server by its clock, which starts at 1970. */
 	if (device_joins_enterprise(dev) && !dev->clock_done) {
 		device_enter_state(dev, DEVICE_CLOCK);

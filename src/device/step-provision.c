@@ -17,7 +17,6 @@
 #include <string.h>
 
 #include "device/provision.h"
-#include "util/log.h"
 
 static void provision_begin_all(struct device *dev, bool up, uint64_t writes_before);
 
@@ -316,9 +315,8 @@ static void provision_switch(struct device *dev)
 		if (want->named || want->state != WANT_THERE)
 			continue;
 		if (!p->up && h->slot >= 0 && h->generation != want->generation)
-			log_notice("%s: %s %s is generation %u now, in slot %d",
-				   dev->settings->name, want->what, want->name, want->generation,
-				   want->slot);
+			dev_notice(dev, "%s %s is generation %u now, in slot %d", want->what,
+				   want->name, want->generation, want->slot);
 		h->slot = want->slot;
 		h->generation = want->generation;
 		h->suspected = false;
@@ -372,8 +370,7 @@ static void tell_failed(struct device *dev)
 		if (h->told)
 			continue;
 		h->told = true;
-		log_error("%s: %s %s is not on the chip: %s", dev->settings->name, want->what,
-			  want->name, want->why);
+		dev_error(dev, "%s %s is not on the chip: %s", want->what, want->name, want->why);
 	}
 }
 
@@ -422,8 +419,8 @@ static void provision_finish(struct device *dev)
 	bool wrote = dev->flash_writes != before;
 
 	if (wrote)
-		log_info("%s: %" PRIu64 " flash writes, %" PRIu64 " by espatd in this chip's life",
-			 dev->settings->name, dev->flash_writes - p->writes_before,
+		dev_info(dev, "%" PRIu64 " flash writes, %" PRIu64 " by espatd in this chip's life",
+			 dev->flash_writes - p->writes_before,
 			 dev->record.writes + (uint64_t)dev->uncounted);
 	if (!again) {
 		tell_failed(dev);
@@ -695,9 +692,8 @@ void device_erase_name(struct device *dev, const char *what, const char *name)
 	if (dev->state == DEVICE_ABSENT || dev->state == DEVICE_UNKNOWN_CHIP)
 		return;
 	if (dev->n_erase_names == DEVICE_ERASE_NAMES_MAX) {
-		log_notice("%s: too many names go at once: what is on the chip of the first ones "
-			   "stays there as orphans",
-			   dev->settings->name);
+		dev_notice(dev, "too many names go at once: what is on the chip of the first ones "
+				"stays there as orphans");
 		dev->n_erase_names--;
 		memmove(dev->erase_names, dev->erase_names + 1,
 			dev->n_erase_names * sizeof(*dev->erase_names));

@@ -15,7 +15,6 @@
 #include "device/provision.h"
 #include "device/request-internal.h"
 #include "device/values.h"
-#include "util/log.h"
 
 enum value_op {
 	VALUE_LOAD,
@@ -265,7 +264,7 @@ static void erase_done(struct device *dev, enum chan_result result)
 
 	provision_count_write(dev, result);
 	if (result == CHAN_OK)
-		log_notice("%s: erased %s, as somebody has asked for", dev->settings->name, v->key);
+		dev_notice(dev, "erased %s, as somebody has asked for", v->key);
 	/* Whether it has gone is looked at, whatever the chip says. */
 	v->value.content = SLOT_UNKNOWN;
 	value_read(dev, &v->io);

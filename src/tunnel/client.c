@@ -12,10 +12,10 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "tunnel/log.h"
 #include "tunnel/pool.h"
 #include "tunnel/tunnel.h"
 #include "util/clock.h"
-#include "util/log.h"
 
 /* How often a client that we do not read from is looked at: epoll tells no hang-up without also
  * telling, without end, that there is something to read. */
@@ -47,18 +47,18 @@ static void client_count_end(struct client *client, const char *why)
 		return; /* whoever ends those that wait has told it, or it has gone away by itself */
 	case CLIENT_CONNECTING:
 		if (why) /* else client_refuse() has told it, or it has gone away by itself */
-			log_info("%s: connection %u given up before it was open: %s",
-				 tunnel->config->name, client->number, why);
+			tunnel_log_info(tunnel, "connection %u given up before it was open: %s",
+					client->number, why);
 		return;
 	case CLIENT_OPEN:
 	case CLIENT_DRAINING:
 		if (!why) {
-			log_info("%s: connection %u ended", tunnel->config->name, client->number);
+			tunnel_log_info(tunnel, "connection %u ended", client->number);
 			return;
 		}
 		tunnel->aborted++;
-		log_warning("%s: connection %u aborted: %s", tunnel->config->name, client->number,
-			    why);
+		tunnel_log_failure(tunnel, client->reason, "connection %u aborted: %s",
+				   client->number, why);
 		return;
 	case CLIENT_DEAD:
 		return;
@@ -315,8 +315,8 @@ static void client_on_opened(void *user)
 	timer_cancel(&client->deadline);
 	timer_cancel(&client->look);
 	tunnel_connected(client->tunnel);
-	log_info("%s: connection %u is open on %s/%d", client->tunnel->config->name, client->number,
-		 client->tunnel->dev->settings->name, client->link->id);
+	tunnel_log_info(client->tunnel, "connection %u is open on %s/%d", client->number,
+			client->tunnel->dev->settings->name, client->link->id);
 	client_read_on(client);
 	client_flush(client);
 }
@@ -332,6 +332,7 @@ static void client_on_closed(void *user, enum link_end end)
 		return;
 	}
 	if (end != LINK_END_PEER) {
+		client->reason = link_end_reason(end);
 		client_end(client, link_end_text(end));
 		return;
 	}

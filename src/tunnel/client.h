@@ -40,6 +40,7 @@ struct client {
 	struct list wait_node; /* in the pool's queue */
 	enum client_state state;
 	unsigned int number; /* for the log */
+	const char *reason;  /* of being cut off, see link_end_reason(); NULL: none */
 	int fd;
 	struct event *read_event;
 	struct event *write_event;

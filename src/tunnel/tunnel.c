@@ -12,6 +12,7 @@
 
 #include "espatd/espatd.h"
 #include "tunnel/client.h"
+#include "tunnel/log.h"
 #include "tunnel/pool.h"
 #include "util/clock.h"
 #include "util/log.h"
@@ -82,8 +83,8 @@ static void tunnel_enter_state(struct tunnel *tunnel, enum tunnel_state state)
 {
 	if (state == tunnel->state)
 		return;
-	log_debug("%s: %s -> %s", tunnel->config->name, tunnel_state_name(tunnel->state),
-		  tunnel_state_name(state));
+	tunnel_log_debug(tunnel, "%s -> %s", tunnel_state_name(tunnel->state),
+			 tunnel_state_name(state));
 	tunnel->state = state;
 	tunnel_changed(tunnel);
 }
@@ -216,10 +217,11 @@ static void blame_generation(const struct tunnel *tunnel, const char *kind, cons
 	if (good == 0 || now <= good || *told == now)
 		return;
 	*told = now;
-	log_warning(
-		"%s: it connected with generation %u of %s %s, and does not with generation %u: "
+	tunnel_log_warning(
+		tunnel,
+		"it connected with generation %u of %s %s, and does not with generation %u: "
 		"`espatd --rollback %s:%s` and a reload bring the one before back",
-		tunnel->config->name, good, kind, name, now, kind, name);
+		good, kind, name, now, kind, name);
 }
 
 static void blame_material(struct tunnel *tunnel)
@@ -247,8 +249,8 @@ void tunnel_failed(struct tunnel *tunnel, enum link_end end, const char *text)
 	tunnel->failures++;
 	tunnel->failure = end;
 	tunnel_set_error(tunnel, link_end_reason(end), text ? text : link_end_text(end));
-	log_warning("%s: connection failed: %s [%s]", tunnel->config->name, tunnel->error,
-		    tunnel->error_reason);
+	tunnel_log_warning(tunnel, "connection failed: %s [%s]", tunnel->error,
+			   tunnel->error_reason);
 	/* Nothing explains it where others are busy, or where it is not to be looked into. */
 	if (end == LINK_END_TLS || end == LINK_END_NO_MATERIAL || end == LINK_END_VOID ||
 	    (end == LINK_END_UNEXPLAINED && !text))
@@ -325,7 +327,7 @@ static unsigned int tunnel_end_waiting(struct tunnel *tunnel, const char *why)
 		}
 	}
 	if (n > 0)
-		log_info("%s: %u clients that waited were ended: %s", tunnel->config->name, n, why);
+		tunnel_log_info(tunnel, "%u clients that waited were ended: %s", n, why);
 	return n;
 }
 
@@ -345,9 +347,10 @@ unsigned int tunnel_disconnect(struct tunnel *tunnel, const char *why)
 static void tunnel_tell_unwanted(struct tunnel *tunnel)
 {
 	if (tunnel->unwanted > 0)
-		log_warning("%s: %u more clients were refused within a minute, the last one of "
-			    "user %u [" REASON_UNWANTED "]",
-			    tunnel->config->name, tunnel->unwanted, tunnel->unwanted_uid);
+		tunnel_log_warning(tunnel,
+				   "%u more clients were refused within a minute, the last one of "
+				   "user %u [" REASON_UNWANTED "]",
+				   tunnel->unwanted, tunnel->unwanted_uid);
 	tunnel->unwanted = 0;
 }
 
@@ -368,9 +371,10 @@ static void tunnel_refuse_peer(struct tunnel *tunnel, const struct peer *peer)
 		tunnel->unwanted++;
 		return;
 	}
-	log_warning("%s: a client was refused: user %u, group %u (process %d) is neither of "
-		    "`allow_uids` nor of `allow_gids` [" REASON_UNWANTED "]",
-		    tunnel->config->name, peer->uid, peer->gid, (int)peer->pid);
+	tunnel_log_warning(tunnel,
+			   "a client was refused: user %u, group %u (process %d) is neither of "
+			   "`allow_uids` nor of `allow_gids` [" REASON_UNWANTED "]",
+			   peer->uid, peer->gid, (int)peer->pid);
 	timer_arm(&tunnel->unwanted_timer, TUNNEL_UNWANTED);
 }
 
@@ -412,7 +416,7 @@ static void tunnel_accepted(struct tunnel *tunnel, const struct listener *listen
 	}
 	listener_prepare_client(listener, fd);
 	if (client_new(tunnel, fd) < 0) {
-		log_warning("%s: out of memory for a client", tunnel->config->name);
+		tunnel_log_warning(tunnel, "out of memory for a client");
 		return;
 	}
 	if (tunnel_waiting(tunnel) > tunnel->config->max_waiting)
@@ -443,7 +447,7 @@ static void tunnel_on_accept(evutil_socket_t fd, short what, void *userdata)
 	}
 	if (errno != EMFILE && errno != ENFILE && errno != ENOMEM && errno != ENOBUFS)
 		return;
-	log_error("%s: cannot accept clients: %s", tunnel->config->name, strerror(errno));
+	tunnel_log_error(tunnel, "cannot accept clients: %s", strerror(errno));
 	for (size_t i = 0; i < tunnel->n_listeners; i++)
 		if (tunnel->listeners[i].event)
 			event_del(tunnel->listeners[i].event);
@@ -456,9 +460,10 @@ static int tunnel_accept_from(struct tunnel *tunnel, struct listener *listener)
 				    tunnel_on_accept, listener);
 	if (!listener->event || event_add(listener->event, NULL) < 0)
 		return -ENOMEM;
-	log_notice("%s: listening on %s%s%s", tunnel->config->name, listener->name,
-		   listener->given ? " (its socket unit's)" : "",
-		   tunnel->config->insecure ? " (INSECURE: the server is not verified)" : "");
+	tunnel_log_notice(tunnel, "listening on %s%s%s", listener->name,
+			  listener->given ? " (its socket unit's)" : "",
+			  tunnel->config->insecure ? " (INSECURE: the server is not verified)"
+						   : "");
 	return 0;
 }
 
@@ -489,7 +494,7 @@ static void tunnel_cannot_listen(struct tunnel *tunnel, const char *why)
 	snprintf(text, sizeof(text), "cannot listen on %s: %s", tunnel->path, why);
 	/* Again and again for the same reason: told once. */
 	if (tunnel->state != TUNNEL_FAILED || strcmp(text, tunnel->error) != 0)
-		log_error("%s: %s", tunnel->config->name, text);
+		tunnel_log_error(tunnel, "%s", text);
 	tunnel_set_error(tunnel, REASON_NO_SOCKET, text);
 	timer_arm(&tunnel->listen_later, TUNNEL_LISTEN_LATER);
 	tunnel_enter_state(tunnel, TUNNEL_FAILED);
@@ -582,8 +587,8 @@ static int tunnel_take_sockets(struct tunnel *tunnel, const int *fds)
 		if (r == 0)
 			r = tunnel_accept_from(tunnel, &tunnel->listeners[i]);
 		if (r < 0 && r != -ENOMEM)
-			log_error("%s: cannot use descriptor %d: %s", tunnel->config->name, fds[i],
-				  strerror(-r));
+			tunnel_log_error(tunnel, "cannot use descriptor %d: %s", fds[i],
+					 strerror(-r));
 	}
 	if (r < 0)
 		return r;
