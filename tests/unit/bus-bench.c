@@ -28,7 +28,8 @@ struct bench bench;
 
 /* ---- the log ---- */
 
-void __wrap_log_msg(enum log_level level, const char *format, ...);
+__attribute__((format(printf, 2, 3))) void __wrap_log_msg(enum log_level level, const char *format,
+							  ...);
 
 void __wrap_log_msg(enum log_level level, const char *format, ...)
 {

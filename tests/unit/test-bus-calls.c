@@ -1052,7 +1052,7 @@ static void test_limit_of_all(void **state)
 static void test_caller_that_goes(void **state)
 {
 	struct bench_client *caller;
-	struct bench_reply reply;
+	struct bench_reply reply, other;
 	int pipes[2];
 
 	/* the chip has it */
@@ -1091,12 +1091,36 @@ static void test_caller_that_goes(void **state)
 	bench_await(bench.cancelled == 1);
 	assert_int_equal(bench.bus->n_requests, 0);
 	/* somebody else's goes on */
-	bench_call(bench.me, &reply, MANAGER, "Reload", "");
-	bench_await(bench.asked == 2);
-	bench_disconnect(bench_connect());
-	bench_settle();
-	assert_int_equal(bench.bus->n_requests, 1);
-	assert_int_equal(reply.count, 0);
+	bench.bus->root = getuid();
+	bench_call(bench.me, &reply, DEV, "Reset", "");
+	bench_await(fake.n == 2);
+	caller = bench_connect();
+	bench_call(caller, &other, DEV, "Reset", "");
+	bench_await(fake.n == 3);
+	bench_disconnect(caller);
+	bench_await(fake.requests[2].cancelled);
+	assert_false(fake.requests[1].cancelled);
+	fake_finish(&fake.requests[1], DEVICE_OK, NULL);
+	bench_await_reply(&reply);
+	assert_string_equal(reply.error, "");
+	bench_reply_clear(&reply);
+}
+
+/* What the configuration allows is asked again when the caller is known. */
+static void test_command_that_is_not_allowed_any_more(void **state)
+{
+	struct bench_reply reply;
+
+	bench_start_polkit(NULL);
+	bench_be_stranger();
+	bench.raw = true;
+	bench_call(bench.me, &reply, DEV, "Command", "s", "AT+CWMODE=1");
+	bench_await(bench.asked == 1);
+	bench.raw = false;
+	bench_polkit_answers("yes");
+	bench_await_reply(&reply);
+	assert_string_equal(reply.error, "CommandNotAllowed");
+	assert_int_equal(fake.n, 0);
 	bench_reply_clear(&reply);
 }
 
@@ -1185,6 +1209,7 @@ int main(void)
 		BENCH_TEST(test_limit_of_all),
 		BENCH_TEST(test_caller_that_goes),
 		BENCH_TEST(test_device_that_goes),
+		BENCH_TEST(test_command_that_is_not_allowed_any_more),
 		BENCH_TEST(test_no_reply),
 	};
 
