@@ -347,20 +347,15 @@ int daemon_new(struct daemon **ret, struct daemon_parts *parts,
 
 static void daemon_free_objects(struct daemon *daemon)
 {
+	/* Its callers are told that espatd stops, not what becomes of their objects. */
+	daemon->bus = bus_free(daemon->bus);
 	change_end_all(daemon);
-	for (size_t i = 0; i < daemon->n_tunnels; i++) {
-		if (daemon->bus && daemon->tunnels[i])
-			bus_remove_tunnel(daemon->bus, daemon->tunnels[i]);
+	for (size_t i = 0; i < daemon->n_tunnels; i++)
 		tunnel_free(daemon->tunnels[i], "espatd stops");
-	}
 	free(daemon->tunnels);
-	for (size_t i = 0; i < daemon->n_units; i++) {
-		if (daemon->bus && daemon->units[i]->dev)
-			bus_remove_device(daemon->bus, daemon->units[i]->dev);
+	for (size_t i = 0; i < daemon->n_units; i++)
 		unit_free(daemon->units[i]);
-	}
 	free(daemon->units);
-	bus_free(daemon->bus);
 	trace_free(daemon->trace, "espatd stops");
 	if (daemon->pool_ready)
 		pool_deinit(&daemon->pool);

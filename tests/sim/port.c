@@ -70,8 +70,8 @@ static void event(void *ud, uint32_t events)
 
 	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
 		p->readable = true;
-	if (events & EPOLLHUP)
-		p->hup = true;
+	/* Somebody may have opened it again before what was written by then was read. */
+	p->hup = events & EPOLLHUP;
 }
 
 static void accept_cb(void *ud, uint32_t events)
