@@ -202,7 +202,7 @@ class Line(harness.Sim):
         os.chmod(pts, 0o660)
 
 
-def configuration(port, broker="", rest="", tunnels="", password="wifi.secret", key="pki/client.key"):
+def configuration(port, broker="", rest="drain_timeout = 1;", tunnels="", password="wifi.secret", key="pki/client.key"):
     """One chip and the tunnel `broker` to @port; @broker, @tunnels, @rest: more of it, of others, of anything."""
     return f"""
 devices = ( {{ name = "esp0"; port = "{SIM}/tty"; baud = 115200;

@@ -266,7 +266,7 @@ class Reload(SystemTest):
         self.assertNotEqual(done.returncode, 0)
         # The one who asked is told where and why: busctl's own word, besides the daemon's.
         entry = await_entry(self.cursor, "/etc/espat/espatd.conf:", "colour",
-                            matches=("-u", UNIT, "_COMM=busctl"))
+                            matches=("SYSLOG_IDENTIFIER=busctl",))
         self.assertRegex(entry["MESSAGE"], r"espatd\.conf:\d+")
         self.assertEqual(state(), "active")
         self.assertEchoes(s, b"the old one stays")

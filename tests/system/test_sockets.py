@@ -87,7 +87,7 @@ class Activated(SystemTest):
         systemctl("start", self.UNIT)
 
     def tearDown(self):
-        systemctl("stop", self.UNIT, UNIT)
+        systemctl("stop", self.UNIT, UNIT, check=False)
         systemctl("reset-failed", self.UNIT, UNIT, check=False)
         system.remove_dropins()
         write_config(self.config())
@@ -193,7 +193,7 @@ class Activated(SystemTest):
 
     def test_a_socket_of_no_tunnel_is_told(self):
         (DROPINS / "espat-nobody.socket").write_text(
-            "[Socket]\nListenStream=/run/espat/nobody.sock\nFileDescriptorName=nobody\nService=espatd.service\n")
+            "[Socket]\nListenStream=/run/espat/nobody.sock\nRemoveOnStop=yes\nFileDescriptorName=nobody\nService=espatd.service\n")
         systemctl("daemon-reload")
         self.addCleanup(systemctl, "stop", "espat-nobody.socket")
         systemctl("start", "espat-nobody.socket")
