@@ -76,16 +76,21 @@ def journal_cursor():
     return out.rsplit("-- cursor: ", 1)[-1].strip()
 
 
-def journal(cursor, *matches):
-    """The entries behind @cursor as dicts: of the unit, unless @matches say something else."""
-    out = run("journalctl", "--no-pager", "-o", "json", "--after-cursor", cursor, *(matches or ("-u", UNIT))).stdout
-    return [json.loads(line) for line in out.splitlines()]
+def of_unit(entry):
+    """What the service, or systemd about it, has said."""
+    return UNIT in (entry.get("_SYSTEMD_UNIT"), entry.get("UNIT"))
 
 
-def await_entry(cursor, *parts, matches=(), timeout=harness.DEADLINE):
+def journal(cursor, wanted=of_unit):
+    """The @wanted entries behind @cursor, as dicts. With matches of its own, journalctl loses the first one."""
+    out = run("journalctl", "--no-pager", "-o", "json", "--after-cursor", cursor).stdout
+    return [entry for entry in map(json.loads, out.splitlines()) if wanted(entry)]
+
+
+def await_entry(cursor, *parts, wanted=of_unit, timeout=harness.DEADLINE):
     """The first entry whose message has all of @parts."""
     def find():
-        for entry in journal(cursor, *matches):
+        for entry in journal(cursor, wanted):
             message = entry.get("MESSAGE")
             if isinstance(message, str) and all(part in message for part in parts):
                 return entry
@@ -202,7 +207,7 @@ class Line(harness.Sim):
         os.chmod(pts, 0o660)
 
 
-def configuration(port, broker="", rest="", tunnels="", password="wifi.secret", key="pki/client.key"):
+def configuration(port, broker="", rest="drain_timeout = 1;", tunnels="", password="wifi.secret", key="pki/client.key"):
     """One chip and the tunnel `broker` to @port; @broker, @tunnels, @rest: more of it, of others, of anything."""
     return f"""
 devices = ( {{ name = "esp0"; port = "{SIM}/tty"; baud = 115200;

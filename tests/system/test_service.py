@@ -40,8 +40,9 @@ class Running(RunningTest):
         self.assertWorks()
 
     def test_journal_fields(self):
-        entries = journal(self.began, f"_PID={main_pid()}")
-        self.assertTrue([e for e in entries if e.get("ESPAT_DEVICE") == "esp0"])
+        pid = str(main_pid())
+        entries = journal(self.began, lambda e: e.get("_PID") == pid and e.get("_TRANSPORT") == "journal")
+        self.assertTrue([e for e in entries if e.get("ESPAT_DEVICE") == "esp0"], entries[:3])
         told = [e for e in entries if e.get("ESPAT_TUNNEL") == "broker"]
         self.assertTrue(told)
         for entry in entries:
@@ -266,7 +267,7 @@ class Reload(SystemTest):
         self.assertNotEqual(done.returncode, 0)
         # The one who asked is told where and why: busctl's own word, besides the daemon's.
         entry = await_entry(self.cursor, "/etc/espat/espatd.conf:", "colour",
-                            matches=("-u", UNIT, "_COMM=busctl"))
+                            wanted=lambda e: e.get("SYSLOG_IDENTIFIER") == "busctl")
         self.assertRegex(entry["MESSAGE"], r"espatd\.conf:\d+")
         self.assertEqual(state(), "active")
         self.assertEchoes(s, b"the old one stays")

@@ -87,8 +87,9 @@ class Activated(SystemTest):
         systemctl("start", self.UNIT)
 
     def tearDown(self):
-        systemctl("stop", self.UNIT, UNIT)
-        systemctl("reset-failed", self.UNIT, UNIT, check=False)
+        units = [path.name for path in DROPINS.glob("espat-*.socket")]
+        systemctl("stop", *units, UNIT)
+        systemctl("reset-failed", *units, UNIT, check=False)
         system.remove_dropins()
         write_config(self.config())
 
@@ -193,9 +194,8 @@ class Activated(SystemTest):
 
     def test_a_socket_of_no_tunnel_is_told(self):
         (DROPINS / "espat-nobody.socket").write_text(
-            "[Socket]\nListenStream=/run/espat/nobody.sock\nFileDescriptorName=nobody\nService=espatd.service\n")
+            "[Socket]\nListenStream=/run/espat/nobody.sock\nRemoveOnStop=yes\nFileDescriptorName=nobody\nService=espatd.service\n")
         systemctl("daemon-reload")
-        self.addCleanup(systemctl, "stop", "espat-nobody.socket")
         systemctl("start", "espat-nobody.socket")
         cursor = journal_cursor()
         self.start()
