@@ -926,7 +926,7 @@ int material_set(struct store *store, enum store_kind kind, const char *name, co
 	if (r < 0)
 		return r;
 	if (problems->errors > errors)
-		return -EINVAL;
+		return kind == STORE_IDENTITY && item->blobs[0] ? -EKEYREJECTED : -EINVAL;
 	r = set_nothing_new(&same, item, store, kind, name);
 	return r < 0 || same ? r : store_put(store, kind, name, item);
 }

@@ -94,7 +94,8 @@ int material_origin(const struct material_item *item, uint8_t origin[CERT_DIGEST
  * What somebody hands over in service: @cert, and of an identity @key, are checked as files are (dates too)
  * and become the current generation in the store; it is taken by the next material_load(). What is
  * current already makes none. @origin: as of material_origin(), all zeros for a name that no file
- * belongs to. Returns 0, -EINVAL after complaints, which name @source, or -errno.
+ * belongs to. Returns 0, -EINVAL after complaints, which name @source, -EKEYREJECTED if they are about
+ * the key alone, or another -errno.
  */
 int material_set(struct store *store, enum store_kind kind, const char *name, const void *cert,
 		 size_t cert_len, const void *key, size_t key_len,

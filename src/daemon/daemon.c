@@ -275,6 +275,7 @@ static int daemon_check_activation(struct daemon *daemon)
 	struct problems problems = PROBLEMS_NULL;
 	int r = daemon_check_sockets(daemon, daemon->config, &problems);
 
+	daemon_note_idle_sockets(daemon);
 	log_problems(&problems);
 	problems_clear(&problems);
 	return r;

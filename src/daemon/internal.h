@@ -100,6 +100,8 @@ int daemon_add_tunnel(struct daemon *daemon, size_t i);
 /* If the sockets that systemd has made are right for the tunnels. 0, -EINVAL after complaints, or -ENOMEM. */
 int daemon_check_sockets(const struct daemon *daemon, const struct config *config,
 			 struct problems *problems);
+/* Tells of those that no tunnel has. */
+void daemon_note_idle_sockets(const struct daemon *daemon);
 struct device *daemon_device(struct daemon *daemon, const struct config_device *settings);
 /* The complaints as one text, a line each, and in the log. */
 int daemon_fail_problems(struct bus_failure *failure, enum bus_error error,

@@ -109,6 +109,19 @@ static size_t sockets_of(const struct daemon *daemon, const struct config_tunnel
 	return TUNNEL_SOCKETS_MAX;
 }
 
+/* Clients of such a one wait until the tunnel comes, or for ever. */
+void daemon_note_idle_sockets(const struct daemon *daemon)
+{
+	for (size_t i = 0; i < daemon->activation.n; i++) {
+		const char *name = daemon->activation.fds[i].tunnel;
+
+		if (!find_tunnel(daemon->config, name))
+			log_object(LOG_LEVEL_WARNING, &(struct log_object){ .tunnel = name },
+				   "systemd has made a socket for a tunnel of this name, which "
+				   "there is not");
+	}
+}
+
 int daemon_check_sockets(const struct daemon *daemon, const struct config *config,
 			 struct problems *problems)
 {
@@ -344,6 +357,7 @@ int daemon_reload(struct daemon *daemon, struct bus_failure *failure)
 	material = NULL;
 	if (r == 0) {
 		log_notice("reloaded the configuration, certificates and keys");
+		daemon_note_idle_sockets(daemon);
 		r = change_begin(daemon, SIZE_MAX, "as configured", NULL, NULL);
 	}
 	if (daemon->bus)

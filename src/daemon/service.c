@@ -243,8 +243,9 @@ static int service_set_material(void *userdata, enum store_kind kind, const char
 	origin_of(daemon, kind, name, origin);
 	r = material_set(daemon->store, kind, name, cert, cert_len, key, key_len, origin,
 			 time(NULL), "the argument", &problems);
-	if (r == -EINVAL)
-		return daemon_fail_problems(failure, BUS_E_BAD_CERTIFICATE, &problems);
+	if (r == -EINVAL || r == -EKEYREJECTED)
+		return daemon_fail_problems(
+			failure, r == -EINVAL ? BUS_E_BAD_CERTIFICATE : BUS_E_BAD_KEY, &problems);
 	problems_clear(&problems);
 	if (r < 0)
 		return fail_errno(failure, "cannot keep it", r);

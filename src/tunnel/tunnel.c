@@ -249,8 +249,8 @@ void tunnel_failed(struct tunnel *tunnel, enum link_end end, const char *text)
 	tunnel->failures++;
 	tunnel->failure = end;
 	tunnel_set_error(tunnel, link_end_reason(end), text ? text : link_end_text(end));
-	tunnel_log_warning(tunnel, "connection failed: %s [%s]", tunnel->error,
-			   tunnel->error_reason);
+	tunnel_log_failure(tunnel, tunnel->error_reason, "connection failed: %s [%s]",
+			   tunnel->error, tunnel->error_reason);
 	/* Nothing explains it where others are busy, or where it is not to be looked into. */
 	if (end == LINK_END_TLS || end == LINK_END_NO_MATERIAL || end == LINK_END_VOID ||
 	    (end == LINK_END_UNEXPLAINED && !text))

@@ -324,7 +324,7 @@ def test_identity_that_is_set(bench, bus, up, serve):
     assert works(daemon)
     key = memfd((bench.pki / "ecclient.key").read_bytes())
     with open(bench.pki / "client.key", "rb") as wrong:
-        text = refusal("BadCertificate", bus.manager, "SetIdentity", "ssh", "gateway",
+        text = refusal("BadKey", bus.manager, "SetIdentity", "ssh", "gateway",
                        pem(bench.pki, "ecclient"), fd(wrong))
         assert "belong" in text
     assert bus.manager("SetIdentity", "ssh", "gateway", pem(bench.pki, "ecclient"), fd(key))["esp0"][0] is True

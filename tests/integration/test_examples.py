@@ -58,9 +58,9 @@ def test_socket_unit():
     """What espatd needs to know of it is in it."""
     unit = configparser.RawConfigParser(strict=False)
     unit.optionxform = str
-    unit.read(TOP / "examples/espat-broker.socket")
-    assert unit["Socket"]["FileDescriptorName"] == "broker" and unit["Socket"]["Service"] == "espatd.service"
+    unit.read(TOP / "examples/espat-example.socket")
+    assert unit["Socket"]["FileDescriptorName"] == "example" and unit["Socket"]["Service"] == "espatd.service"
     if shutil.which("systemd-analyze"):
         done = subprocess.run(["systemd-analyze", "verify", "--man=no", "--recursive-errors=no",
-                               TOP / "examples/espat-broker.socket"], capture_output=True, text=True, timeout=30)
-        assert not [x for x in done.stderr.splitlines() if "espat-broker.socket" in x and "espatd.service" not in x]
+                               TOP / "examples/espat-example.socket"], capture_output=True, text=True, timeout=30)
+        assert not [x for x in done.stderr.splitlines() if "espat-example.socket" in x and "espatd.service" not in x]

@@ -1291,6 +1291,7 @@ static void test_set_refused(void **state)
 	static const struct {
 		enum store_kind kind;
 		const char *cert, *key, *expected;
+		bool is_key; /* nothing is wrong but the key */
 	} cases[] = {
 		{ STORE_AUTHORITY, "ec.key", NULL,
 		  "the call: contains a private key, expected certificates only\n" },
@@ -1308,8 +1309,10 @@ static void test_set_refused(void **state)
 		  "this client first\n" },
 		{ STORE_IDENTITY, "ec.pem", "rsa.key",
 		  "the call: the private key does not belong to the certificate (CN = ec), "
-		  "expected the key that it was made for (one is RSA, the other EC)\n" },
-		{ STORE_IDENTITY, "ec.pem", NULL, "the call: is empty, expected PEM or DER\n" },
+		  "expected the key that it was made for (one is RSA, the other EC)\n",
+		  true },
+		{ STORE_IDENTITY, "ec.pem", NULL, "the call: is empty, expected PEM or DER\n",
+		  true },
 		{ STORE_IDENTITY, "empty", "empty",
 		  "the call: is empty, expected PEM or DER\n"
 		  "the call: is empty, expected PEM or DER\n" },
@@ -1330,7 +1333,7 @@ static void test_set_refused(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
 		assert_int_equal(set_with(cases[i].kind, cases[i].cert, cases[i].key, no_origin,
 					  cases[i].expected),
-				 -EINVAL);
+				 cases[i].is_key ? -EKEYREJECTED : -EINVAL);
 	unlink(path_of("both"));
 	/* Nothing is kept of any. */
 	for (int kind = 0; kind < 2; kind++) {
