@@ -22,7 +22,8 @@
 static int tunnel_connect(const char *tunnel)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	const char *form = strchr(tunnel, '/') ? "%s" : ESPATD_RUNTIME_DIR "/%s" ESPATD_SOCKET_SUFFIX;
+	const char *form = strchr(tunnel, '/') ? "%s"
+					       : ESPATD_RUNTIME_DIR "/%s" ESPATD_SOCKET_SUFFIX;
 	int fd, n;
 
 	n = snprintf(addr.sun_path, sizeof(addr.sun_path), form, tunnel);
