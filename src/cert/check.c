@@ -662,6 +662,21 @@ int cert_blob_new(struct cert_blob **ret, enum cert_kind kind, const void *data,
 	return 0;
 }
 
+const char *cert_kind_name(enum cert_kind kind)
+{
+	switch (kind) {
+	case CERT_KIND_CA:
+		return "ca";
+	case CERT_KIND_CERT:
+		return "certificate";
+	case CERT_KIND_KEY:
+		return "key";
+	case CERT_KIND_RAW:
+		break;
+	}
+	return "raw";
+}
+
 bool cert_blob_equal(const struct cert_blob *a, const struct cert_blob *b)
 {
 	return a->kind == b->kind && a->len == b->len &&

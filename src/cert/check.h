@@ -51,6 +51,8 @@ int cert_check_pair(const struct cert_blob *cert, const struct cert_blob *key,
 		    const struct cert_source *source, struct problems *problems);
 /* @len bytes as they are. Returns 0, -EINVAL (none, or too many), or -ENOMEM. */
 int cert_blob_new(struct cert_blob **ret, enum cert_kind kind, const void *data, size_t len);
+/* "ca", "certificate", "key" or "raw" */
+const char *cert_kind_name(enum cert_kind kind);
 /* If both are of one kind and hold the same. */
 bool cert_blob_equal(const struct cert_blob *a, const struct cert_blob *b);
 /* Wipes the bytes; what remains is what they were known by. */

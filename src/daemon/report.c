@@ -55,26 +55,11 @@ static void put_digest(FILE *f, const uint8_t digest[CERT_DIGEST_SIZE])
 	putc('"', f);
 }
 
-static const char *kind_text(enum cert_kind kind)
-{
-	switch (kind) {
-	case CERT_KIND_CA:
-		return "ca";
-	case CERT_KIND_CERT:
-		return "certificate";
-	case CERT_KIND_KEY:
-		return "key";
-	case CERT_KIND_RAW:
-		return "raw";
-	}
-	return "?";
-}
-
 static void put_key(FILE *f, const struct device_key *key, bool first)
 {
 	fprintf(f, "%s{\"key\":", first ? "" : ",");
 	put_string(f, key->key);
-	put_member(f, "kind", kind_text(key->kind));
+	put_member(f, "kind", cert_kind_name(key->kind));
 	put_member(f, "name", key->name);
 	fprintf(f, ",\"generation\":%u,\"length\":%zu", key->generation, key->len);
 	put_digest(f, key->digest);

@@ -543,23 +543,6 @@ bool device_slot_users(const struct device *dev, const char *namespace, int slot
 
 /* ---- all of them ---- */
 
-static const char *kind_text(enum cert_kind kind, bool is_binary)
-{
-	if (!is_binary)
-		return "other";
-	switch (kind) {
-	case CERT_KIND_CA:
-		return "ca";
-	case CERT_KIND_CERT:
-		return "certificate";
-	case CERT_KIND_KEY:
-		return "key";
-	case CERT_KIND_RAW:
-		break;
-	}
-	return "raw";
-}
-
 /* What is told of one value, and its memory. */
 struct telling {
 	struct device_value value;
@@ -594,7 +577,7 @@ static void tell_info(struct device_value *value, const struct cert_info *info)
 static void tell_owned(const struct device *dev, struct telling *t, const struct owned *o)
 {
 	if (t->n_users == 0) {
-		t->value.kind = kind_text(o->kind, true);
+		t->value.kind = cert_kind_name(o->kind);
 		t->value.len = o->len;
 		t->value.digest = o->digest;
 		tell_info(&t->value, owned_info(dev, o));
@@ -621,7 +604,7 @@ static void tell_value(const struct device *dev, const char *key, struct telling
 	e = value_cache_find(dev->values, t->namespace, t->value.slot);
 	if (t->n_users > 0 || !e)
 		return;
-	t->value.kind = kind_text(e->kind, e->is_binary);
+	t->value.kind = e->is_binary ? cert_kind_name(e->kind) : "other";
 	t->value.len = e->len;
 	t->value.digest = e->known ? e->digest : NULL;
 	tell_info(&t->value, e->info);
