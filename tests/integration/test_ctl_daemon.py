@@ -185,6 +185,9 @@ def test_names(ctl, pki, up, serve):
     key = (pki / "client.key").read_text()
     ctl.run("certs", "set-identity", "gateway", pki / "client.pem", "-", input=key)
     ctl.run("certs", "set-identity", "gateway", pki / "ca.pem", pki / "client.key", status=1)
+    assert "certificate" in ctl.errors
+    ctl.run("certs", "set-identity", "gateway", pki / "client.pem", "/dev/null", status=1)
+    assert "the key: is empty" in ctl.errors
     ctl.run("certs", "set-authority", "corp", pki / "client.key", status=1)
     assert "private key" in ctl.errors and works(daemon)
     ctl.run("certs", "remove-authority", "corp", status=1)
