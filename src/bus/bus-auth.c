@@ -83,6 +83,12 @@ static void auth_on_timeout(struct timer *timer)
 
 /* ---- polkit ---- */
 
+/* Whether the call allows that a person is asked. */
+static bool may_be_asked(const struct bus_auth *auth)
+{
+	return sd_bus_message_get_allow_interactive_authorization(auth->message) > 0;
+}
+
 static int auth_on_polkit(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
 {
 	struct bus_auth *auth = userdata;
@@ -96,8 +102,12 @@ static int auth_on_polkit(sd_bus_message *m, void *userdata, sd_bus_error *ret_e
 	if (r > 0 && allowed)
 		auth_end(auth, BUS_OK, "polkit allows it");
 	else if (r > 0 && challenge)
-		auth_end(auth, BUS_E_NOT_AUTHORIZED,
-			 "polkit asks for a password, and the call forbids to ask");
+		auth_end(
+			auth, BUS_E_NOT_AUTHORIZED,
+			may_be_asked(auth)
+				? "polkit asks for a password, and there is no agent to ask for it "
+				  "(on a console: pkttyagent)"
+				: "polkit asks for a password, and the call forbids to ask");
 	else if (r > 0)
 		auth_end(auth, BUS_E_NOT_AUTHORIZED, "polkit denies it");
 	else
@@ -120,7 +130,7 @@ static bool auth_has_room(const struct bus_auth *auth)
 static int auth_ask_polkit(struct bus_auth *auth)
 {
 	struct bus *bus = auth->bus;
-	bool interactive = sd_bus_message_get_allow_interactive_authorization(auth->message) > 0;
+	bool interactive = may_be_asked(auth);
 	sd_bus_message *m = NULL;
 	char id[sizeof(auth->cancellation)];
 	int r;
@@ -235,8 +245,7 @@ int bus_auth_ask(struct bus_auth *auth, struct bus *bus, sd_bus_message *message
 		return r;
 	}
 	timers_touch(bus->timers);
-	timer_arm(&auth->timer, sd_bus_message_get_allow_interactive_authorization(message) > 0
-					? BUS_AUTH_TIMEOUT_INTERACTIVE
-					: BUS_AUTH_TIMEOUT);
+	timer_arm(&auth->timer,
+		  may_be_asked(auth) ? BUS_AUTH_TIMEOUT_INTERACTIVE : BUS_AUTH_TIMEOUT);
 	return 0;
 }

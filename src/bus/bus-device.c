@@ -187,6 +187,8 @@ BUS_HANDLER(adopt)
 
 static int check_command(struct bus *bus, const char *line, struct bus_failure *failure)
 {
+	const char *why;
+
 	switch (device_command_class(line)) {
 	case DEVICE_COMMAND_HARMLESS:
 		return 0;
@@ -199,8 +201,9 @@ static int check_command(struct bus *bus, const char *line, struct bus_failure *
 	case DEVICE_COMMAND_NEVER:
 		break;
 	}
-	return bus_fail(failure, BUS_E_COMMAND_NOT_ALLOWED,
-			"expected one command line that asks for no secret");
+	why = device_command_refusal(line);
+	return bus_fail(failure, BUS_E_COMMAND_NOT_ALLOWED, "this command is never sent: %s",
+			why ? why : "it could tell a secret");
 }
 
 static int parse_command(struct bus_request *req, sd_bus_message *m, struct bus_failure *failure)

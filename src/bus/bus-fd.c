@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "util/clock.h"
@@ -121,6 +122,25 @@ static void fd_read_file(struct bus_fd *reader)
 }
 
 /*
+ * O_NONBLOCK may be shared with the caller, who can take it off again between two reads: it is asked for
+ * with each. Not of named pipes (and of none before Linux 6.4), where it can only be put back.
+ */
+static ssize_t fd_read_pipe(struct bus_fd *reader)
+{
+	struct iovec iov = { reader->data + reader->len, fd_room(reader) };
+	ssize_t n = preadv2(reader->fd, &iov, 1, -1, RWF_NOWAIT);
+	int flags;
+
+	if (n >= 0 || (errno != EOPNOTSUPP && errno != ENOSYS))
+		return n;
+	flags = fcntl(reader->fd, F_GETFL);
+	if (flags < 0 ||
+	    (!(flags & O_NONBLOCK) && fcntl(reader->fd, F_SETFL, flags | O_NONBLOCK) < 0))
+		return -1;
+	return readv(reader->fd, &iov, 1);
+}
+
+/*
  * All that is there now. The first time without being asked to: of a named pipe that was opened anew
  * after its writers had gone, poll(2) never tells the end.
  */
@@ -129,10 +149,9 @@ static void fd_read_on(struct bus_fd *reader)
 	ssize_t n;
 
 	do {
-		n = reader->is_socket
-			    ? recv(reader->fd, reader->data + reader->len, fd_room(reader),
-				   MSG_DONTWAIT)
-			    : read(reader->fd, reader->data + reader->len, fd_room(reader));
+		n = reader->is_socket ? recv(reader->fd, reader->data + reader->len,
+					     fd_room(reader), MSG_DONTWAIT)
+				      : fd_read_pipe(reader);
 		if (n < 0 && errno == EAGAIN)
 			return;
 		if (n < 0 && errno != EINTR) {

@@ -868,6 +868,9 @@ static int set_blobs(struct store_item *item, enum store_kind kind, const void *
 		     size_t cert_len, const void *key, size_t key_len, time_t now,
 		     const struct cert_source *source, struct problems *problems)
 {
+	/* There are two, and it is to be told which one is wrong. */
+	static const struct cert_source source_cert = { .name = "the certificate" };
+	static const struct cert_source source_key = { .name = "the key" };
 	int r;
 
 	if (kind == STORE_AUTHORITY) {
@@ -877,9 +880,9 @@ static int set_blobs(struct store_item *item, enum store_kind kind, const void *
 					 "an authority's certificates only"));
 		return r;
 	}
-	r = set_blob(item, CERT_KIND_CERT, cert, cert_len, now, source, problems);
+	r = set_blob(item, CERT_KIND_CERT, cert, cert_len, now, &source_cert, problems);
 	if (r == 0)
-		r = set_blob(item, CERT_KIND_KEY, key, key_len, now, source, problems);
+		r = set_blob(item, CERT_KIND_KEY, key, key_len, now, &source_key, problems);
 	if (r == 0 && item->blobs[0] && item->blobs[1])
 		r = go_on(cert_check_pair(item->blobs[0], item->blobs[1], source, problems));
 	return r;

@@ -146,11 +146,27 @@ static const char probing_advice[] =
 	"and "
 	"TX crossed, and where the firmware uses flow control, RTS and CTS wired?";
 
+/* What is said behind the name of a network, which may have any. */
+static const char *behind_name(const char *error)
+{
+	const char *quote = strncmp(error, "cannot join Wi-Fi", 17) == 0 ? strrchr(error, '"')
+									 : NULL;
+
+	return quote ? quote : error;
+}
+
 static void examine_failed(const struct about *about, const struct snap_device *d)
 {
-	const char *e = d->last_error;
+	const char *e = d->last_error, *why = behind_name(e);
 
-	if (has(e, "password"))
+	/* Before Wi-Fi: what it lacks may be for that. */
+	if (has(why, "too old") || has(why, "this firmware") || has(why, "AT+GMR"))
+		find(about, DOCTOR_ERROR, "firmware", "%s\nput another ESP-AT firmware on the chip",
+		     e);
+	else if (has(why, "own clock"))
+		find(about, DOCTOR_ERROR, "clock-waits",
+		     "%s\nis the clock of this host right and synchronized (timedatectl)?", e);
+	else if (has(why, "password"))
 		find(about, DOCTOR_ERROR, "wifi-password",
 		     "%s\ncorrect the password: espatctl wifi join %s SSID, or `password_file` in "
 		     "the "
@@ -165,9 +181,6 @@ static void examine_failed(const struct about *about, const struct snap_device *
 	else if (has(e, "time servers"))
 		find(about, DOCTOR_ERROR, "time-servers",
 		     "%s\ncan the chip reach `ntp_servers`? `time = \"host\"` needs none", e);
-	else if (has(e, "too old") || has(e, "firmware"))
-		find(about, DOCTOR_ERROR, "firmware", "%s\nput another ESP-AT firmware on the chip",
-		     e);
 	else
 		find(about, DOCTOR_ERROR, "failed",
 		     "%s\nit is tried again by itself; see: journalctl -u espatd",

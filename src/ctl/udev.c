@@ -106,7 +106,8 @@ static bool find_usb(const struct udev_roots *roots, const char *tty, struct usb
 
 /*
  * A value for a match: udev takes it as a pattern, in which `|` separates and nothing escapes; what has a
- * meaning there matches as any one character. false: no rule can have it.
+ * meaning there matches as any one character, and so does each byte of what is no ASCII, which a
+ * terminal might obey. false: no rule can have it.
  */
 static bool match_value(const char *value, char *buf, size_t size)
 {
@@ -115,7 +116,7 @@ static bool match_value(const char *value, char *buf, size_t size)
 	for (const unsigned char *c = (const unsigned char *)value; *c; c++) {
 		if (n + 1 >= size || *c < 0x20 || *c == 0x7f)
 			return false;
-		buf[n++] = strchr("*?[]|\\\"", *c) ? '?' : (char)*c;
+		buf[n++] = *c >= 0x80 || strchr("*?[]|\\\"", *c) ? '?' : (char)*c;
 	}
 	buf[n] = '\0';
 	return n > 0;

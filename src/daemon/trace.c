@@ -44,6 +44,7 @@ struct trace {
 	struct timers *timers; /* weak */
 	int fd;
 	bool socket;
+	bool pipe;            /* or a terminal: one that could make us wait */
 	bool set_nonblocking; /* by us */
 	enum trace_state state;
 	uint64_t began;
@@ -73,6 +74,21 @@ static void trace_end(struct trace *trace, const char *why);
 
 /* ---- to the file ---- */
 
+/*
+ * Whoever shares the description, as another trace into the same pipe that ends, may have taken its
+ * O_NONBLOCK off: it is looked at each time.
+ */
+static ssize_t trace_write_file(const struct trace *trace, const struct iovec *iov, int n)
+{
+	int flags = trace->pipe ? fcntl(trace->fd, F_GETFL) : O_NONBLOCK;
+
+	if (flags < 0)
+		return -1;
+	if (!(flags & O_NONBLOCK) && fcntl(trace->fd, F_SETFL, flags | O_NONBLOCK) < 0)
+		return -1;
+	return writev(trace->fd, iov, n);
+}
+
 static ssize_t trace_write_some(struct trace *trace)
 {
 	struct msghdr msg = { 0 };
@@ -80,7 +96,7 @@ static ssize_t trace_write_some(struct trace *trace)
 	int n = ring_peek(&trace->ring, iov);
 
 	if (!trace->socket)
-		return writev(trace->fd, iov, n);
+		return trace_write_file(trace, iov, n);
 	msg.msg_iov = iov;
 	msg.msg_iovlen = (size_t)n;
 	return sendmsg(trace->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -397,6 +413,7 @@ static int trace_take_fd(struct trace *trace)
 	}
 	if (!S_ISFIFO(st.st_mode) && !S_ISCHR(st.st_mode))
 		return -EINVAL;
+	trace->pipe = true;
 	if (flags & O_NONBLOCK)
 		return 0;
 	if (fcntl(trace->fd, F_SETFL, flags | O_NONBLOCK) < 0)

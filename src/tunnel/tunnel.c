@@ -497,6 +497,8 @@ static void tunnel_cannot_listen(struct tunnel *tunnel, const char *why)
 		tunnel_log_error(tunnel, "%s", text);
 	tunnel_set_error(tunnel, REASON_NO_SOCKET, text);
 	timer_arm(&tunnel->listen_later, TUNNEL_LISTEN_LATER);
+	if (tunnel->state == TUNNEL_FAILED)
+		tunnel_changed(tunnel);
 	tunnel_enter_state(tunnel, TUNNEL_FAILED);
 }
 
@@ -676,6 +678,8 @@ void tunnel_reconfigure(struct tunnel *tunnel, const struct config_tunnel *confi
 {
 	tunnel->config_owner = owner;
 	tunnel->config = config;
+	/* Where it comes from may be another place. */
+	tunnel_changed(tunnel);
 	/* Whoever reloads may have made room for it. */
 	if (tunnel->state == TUNNEL_FAILED)
 		tunnel_listen(tunnel);

@@ -76,11 +76,15 @@ static bool log_to_journal(void)
 	return fstat(STDERR_FILENO, &st) == 0 && st.st_dev == device && st.st_ino == inode;
 }
 
+/* U+0080 to U+009F are control characters, too: a terminal takes U+009B for ESC [. */
 static void log_clean(char *text)
 {
-	for (char *c = text; *c; c++)
-		if ((unsigned char)*c < 0x20 || *c == 0x7f)
+	for (unsigned char *c = (unsigned char *)text; *c; c++) {
+		if (*c < 0x20 || *c == 0x7f)
 			*c = '?';
+		else if (c[0] == 0xc2 && c[1] >= 0x80 && c[1] <= 0x9f)
+			c[0] = c[1] = '?';
+	}
 }
 
 static struct iovec log_field(char buf[LOG_FIELD_MAX], const char *name, const char *value)

@@ -471,6 +471,7 @@ def test_commands(bench, bus, up, serve):
     for line in ('AT+SYSMFG=1,"client_key","client_key.0"', "AT+SYSFLASH?", "AT+CIPSSLCPSK?", "AT+GMR\r\nAT+RST", "",
                  "hello", "AT" + "x" * 300, "at+sysmfg?", "+++"):
         refusal("CommandNotAllowed", bus.device, "Device", "Command", "s", line)
+    assert "a method of its own" in refusal("CommandNotAllowed", bus.device, "Device", "Command", "s", "AT+RST")
     assert works(daemon)
 
 

@@ -690,6 +690,15 @@ def complete(ctl, *words):
     return done.stdout.decode().split()
 
 
+def tunnel_keys():
+    """Those that a tunnel may have on the bus."""
+    source = (completion_file().parents[1] / "config/tables.c").read_text()
+    table = source.split(" tunnel_keys[] = {")[1].split("\n};")[0]
+    keys = set(re.findall(r'_KEY\(config_tunnel, (\w+)', table)) - {"family"} | {"address_family"} | set(re.findall(r'\t\.name = "(\w+)"', table))
+    assert {"host", "mode", "psk"} <= keys
+    return keys - {"name", "psk"}
+
+
 def test_bash_completion(ctl):
     ctl.start()
     # bash gives the words of an address one by one.
@@ -707,6 +716,7 @@ def test_bash_completion(ctl):
     assert complete(ctl, *bus, "certs", "rollback", "") == ["corp", "gateway"]
     assert complete(ctl, *bus, "certs", "verify", "esp1") == ["esp1"]
     assert complete(ctl, "tunnel", "add", "x", "au") == ["authority="]
+    assert set(complete(ctl, "tunnel", "add", "x", "")) == {f"{key}=" for key in tunnel_keys()}
     (ctl.dir / "some.pem").touch()
     assert complete(ctl, "certs", "load", "client_ca", "3", "so") == ["some.pem"]
     assert complete(ctl, "certs", "") == [
@@ -720,6 +730,8 @@ def test_zsh_completion(ctl):
     script = completion_file() / "_espatctl"
     subprocess.run(["zsh", "-n", str(script)], check=True, timeout=DEADLINE)
     text = script.read_text()
+    for key in tunnel_keys():
+        assert re.search(rf"\b{key}=", text), key
     for command in complete(ctl, ""):
         assert re.search(rf"""['"]{command}:""", text), command
         for option in complete(ctl, command, "--"):

@@ -213,6 +213,11 @@ enum device_command_class device_command_class(const char *line)
 	return strcmp(line, "AT+CWMODE=1") == 0 ? DEVICE_COMMAND_RAW : DEVICE_COMMAND_NEVER;
 }
 
+const char *device_command_refusal(const char *line)
+{
+	return device_command_class(line) == DEVICE_COMMAND_NEVER ? "it is not for the bus" : NULL;
+}
+
 int device_command(struct device *dev, const char *line, device_done_fn done, void *userdata,
 		   struct device_request **ret)
 {

@@ -270,6 +270,28 @@ static void test_polkit_that_never_answers(void **state)
 	assert_int_equal(bench.n_ops, 0);
 }
 
+/* That somebody would have to be asked, and cannot be: what the caller can do about it is told. */
+static void test_nobody_to_ask(void **state)
+{
+	static const char *const words[] = { "forbids to ask", "no agent" };
+
+	bench_start_polkit("challenge");
+	bench_be_stranger();
+	for (unsigned int i = 0; i < 2; i++) {
+		struct bench_reply reply;
+
+		if (i == 0)
+			bench_call(bench.me, &reply, MANAGER, "Reload", "");
+		else
+			call_interactively(&reply);
+		bench_await_reply(&reply);
+		assert_string_equal(reply.error, "NotAuthorized");
+		assert_non_null(strstr(reply.text, words[i]));
+		bench_reply_clear(&reply);
+	}
+	assert_int_equal(bench.n_ops, 0);
+}
+
 static void test_polkit_that_goes(void **state)
 {
 	struct bench_reply reply;
@@ -361,12 +383,12 @@ static void test_many_that_wait(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		BENCH_TEST(test_nobody),           BENCH_TEST(test_readers),
-		BENCH_TEST(test_actions),          BENCH_TEST(test_verdicts),
-		BENCH_TEST(test_the_privileged),   BENCH_TEST(test_own_user),
-		BENCH_TEST(test_groups),           BENCH_TEST(test_polkit_that_never_answers),
-		BENCH_TEST(test_polkit_that_goes), BENCH_TEST(test_many_that_wait),
-		BENCH_TEST(test_many_of_one_user),
+		BENCH_TEST(test_nobody),         BENCH_TEST(test_readers),
+		BENCH_TEST(test_actions),        BENCH_TEST(test_verdicts),
+		BENCH_TEST(test_the_privileged), BENCH_TEST(test_own_user),
+		BENCH_TEST(test_groups),         BENCH_TEST(test_polkit_that_never_answers),
+		BENCH_TEST(test_nobody_to_ask),  BENCH_TEST(test_polkit_that_goes),
+		BENCH_TEST(test_many_that_wait), BENCH_TEST(test_many_of_one_user),
 	};
 
 	if (!bench_possible())

@@ -445,6 +445,11 @@ static void test_command(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(never); i++)
 		assert_error("CommandNotAllowed", DEV, "Command", "s", never[i]);
 	assert_error("CommandNotAllowed", DEV, "Command", "s", huge);
+	bench_call(bench.me, &reply, DEV, "Command", "s", "AT+RST");
+	bench_await_reply(&reply);
+	assert_string_equal(reply.error, "CommandNotAllowed");
+	assert_non_null(strstr(reply.text, "it is not for the bus"));
+	bench_reply_clear(&reply);
 	bench.raw = true;
 	for (size_t i = 0; i < ARRAY_SIZE(never); i++)
 		assert_error("CommandNotAllowed", DEV, "Command", "s", never[i]);

@@ -318,6 +318,36 @@ static void test_flags_of_others(void **state)
 	close(copy);
 }
 
+/* Whoever shares the description takes its O_NONBLOCK off while it is read: that makes nobody wait. */
+static void test_flags_taken_off(void **state)
+{
+	const char *names[] = { NULL, "/tmp/espatd-fd.fifo" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		int pipes[2], shared;
+
+		if (names[i]) {
+			unlink(names[i]);
+			assert_int_equal(mkfifo(names[i], 0600), 0);
+			pipes[0] = open(names[i], O_RDONLY | O_NONBLOCK);
+			pipes[1] = open(names[i], O_WRONLY);
+			unlink(names[i]);
+		} else {
+			assert_int_equal(pipe2(pipes, O_NONBLOCK), 0);
+		}
+		shared = dup(pipes[0]);
+		start(pipes[0], BUS_FD_ALL);
+		assert_int_equal(fcntl(shared, F_SETFL, 0), 0);
+		assert_int_equal(write(pipes[1], "k", 1), 1);
+		event_base_loop(base, EVLOOP_ONCE);
+		assert_int_equal(done, 0);
+		close(pipes[1]);
+		await();
+		assert_read(pipes[0], "k", 1);
+		close(shared);
+	}
+}
+
 static void test_lines(void **state)
 {
 	static const struct {
@@ -413,10 +443,12 @@ static void test_wiped(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		FD_TEST(test_files),      FD_TEST(test_other_types), FD_TEST(test_streams),
-		FD_TEST(test_named_pipe), FD_TEST(test_too_much),    FD_TEST(test_time),
-		FD_TEST(test_given_up),   FD_TEST(test_flags),       FD_TEST(test_flags_of_others),
-		FD_TEST(test_lines),      FD_TEST(test_wiped),
+		FD_TEST(test_files),           FD_TEST(test_other_types),
+		FD_TEST(test_streams),         FD_TEST(test_named_pipe),
+		FD_TEST(test_too_much),        FD_TEST(test_time),
+		FD_TEST(test_given_up),        FD_TEST(test_flags),
+		FD_TEST(test_flags_of_others), FD_TEST(test_flags_taken_off),
+		FD_TEST(test_lines),           FD_TEST(test_wiped),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

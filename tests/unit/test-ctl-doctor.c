@@ -196,6 +196,26 @@ static void test_device(void **state)
 		  "time-servers", "ntp", "time" },
 		{ "failed", "AT version 3.1.0 is too old, espatd needs 3.2.0 or newer", 0,
 		  DOCTOR_ERROR, "firmware", "3.1.0", "firmware" },
+		{ "failed",
+		  "this firmware has no AT+CWJEAP: enterprise Wi-Fi needs a build with it", 0,
+		  DOCTOR_ERROR, "firmware", "CWJEAP", "firmware" },
+		{ "failed", "AT+GMR is not answered as ESP-AT does", 0, DOCTOR_ERROR, "firmware",
+		  "GMR", "firmware" },
+		/* A network may have any name. */
+		{ "failed",
+		  "cannot join Wi-Fi \"password\": no such access point in range, by itself", 0,
+		  DOCTOR_ERROR, "wifi-join", "range", "wifi scan esp0" },
+		{ "failed",
+		  "cannot join Wi-Fi \"too old\": the chip gave no reason (its firmware may not "
+		  "know `bssid` and `hidden` in an enterprise network)",
+		  0, DOCTOR_ERROR, "wifi-join", "no reason", "wifi scan esp0" },
+		{ "failed",
+		  "cannot join Wi-Fi \"this firmware\": the access point refused (wrong password, "
+		  "or "
+		  "none where one is needed?)",
+		  0, DOCTOR_ERROR, "wifi-password", "refused", "wifi join esp0" },
+		{ "setting-clock", "the host's own clock is not set, certificates cannot be judged",
+		  0, DOCTOR_ERROR, "clock-waits", "own clock", "timedatectl" },
 		{ "failed", "", 0, DOCTOR_ERROR, "failed", "cannot be brought up", "journalctl" },
 		{ "failed", "two\nlines", 0, DOCTOR_ERROR, "failed", "", "journalctl" },
 		{ "joining", "", 0, DOCTOR_NOTE, "on-its-way", "joining", "wait" },

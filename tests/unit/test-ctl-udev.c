@@ -142,6 +142,9 @@ static void test_hostile(void **state)
 
 	plug("ttyUSB0", "1-1", "00", "a*b\"c|d\\e[f]g\n", 0, NULL);
 	expect("/dev/ttyUSB0", UDEV_RULE, "ATTRS{serial}==\"a?b?c?d?e?f?g\", ");
+	/* Nor is it to be obeyed by the terminal that shows it: U+009B begins a sequence as ESC [ does. */
+	plug("ttyUSB5", "1-5", "00", "a\xc2\x9bg\n", 5, NULL);
+	expect("/dev/ttyUSB5", UDEV_RULE, "ATTRS{serial}==\"a??g\", ");
 	/* With a control character in it, it is none: the place is taken. */
 	plug("ttyUSB1", "1-2", "00", "a\x01", 1, NULL);
 	expect("/dev/ttyUSB1", UDEV_RULE, "KERNELS==\"1-2\"");

@@ -1303,20 +1303,22 @@ static void test_set_refused(void **state)
 		{ STORE_AUTHORITY, "big", NULL,
 		  "the call: is larger than 64 KiB, expected a file of CA certificates\n" },
 		{ STORE_IDENTITY, "both", "ec.key",
-		  "the call: contains a private key, expected certificates only\n"
-		  "the call: certificate (CN = ca): is the certificate of a CA, expected one of "
+		  "the certificate: contains a private key, expected certificates only\n"
+		  "the certificate: certificate (CN = ca): is the certificate of a CA, expected "
+		  "one of "
 		  "this client first\n" },
 		{ STORE_IDENTITY, "empty", "empty",
-		  "the call: is empty, expected PEM or DER\n"
-		  "the call: is empty, expected PEM or DER\n" },
+		  "the certificate: is empty, expected PEM or DER\n"
+		  "the key: is empty, expected PEM or DER\n" },
 		{ STORE_IDENTITY, "old.pem", "ec.key",
-		  "the call: certificate (CN = old): expired on 2016-02-03 08:00:00 UTC, 3999 "
+		  "the certificate: certificate (CN = old): expired on 2016-02-03 08:00:00 UTC, "
+		  "3999 "
 		  "days ago, expected one that is valid now (2027-01-15 08:00:00 UTC)\n" },
 	}, keys[] = {
 		{ STORE_IDENTITY, "ec.pem", "rsa.key",
 		  "the call: the private key does not belong to the certificate (CN = ec), "
 		  "expected the key that it was made for (one is RSA, the other EC)\n" },
-		{ STORE_IDENTITY, "ec.pem", NULL, "the call: is empty, expected PEM or DER\n" },
+		{ STORE_IDENTITY, "ec.pem", NULL, "the key: is empty, expected PEM or DER\n" },
 	};
 
 	copy("ec.pem", "c");

@@ -1008,6 +1008,28 @@ static void test_blocking_again(void **state)
 	close(fds[1]);
 }
 
+/* Two traces share a pipe that nobody reads: when the first one ends, the second one still does not wait. */
+static void test_pipe_of_two(void **state)
+{
+	struct fixture *f = *state;
+	struct trace *first = NULL;
+	int fds[2];
+
+	f->trace = trace_free(f->trace, "");
+	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+	assert_int_equal(trace_new(&first, &f->timers, dup(fds[1]), "the first", 0, 0, on_ended, f),
+			 0);
+	trace_into(f, fds[1], TRACE_BYTES_MIN * 100, 5);
+	trace_free(first, "");
+	alarm(20);
+	for (int i = 0; i < 10; i++)
+		say_more(f);
+	advance(f, 10 * TIMERS_S);
+	alarm(0);
+	assert_int_equal(f->ends, 1);
+	close(fds[0]);
+}
+
 static void test_refused(void **state)
 {
 	struct fixture *f = *state;
@@ -1078,6 +1100,7 @@ int main(void)
 		T(test_endless),
 		T(test_max_bytes),
 		T(test_slow_pipe),
+		T(test_pipe_of_two),
 		T(test_slow_socket),
 		T(test_reader_sleeps),
 		T(test_reader_goes_away),

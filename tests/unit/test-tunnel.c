@@ -297,6 +297,8 @@ static void test_socket_at_once_if_the_chip_is_ready(void **state)
 
 static void test_socket_that_cannot_be_made(void **state)
 {
+	int fd;
+
 	make_file(path_of("broker.sock"));
 	assert_int_equal(make(NULL, 0), 0);
 	bench_up(&rig.b);
@@ -309,7 +311,12 @@ static void test_socket_that_cannot_be_made(void **state)
 	/* Told once, tried again. */
 	pass(100 * TIMERS_S);
 	assert_int_equal(count_of(logged, "broker: cannot listen on "), 1);
+	/* For another reason: that is told, too. */
 	assert_int_equal(unlink(path_of("broker.sock")), 0);
+	fd = listening(path_of("broker.sock"));
+	pass(31 * TIMERS_S);
+	assert_int_equal(count_of(logged, "broker: cannot listen on "), 2);
+	close(fd);
 	pass(31 * TIMERS_S);
 	assert_int_equal(tunnel_state(rig.tunnel), TUNNEL_LISTENING);
 	assert_string_equal(tunnel_error(rig.tunnel), "");
