@@ -418,7 +418,8 @@ static void provision_finish(struct device *dev)
 	uint64_t before = p->writes_before;
 	bool wrote = dev->flash_writes != before;
 
-	if (wrote)
+	/* Else its successor tells of them. */
+	if (wrote && (up || !again))
 		dev_info(dev, "%" PRIu64 " flash writes, %" PRIu64 " by espatd in this chip's life",
 			 dev->flash_writes - p->writes_before,
 			 dev->record.writes + (uint64_t)dev->uncounted);
