@@ -17,6 +17,10 @@
 /* A chip writes a value in about a second; more than a full set takes, with a busy line. */
 #define CHANGE_TIMEOUT (180 * TIMERS_S)
 
+/* Instead of an item: all of them; or one whose name is gone, which nobody needs. */
+#define CHANGE_ALL SIZE_MAX
+#define CHANGE_GONE (SIZE_MAX - 1)
+
 struct change_chip {
 	struct change *change;   /* weak */
 	const struct unit *unit; /* weak; NULL: it was freed */
@@ -30,10 +34,12 @@ struct change_chip {
 struct change {
 	struct daemon *daemon; /* weak */
 	struct list node;
-	size_t item;        /* of the material; SIZE_MAX: all */
+	size_t item;        /* of the material; or CHANGE_ALL, CHANGE_GONE */
 	const char *good;   /* what is told of a chip that is done */
-	bus_change_fn done; /* NULL: nobody waits */
+	bus_change_fn done; /* NULL: nobody waits, or not any more */
 	void *userdata;
+	/* The results were told; a chip still lacks it, so all others keep what was replaced. */
+	bool told;
 	struct timer limit;
 	struct timer finish; /* not inside change_begin() */
 	struct change_chip *chips;
@@ -62,15 +68,19 @@ static void change_free(struct change *change)
 static void change_tell(struct change *change)
 {
 	struct bus_chip_result *results;
+	bus_change_fn done;
 
+	change->told = true;
 	if (!change->done)
 		return;
+	done = change->done;
+	change->done = NULL;
 	results = calloc(change->n_chips + 1, sizeof(*results));
 	if (!results) {
 		struct bus_failure failure;
 
 		bus_fail(&failure, BUS_E_NO_MEMORY, "the change was made; espatd is out of memory");
-		change->done(change->userdata, &failure, NULL, 0);
+		done(change->userdata, &failure, NULL, 0);
 		return;
 	}
 	for (size_t i = 0; i < change->n_chips; i++)
@@ -79,25 +89,8 @@ static void change_tell(struct change *change)
 			.ok = change->chips[i].ok,
 			.text = change->chips[i].text,
 		};
-	change->done(change->userdata, NULL, results, change->n_chips);
+	done(change->userdata, NULL, results, change->n_chips);
 	free(results);
-}
-
-static void change_finish(struct timer *timer)
-{
-	struct change *change = container_of(timer, struct change, finish);
-	struct daemon *daemon = change->daemon;
-	bool ok = true;
-
-	/* A chip that is not in service gets it when it comes: nobody waits for it. */
-	for (size_t i = 0; i < change->n_chips; i++)
-		ok = ok && (change->chips[i].ok || !change->chips[i].unit ||
-			    change->chips[i].unit->dev->state != DEVICE_READY);
-	list_remove(&change->node);
-	if (ok && list_empty(&daemon->changes))
-		keep_old(daemon, false);
-	change_tell(change);
-	change_free(change);
 }
 
 __attribute__((format(printf, 3, 4))) static void chip_end(struct change_chip *chip, bool ok,
@@ -124,29 +117,81 @@ static bool in_service(const struct device *dev)
 	       dev->state == DEVICE_OFFLINE;
 }
 
+/* The first item that it has not got, and how that is; n_items: it has all of them. */
+static size_t chip_lacks(const struct change_chip *chip, enum device_item_state *state,
+			 const char **why)
+{
+	const struct change *change = chip->change;
+	size_t n = change->daemon->material->n_items;
+
+	for (size_t i = 0; i < n; i++) {
+		if (change->item != CHANGE_ALL && change->item != i)
+			continue;
+		*state = device_item_state(chip->unit->dev, i, why);
+		if (*state == DEVICE_ITEM_PENDING || *state == DEVICE_ITEM_FAILED)
+			return i;
+	}
+	return n;
+}
+
 static void chip_look(struct change_chip *chip)
 {
 	const struct change *change = chip->change;
 	const struct material *material = change->daemon->material;
-	const struct device *dev = chip->unit->dev;
+	enum device_item_state state;
+	const char *why;
+	size_t i = chip_lacks(chip, &state, &why);
 
-	for (size_t i = 0; i < material->n_items; i++) {
-		const char *why = "";
+	if (i == material->n_items)
+		chip_end(chip, true, "%s", change->good);
+	else if (state == DEVICE_ITEM_FAILED && !change->told)
+		chip_end(chip, false, "%s: %s", material->items[i].name, why);
+}
 
-		if (change->item != SIZE_MAX && change->item != i)
+/* Whether one in service has not got it, which is waited for. One that is not gets it when it comes. */
+static bool change_is_lacked(struct change *change)
+{
+	for (size_t i = 0; i < change->n_chips; i++) {
+		struct change_chip *chip = &change->chips[i];
+		enum device_item_state state;
+		const char *why;
+
+		if (!chip->unit || !in_service(chip->unit->dev) ||
+		    chip_lacks(chip, &state, &why) == change->daemon->material->n_items)
 			continue;
-		switch (device_item_state(dev, i, &why)) {
-		case DEVICE_ITEM_NOT_NEEDED:
-		case DEVICE_ITEM_THERE:
-			break;
-		case DEVICE_ITEM_PENDING:
-			return;
-		case DEVICE_ITEM_FAILED:
-			chip_end(chip, false, "%s: %s", material->items[i].name, why);
-			return;
-		}
+		chip->pending = true;
+		change->n_pending++;
 	}
-	chip_end(chip, true, "%s", change->good);
+	return change->n_pending > 0;
+}
+
+static void change_finish(struct timer *timer)
+{
+	struct change *change = container_of(timer, struct change, finish);
+	struct daemon *daemon = change->daemon;
+	bool lacked = change_is_lacked(change);
+
+	timer_cancel(&change->limit);
+	if (!lacked) {
+		list_remove(&change->node);
+		if (list_empty(&daemon->changes))
+			keep_old(daemon, false);
+	}
+	if (!change->told)
+		change_tell(change);
+	if (!lacked)
+		change_free(change);
+}
+
+/* Those that nobody waits for, and that a new one for @item says again. */
+static void change_supersede(struct daemon *daemon, size_t item)
+{
+	list_for_each_safe(node, &daemon->changes) {
+		struct change *change = container_of(node, struct change, node);
+
+		if (!change->done && (item == CHANGE_ALL || item == change->item))
+			change_free(change);
+	}
 }
 
 static void chip_on_provisioned(struct device_watch *watch, struct device *dev)
@@ -176,7 +221,7 @@ static bool unit_is_concerned(const struct unit *unit, size_t item)
 {
 	const char *why;
 
-	return unit->dev && (item == SIZE_MAX ||
+	return unit->dev && (item == CHANGE_ALL ||
 			     device_item_state(unit->dev, item, &why) != DEVICE_ITEM_NOT_NEEDED);
 }
 
@@ -217,6 +262,7 @@ int change_begin(struct daemon *daemon, size_t item, const char *good, bus_chang
 		change_free(change);
 		return r;
 	}
+	change_supersede(daemon, item);
 	list_append(&daemon->changes, &change->node);
 	timer_arm(&change->limit, CHANGE_TIMEOUT);
 	timer_arm(&change->finish, 0);
@@ -247,14 +293,14 @@ void change_remap(struct daemon *daemon, const struct material *fresh)
 		struct change *change = container_of(node, struct change, node);
 		const struct material_item *item, *found;
 
-		if (change->item == SIZE_MAX)
+		if (change->item == CHANGE_ALL || change->item == CHANGE_GONE)
 			continue;
 		item = &daemon->material->items[change->item];
 		found = material_find(
 			fresh, item->type == MATERIAL_IDENTITY ? STORE_IDENTITY : STORE_AUTHORITY,
 			item->name);
-		/* A name that is gone is needed nowhere: the next look finds that. */
-		change->item = found ? (size_t)(found - fresh->items) : fresh->n_items;
+		/* The next look finds that it is needed nowhere. */
+		change->item = found ? (size_t)(found - fresh->items) : CHANGE_GONE;
 	}
 }
 

@@ -108,8 +108,9 @@ int daemon_fail_problems(struct bus_failure *failure, enum bus_error error,
 /* change.c: material that is to reach several chips */
 /*
  * The material has changed: all chips are provisioned, and those that need its @item (SIZE_MAX: all of
- * them, for all items) are watched until each has it; then @done (may be NULL) is told the results,
- * @good of those that are done. Until then what is replaced stays on all of them. 0 or -ENOMEM.
+ * them, for all items) are watched until each has it, or cannot; then @done (may be NULL) is told the
+ * results, @good of those that are done. What is replaced stays on all of them as long as one in service
+ * lacks it. 0 or -ENOMEM.
  */
 int change_begin(struct daemon *daemon, size_t item, const char *good, bus_change_fn done,
 		 void *userdata);

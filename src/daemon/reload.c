@@ -254,9 +254,10 @@ static int daemon_apply(struct daemon *daemon, struct config *base, struct confi
 		material_free(material);
 		return -ENOMEM;
 	}
-	change_remap(daemon, material);
 	drop_tunnels(daemon, config, tunnels);
 	drop_units(daemon, config, units);
+	/* Not before: what has gone may have been looked at, by the places that the items had. */
+	change_remap(daemon, material);
 	r = reconfigure_all(daemon, config, material);
 	material_free(daemon->material);
 	config_free(daemon->config);

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: MIT
+"""Changes of material that are not over when the next thing happens."""
+import subprocess
+
+import pytest
+
+pytest.importorskip("dbus")
+
+from bench import tunnel  # noqa: E402
+from clients import exchange, works  # noqa: E402
+from fixtures import bench, pki, serve  # noqa: E402,F401 (used by name)
+from privatebus import NAME, ROOT  # noqa: E402
+
+
+def pem(pki, name):
+    return (pki / f"{name}.pem").read_text()
+
+
+def later(bus, method, signature, *args):
+    """A call of the manager's that is not waited for."""
+    return subprocess.Popen(
+        ["busctl", f"--address={bus.address}", "--", "call", NAME, ROOT, f"{NAME}.Manager", method, signature, *args],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+
+def full(chip):
+    """Of its slots for authorities only one is free."""
+    chip.await_line("^D>H .*ready")
+    for slot in range(3, 10):
+        value = b"%d of somebody else" % slot
+        chip.ask(f'AT+SYSMFG=2,"client_ca","client_ca.{slot}",8,{len(value)}', value)
+
+
+def test_old_one_stays_as_long_as_one_chip_lacks_the_new(bench, serve):
+    """Whatever else is changed meanwhile; and no longer."""
+    bench.own_files()
+    server = serve()
+    bus = bench.with_bus()
+    full(bench.another("esp1"))
+    daemon = bench.up(tunnel(server, "one", device="esp0"), tunnel(server, "two", device="esp1"))
+    daemon.await_line("^esp1: ready$")
+    bus.await_name()
+    with daemon.connect("two") as s:
+        assert exchange(s, b"hello") == b"hello"
+        result = bus.manager("SetAuthority", "ss", "corp", pem(bench.pki, "both"))
+        assert result["esp0"] == (True, "it is on the chip")
+        assert result["esp1"][0] is False and "no slot is free until" in result["esp1"][1]
+        assert bus.manager("SetAuthority", "ss", "other", pem(bench.pki, "ca2")) == {}
+        # An answer of the chip's behind whatever that has begun.
+        bus.device("Device", "SyncTime")
+        assert not daemon.matching("^esp0: erased")
+        assert exchange(s, b"still") == b"still"
+        seen = daemon.mark()
+    daemon.await_line("^esp0: erased client_ca", seen)
+    assert works(daemon, "one") and works(daemon, "two")
+
+
+def test_name_that_goes_while_it_is_written(bench, serve):
+    """Nobody looks for its place any more."""
+    server = serve()
+    bus = bench.with_bus()
+    daemon = bench.up(tunnel(server), sim=["--flash-ms", "1500"])
+    bus.await_name()
+    bus.manager("SetAuthority", "ss", "made", pem(bench.pki, "ca2"))
+    bus.manager("CreateTunnel", "sa{sv}", "more", {"host": "broker.test", "port": server.port, "authority": "made"})
+    call = later(bus, "SetAuthority", "ss", "made", pem(bench.pki, "both"))
+    daemon.await_line("^authority made was set over D-Bus", count=2)
+    bus.manager("RemoveTunnel", "s", "more")
+    gone = later(bus, "RemoveAuthority", "s", "made")
+    daemon.await_line("^authority made was removed over D-Bus")
+    assert call.poll() is None, "it is over already"
+    bus.manager("CreateTunnel", "sa{sv}", "less", {"host": "broker.test", "port": server.port, "authority": "corp"})
+    assert call.wait(30) == 0 and gone.wait(30) == 0, (call.stderr.read(), gone.stderr.read())
+    assert works(daemon, "less")
