@@ -86,7 +86,10 @@ void bench_start(struct daemon *daemon);
 void bench_time_is_up(struct timer *timer);
 
 /* reload.c */
-/* All of the configuration, read anew; if anything is wrong, all stays as it is. */
+/*
+ * All of the configuration, read anew; if anything is wrong, all stays as it is. BUS_E_STOPPING, also of
+ * those below: espatd drains.
+ */
 int daemon_reload(struct daemon *daemon, struct bus_failure *failure);
 /*
  * What was made in service has changed (overlay, store), the files have not: a changed file is

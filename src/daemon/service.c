@@ -58,13 +58,7 @@ static int check_name(const char *name, struct bus_failure *failure)
 
 static int service_reload(void *userdata, struct bus_failure *failure)
 {
-	struct daemon *daemon = userdata;
-	int r;
-
-	notify_reloading(&daemon->notify);
-	r = daemon_reload(daemon, failure);
-	notify_ready(&daemon->notify);
-	return r;
+	return daemon_reload(userdata, failure);
 }
 
 /* ---- tunnels ---- */

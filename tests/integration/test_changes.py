@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Changes of material that are not over when the next thing happens."""
+import os
+import signal
 import subprocess
 
 import pytest
@@ -9,7 +11,8 @@ pytest.importorskip("dbus")
 from bench import tunnel  # noqa: E402
 from clients import exchange, works  # noqa: E402
 from fixtures import bench, pki, serve  # noqa: E402,F401 (used by name)
-from privatebus import NAME, ROOT  # noqa: E402
+from harness import Program, wait_for  # noqa: E402
+from privatebus import NAME, ROOT, BusError  # noqa: E402
 
 
 def pem(pki, name):
@@ -72,3 +75,58 @@ def test_name_that_goes_while_it_is_written(bench, serve):
     bus.manager("CreateTunnel", "sa{sv}", "less", {"host": "broker.test", "port": server.port, "authority": "corp"})
     assert call.wait(30) == 0 and gone.wait(30) == 0, (call.stderr.read(), gone.stderr.read())
     assert works(daemon, "less")
+
+
+@pytest.mark.parametrize("method", ["Reload", "CreateTunnel"])
+def test_nothing_is_changed_at_the_end(bench, serve, method):
+    """Who would come in by a new socket would never get out in time."""
+    server = serve()
+    bench.root["drain_timeout"] = 60
+    bus = bench.with_bus()
+    daemon = bench.up(tunnel(server, "one"))
+    bus.await_name()
+    with daemon.connect("one") as s:
+        assert exchange(s, b"hello") == b"hello"
+        daemon.process.send_signal(signal.SIGTERM)
+        daemon.await_line("^SIGTERM, stopping$")
+        with pytest.raises(BusError) as error:
+            if method == "Reload":
+                bench.rewrite(tunnel(server, "one"), tunnel(server, "two"))
+                bus.manager("Reload")
+            else:
+                bus.manager("CreateTunnel", "sa{sv}", "two",
+                            {"host": "broker.test", "port": server.port, "authority": "corp"})
+        assert error.value.name == "Stopping"
+        assert exchange(s, b"still there?") == b"still there?"
+        assert not daemon.matching("^two: ")
+    assert daemon.wait() == 0
+
+
+def test_hangup_at_the_end(bench, serve):
+    server = serve()
+    bench.root["drain_timeout"] = 60
+    daemon = bench.up(tunnel(server, "one"))
+    with daemon.connect("one") as s:
+        assert exchange(s, b"hello") == b"hello"
+        daemon.process.send_signal(signal.SIGTERM)
+        daemon.await_line("^SIGTERM, stopping$")
+        bench.rewrite(tunnel(server, "one"), tunnel(server, "two"))
+        seen = bench.reload()
+        daemon.await_line("^not reloaded", seen)
+        assert exchange(s, b"still there?") == b"still there?"
+        assert not daemon.matching("^two: ")
+    assert daemon.wait() == 0
+
+
+def test_hangup_where_chips_are_only_provisioned(bench):
+    """It makes no sockets, and changes nothing of what it was asked to do."""
+    chip = bench.sim("--flash-ms", "300")
+    (bench.dir / "espatd.conf").write_text(bench.config(tunnel(7)))
+    daemon = Program([os.environ["ESPATD"], "-c", bench.dir / "espatd.conf", "--runtime-dir", bench.dir / "run",
+                      "--state-dir", bench.dir / "state", "--provision-only"])
+    bench.parts.append(daemon)
+    chip.await_line(r"AT\+SYSMFG=2,")
+    daemon.process.send_signal(signal.SIGHUP)
+    assert daemon.wait() == 0
+    assert not daemon.matching("listening|reloaded the configuration")
+    wait_for(lambda: not (bench.dir / "run").exists(), "no runtime folder")
