@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "config/syntax.h"
 #include "device/internal.h"
 #include "device/request-internal.h"
 
@@ -274,8 +275,8 @@ int device_join(struct device *dev, const struct device_join *join, device_done_
 
 	if (join->ssid[0] == '\0')
 		return join_submit(dev, NULL, false, done, userdata, ret);
-	if (!can_be_said(join->ssid, AT_SSID_MAX) ||
-	    !can_be_said(join->password, AT_WIFI_PASSWORD_MAX) ||
+	/* As one of the configuration: the chip tells it as it is, whenever it is asked for it. */
+	if (syntax_ssid(join->ssid) || !can_be_said(join->password, AT_WIFI_PASSWORD_MAX) ||
 	    (join->bssid && !is_mac(join->bssid)))
 		return -EINVAL;
 	network = calloc(1, sizeof(*network));

@@ -327,6 +327,8 @@ static void test_join_forms(void **state)
 	static const struct device_join wrong[] = {
 		{ "123456789012345678901234567890123", "", NULL, false },
 		{ "a\r\nAT+RST", "", NULL, false },
+		{ "a\x1b[2J", "", NULL, false },
+		{ "a\x7f", "", NULL, false },
 		{ "a", "b\nc", NULL, false },
 		{ "a", "12345678901234567890123456789012345678901234567890123456789012345", NULL,
 		  false },
