@@ -34,7 +34,10 @@ struct change_chip {
 struct change {
 	struct daemon *daemon; /* weak */
 	struct list node;
-	size_t item;        /* of the material; or CHANGE_ALL, CHANGE_GONE */
+	size_t item; /* of the material; or CHANGE_ALL, CHANGE_GONE */
+	/* A name that was removed, and not an item: "authority"; NULL: none was */
+	const char *what;
+	char name[CONFIG_NAME_MAX + 1];
 	const char *good;   /* what is told of a chip that is done */
 	bus_change_fn done; /* NULL: nobody waits, or not any more */
 	void *userdata;
@@ -134,14 +137,32 @@ static size_t chip_lacks(const struct change_chip *chip, enum device_item_state 
 	return n;
 }
 
+static void chip_look_for_name(struct change_chip *chip)
+{
+	const struct change *change = chip->change;
+	enum device_item_state state;
+	const char *why;
+
+	state = device_erase_state(chip->unit->dev, change->what, change->name, &why);
+	if (state == DEVICE_ITEM_NOT_NEEDED)
+		chip_end(chip, true, "%s", change->good);
+	else if (state == DEVICE_ITEM_FAILED)
+		chip_end(chip, false, "%s", why);
+}
+
 static void chip_look(struct change_chip *chip)
 {
 	const struct change *change = chip->change;
 	const struct material *material = change->daemon->material;
 	enum device_item_state state;
 	const char *why;
-	size_t i = chip_lacks(chip, &state, &why);
+	size_t i;
 
+	if (change->what) {
+		chip_look_for_name(chip);
+		return;
+	}
+	i = chip_lacks(chip, &state, &why);
 	if (i == material->n_items)
 		chip_end(chip, true, "%s", change->good);
 	else if (state == DEVICE_ITEM_FAILED && !change->told)
@@ -204,8 +225,8 @@ static void chip_on_state(struct device_watch *watch, struct device *dev, enum d
 	struct change_chip *chip = container_of(watch, struct change_chip, watch);
 
 	if (!in_service(dev))
-		chip_end(chip, false, "the chip left service (%s); it gets it when it is back",
-			 device_state_name(dev->state));
+		chip_end(chip, false, "the chip left service (%s); it %s when it is back",
+			 device_state_name(dev->state), chip->change->what ? "goes" : "gets it");
 }
 
 static void change_on_limit(struct timer *timer)
@@ -217,19 +238,22 @@ static void change_on_limit(struct timer *timer)
 			 (int)(CHANGE_TIMEOUT / TIMERS_S));
 }
 
-static bool unit_is_concerned(const struct unit *unit, size_t item)
+static bool unit_is_concerned(const struct unit *unit, const struct change *change)
 {
 	const char *why;
 
-	return unit->dev && (item == CHANGE_ALL ||
-			     device_item_state(unit->dev, item, &why) != DEVICE_ITEM_NOT_NEEDED);
+	if (!change->what && change->item == CHANGE_GONE)
+		return false;
+	return unit->dev &&
+	       (change->what || change->item == CHANGE_ALL ||
+		device_item_state(unit->dev, change->item, &why) != DEVICE_ITEM_NOT_NEEDED);
 }
 
 static void chip_begin(struct change *change, struct unit *unit)
 {
 	struct change_chip *chip = &change->chips[change->n_chips];
 
-	if (!unit_is_concerned(unit, change->item))
+	if (!unit_is_concerned(unit, change))
 		return;
 	*chip = (struct change_chip){ .change = change, .unit = unit, .pending = true };
 	change->n_chips++;
@@ -240,8 +264,22 @@ static void chip_begin(struct change *change, struct unit *unit)
 	device_watch(unit->dev, &chip->watch);
 }
 
-int change_begin(struct daemon *daemon, size_t item, const char *good, bus_change_fn done,
-		 void *userdata)
+static void chip_is_not_in_service(struct change_chip *chip)
+{
+	enum device_state state = chip->unit->dev->state;
+	const char *then = "it gets it when it is";
+
+	/* As device_erase_name() */
+	if (chip->change->what)
+		then = state == DEVICE_ABSENT || state == DEVICE_UNKNOWN_CHIP
+			       ? "what it has of it stays there as an orphan"
+			       : "it goes when it is";
+	chip_end(chip, false, "the chip is not in service (%s); %s", device_state_name(state),
+		 then);
+}
+
+static int change_new(struct change **ret, struct daemon *daemon, const char *good,
+		      bus_change_fn done, void *userdata)
 {
 	struct change *change = calloc(1, sizeof(*change));
 	int r;
@@ -249,7 +287,6 @@ int change_begin(struct daemon *daemon, size_t item, const char *good, bus_chang
 	if (!change)
 		return -ENOMEM;
 	change->daemon = daemon;
-	change->item = item;
 	change->good = good;
 	change->done = done;
 	change->userdata = userdata;
@@ -262,7 +299,15 @@ int change_begin(struct daemon *daemon, size_t item, const char *good, bus_chang
 		change_free(change);
 		return r;
 	}
-	change_supersede(daemon, item);
+	*ret = change;
+	return 0;
+}
+
+static void change_run(struct change *change)
+{
+	struct daemon *daemon = change->daemon;
+
+	change_supersede(daemon, change->item);
 	list_append(&daemon->changes, &change->node);
 	timer_arm(&change->limit, CHANGE_TIMEOUT);
 	timer_arm(&change->finish, 0);
@@ -280,10 +325,39 @@ int change_begin(struct daemon *daemon, size_t item, const char *good, bus_chang
 		if (in_service(chip->unit->dev))
 			chip_look(chip);
 		else
-			chip_end(chip, false,
-				 "the chip is not in service (%s); it gets it when it is",
-				 device_state_name(chip->unit->dev->state));
+			chip_is_not_in_service(chip);
 	}
+}
+
+int change_begin(struct daemon *daemon, size_t item, const char *good, bus_change_fn done,
+		 void *userdata)
+{
+	struct change *change;
+	int r = change_new(&change, daemon, good, done, userdata);
+
+	if (r < 0)
+		return r;
+	/* One that is no item's place is needed nowhere. */
+	change->item = item != CHANGE_ALL && item >= daemon->material->n_items ? CHANGE_GONE : item;
+	change_run(change);
+	return 0;
+}
+
+int change_begin_removal(struct daemon *daemon, const char *what, const char *name,
+			 const char *good, bus_change_fn done, void *userdata)
+{
+	struct change *change;
+	int r = change_new(&change, daemon, good, done, userdata);
+
+	if (r < 0)
+		return r;
+	change->item = CHANGE_GONE;
+	change->what = what;
+	snprintf(change->name, sizeof(change->name), "%s", name);
+	for (size_t i = 0; i < daemon->n_units; i++)
+		if (daemon->units[i]->dev)
+			device_erase_name(daemon->units[i]->dev, what, name);
+	change_run(change);
 	return 0;
 }
 

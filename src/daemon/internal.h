@@ -117,6 +117,9 @@ int daemon_fail_problems(struct bus_failure *failure, enum bus_error error,
  */
 int change_begin(struct daemon *daemon, size_t item, const char *good, bus_change_fn done,
 		 void *userdata);
+/* The same for a name of @what ("authority", lives on) that is gone, and is erased on all of them. */
+int change_begin_removal(struct daemon *daemon, const char *what, const char *name,
+			 const char *good, bus_change_fn done, void *userdata);
 /* Before the material's items may change their places. */
 void change_remap(struct daemon *daemon, const struct material *fresh);
 /* A chip is about to be freed. */

@@ -280,10 +280,8 @@ static int service_remove_material(void *userdata, enum store_kind kind, const c
 	if (daemon_refresh(daemon, failure) < 0)
 		return -1;
 	log_notice("%s %s was removed over D-Bus", kind_text(kind), name);
-	for (size_t i = 0; i < daemon->n_units; i++)
-		if (daemon->units[i]->dev)
-			device_erase_name(daemon->units[i]->dev, kind_text(kind), name);
-	if (change_begin(daemon, SIZE_MAX, "nothing of it is on the chip", done, done_userdata) < 0)
+	if (change_begin_removal(daemon, kind_text(kind), name, "nothing of it is on the chip",
+				 done, done_userdata) < 0)
 		return bus_fail(failure, BUS_E_NO_MEMORY, "espatd is out of memory");
 	return 0;
 }

@@ -49,6 +49,8 @@ def test_old_one_stays_as_long_as_one_chip_lacks_the_new(bench, serve):
         assert result["esp0"] == (True, "it is on the chip")
         assert result["esp1"][0] is False and "no slot is free until" in result["esp1"][1]
         assert bus.manager("SetAuthority", "ss", "other", pem(bench.pki, "ca2")) == {}
+        gone = (True, "nothing of it is on the chip")
+        assert bus.manager("RemoveAuthority", "s", "other") == {"esp0": gone, "esp1": gone}
         # An answer of the chip's behind whatever that has begun.
         bus.device("Device", "SyncTime")
         assert not daemon.matching("^esp0: erased")
@@ -75,6 +77,39 @@ def test_name_that_goes_while_it_is_written(bench, serve):
     bus.manager("CreateTunnel", "sa{sv}", "less", {"host": "broker.test", "port": server.port, "authority": "corp"})
     assert call.wait(30) == 0 and gone.wait(30) == 0, (call.stderr.read(), gone.stderr.read())
     assert works(daemon, "less")
+
+
+def test_name_that_goes_while_a_chip_is_not_there(bench, serve):
+    """Its result says what becomes of it there."""
+    server = serve()
+    bus = bench.with_bus()
+    second = bench.another("esp1")
+    daemon = bench.up(tunnel(server, "one", device="esp0"))
+    daemon.await_line("^esp1: ready$")
+    bus.await_name()
+    assert bus.manager("SetAuthority", "ss", "made", pem(bench.pki, "ca2")) == {}
+    second.kill()
+    daemon.await_line("^esp1: the port .* is gone")
+    told = bus.manager("RemoveAuthority", "s", "made")
+    assert told["esp0"] == (True, "nothing of it is on the chip")
+    assert told["esp1"][0] is False and told["esp1"][1].endswith("it stays there as an orphan")
+
+
+def test_name_of_a_configuration_of_before_is_set(bench, serve):
+    """What its files held is still kept, and set again it is no less there than anything else."""
+    server = serve()
+    bench.more["authorities"] = [{"name": "made", "file": f"{bench.pki}/ca2.pem"}]
+    bus = bench.with_bus()
+    daemon = bench.up(tunnel(server))
+    bus.await_name()
+    bench.more["authorities"] = []
+    bench.rewrite(tunnel(server))
+    bus.manager("Reload")
+    assert [x["Name"] for x in bus.manager("ListAuthorities")] == ["corp"]
+    bus.manager("SetAuthority", "ss", "made", pem(bench.pki, "ca2"))
+    told = {x["Name"]: x["Source"] for x in bus.manager("ListAuthorities")}
+    assert told == {"corp": "file", "made": "set"}
+    assert works(daemon)
 
 
 @pytest.mark.parametrize("method", ["Reload", "CreateTunnel"])
