@@ -97,7 +97,7 @@ static int service_create_tunnel(void *userdata, const char *name, const char *t
 	}
 	if (daemon_refresh(daemon, failure) < 0) {
 		if (persist)
-			overlay_forget(tunnel, dir);
+			overlay_take_back(tunnel, dir);
 		overlay_drop(tunnel);
 		return -1;
 	}

@@ -95,6 +95,29 @@ def test_name_that_goes_while_a_chip_is_not_there(bench, serve):
     assert told["esp1"][0] is False and told["esp1"][1].endswith("it stays there as an orphan")
 
 
+def test_kept_tunnel_that_was_left_out_is_not_lost(bench, serve):
+    """By one of its name that is refused."""
+    server = serve()
+    bus = bench.with_bus()
+    bench.up(tunnel(server))
+    bus.await_name()
+    options = {"host": "broker.test", "port": server.port, "authority": "corp", "persist": True}
+    bus.manager("CreateTunnel", "sa{sv}", "kept", options)
+    kept = bench.dir / "state" / "tunnels" / "kept.conf"
+    text = kept.read_bytes()
+    assert bench.daemon.end() == 0
+    bench.authority["name"] = "other"
+    daemon = bench.espatd(tunnel(server, authority="other")).await_tunnels()
+    assert daemon.matching("the kept tunnel kept is left out")
+    bus.await_name()
+    with pytest.raises(BusError) as error:
+        bus.manager("CreateTunnel", "sa{sv}", "kept", {**options, "port": 1})
+    assert error.value.name == "BadConfiguration"
+    assert kept.read_bytes() == text
+    bus.manager("CreateTunnel", "sa{sv}", "kept", {**options, "authority": "other"})
+    assert b"other" in kept.read_bytes()
+
+
 def test_name_of_a_configuration_of_before_is_set(bench, serve):
     """What its files held is still kept, and set again it is no less there than anything else."""
     server = serve()
