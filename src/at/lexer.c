@@ -4,7 +4,10 @@
 
 #include <string.h>
 
+#include "at/reply.h"
 #include "at/scan.h"
+
+#define CWLAP "+CWLAP:("
 
 void at_lexer_reset(struct at_lexer *lexer)
 {
@@ -12,6 +15,8 @@ void at_lexer_reset(struct at_lexer *lexer)
 	lexer->len = 0;
 	lexer->left = 0;
 	lexer->blanks = 0;
+	lexer->names = false;
+	lexer->strange = false;
 }
 
 void at_lexer_wipe(struct at_lexer *lexer)
@@ -148,6 +153,7 @@ static void token_line(struct at_lexer *l, struct at_token *ret, enum at_token_t
 	ret->blanks = l->blanks;
 	l->blanks = 0;
 	l->len = 0;
+	l->strange = false;
 }
 
 static void token_bad(struct at_lexer *l, struct at_token *ret, enum at_bad bad, int tail,
@@ -159,6 +165,36 @@ static void token_bad(struct at_lexer *l, struct at_token *ret, enum at_bad bad,
 	l->state = next;
 }
 
+/* Whether the line is one of a scan, and where its network's name begins. */
+static bool name_begins(const struct at_lexer *l, size_t *at)
+{
+	struct at_scan s = at_scan_at(l->line, l->len, 0);
+	long security;
+
+	if (!l->names || !at_scan_literal(&s, CWLAP) || !at_scan_number(&s, &security) ||
+	    !at_scan_literal(&s, ",\""))
+		return false;
+	*at = s.pos;
+	return true;
+}
+
+/* The next byte, a control character, belongs to a network's name: what stands behind one is longer. */
+static bool name_takes(const struct at_lexer *l, uint8_t c)
+{
+	size_t at;
+
+	return c != '\0' && name_begins(l, &at) && l->len - at < AT_SSID_MAX;
+}
+
+/* The line ends, and has a control character: whether it can be nothing but a name. */
+static bool name_is_right(struct at_lexer *l)
+{
+	struct at_ap ap;
+
+	l->line[l->len] = '\0';
+	return at_reply_cwlap(l->line, l->len, &ap) && !strstr(ap.ssid, CWLAP);
+}
+
 /* One byte of a line; true if *ret is a token. */
 static bool line_byte(struct at_lexer *l, uint8_t c, struct at_token *ret)
 {
@@ -166,6 +202,15 @@ static bool line_byte(struct at_lexer *l, uint8_t c, struct at_token *ret)
 		ret->type = AT_TOKEN_PROMPT;
 		ret->blanks = l->blanks;
 		l->blanks = 0;
+		return true;
+	}
+	if ((c < 0x20 || c == 0x7f) && name_takes(l, c)) {
+		l->strange = true;
+		l->line[l->len++] = (char)c;
+		return false;
+	}
+	if (c == '\r' && l->strange && !name_is_right(l)) {
+		token_bad(l, ret, AT_BAD_CONTROL, c, AT_LEXER_SKIP);
 		return true;
 	}
 	if (c == '\r') {

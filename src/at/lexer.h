@@ -8,6 +8,12 @@
  * block that does not end in CRLF, a control character in a line, a line without end and a length
  * out of range are AT_TOKEN_BAD: bytes were lost or changed on the way.
  *
+ * The name of a network stands in a scan's lines as it is, and whoever is in range chooses it. While @names
+ * is set, control characters (but NUL, which ends it in the firmware) among its up to 32 bytes belong to
+ * it, line ends too, so that it can be no line or block of its own: with all that AT+CWLAPOPT=1,2047 puts
+ * behind it, a line cannot end there. Where that was lost on the way, the next line is taken for a piece
+ * of the name, until it is too long, or a line's head is found in it.
+ *
  * Tokens do not depend on how the input was cut, but for the cuts of AT_TOKEN_DATA.
  */
 #pragma once
@@ -83,8 +89,11 @@ struct at_lexer {
 	struct at_block block;
 	size_t left;   /* of the block */
 	size_t blanks; /* empty lines, the last thing read */
+	bool names;    /* networks are listed, see above: for the owner to set */
+	bool strange;  /* the line has a control character in its name */
 };
 
+/* Also unsets names. */
 void at_lexer_reset(struct at_lexer *lexer);
 /*
  * Consumes from @buf until one token is complete or all @n bytes are gone, fills *ret and returns

@@ -892,6 +892,7 @@ static int set_blobs(struct store_item *item, enum store_kind kind, const void *
 static int set_nothing_new(bool *ret, const struct store_item *item, struct store *store,
 			   enum store_kind kind, const char *name)
 {
+	static const uint8_t none[CERT_DIGEST_SIZE];
 	_cleanup_(store_item_freep) struct store_item *current = NULL;
 	int r;
 
@@ -901,6 +902,9 @@ static int set_nothing_new(bool *ret, const struct store_item *item, struct stor
 		return 0;
 	if (r < 0 || !hold_the_same(item->blobs, item->n_blobs, current->blobs, current->n_blobs))
 		return r;
+	/* Left by the files of a configuration of before: nobody would take it for what was set. */
+	if (current->source == STORE_FROM_FILE && memcmp(item->origin, none, sizeof(none)) == 0)
+		return 0;
 	*ret = true;
 	/* The files may hold something else since; it wins over that, too. */
 	if (memcmp(current->origin, item->origin, CERT_DIGEST_SIZE) != 0)

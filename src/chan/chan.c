@@ -67,6 +67,7 @@ static void chan_write_head(struct chan *chan)
 	chan_log_command(chan, "> ", cmd);
 	chan_trace_line(chan, cmd);
 	cmd->phase = CHAN_PHASE_HEAD;
+	chan->lexer.names = cmd->names;
 	chan->commands++;
 	chan->hush = chan->hush || chan_cmd_is_private(cmd);
 	chan_arm(chan, cmd->kind == CHAN_PLAIN ? cmd->timeout : CHAN_TIMEOUT_PROMPT);
@@ -115,6 +116,7 @@ static void chan_done(struct chan *chan, enum chan_result result)
 
 	timer_cancel(&chan->timer);
 	chan->current = NULL;
+	chan->lexer.names = false;
 	if (cmd->secret || cmd->line.secret_len > 0)
 		at_lexer_wipe(&chan->lexer);
 	if (result == CHAN_OK && cmd->doubt)
@@ -486,6 +488,7 @@ void chan_cmd_begin(struct chan_cmd *cmd, const char *name)
 	cmd->kind = CHAN_PLAIN;
 	cmd->secret = false;
 	cmd->secret_reply = false;
+	cmd->names = false;
 	cmd->payload = NULL;
 	cmd->on_line = NULL;
 	cmd->on_data = NULL;

@@ -63,6 +63,7 @@ struct chan_cmd {
 	 */
 	bool secret;
 	bool secret_reply; /* the answer is not */
+	bool names;        /* the answer lists networks: see struct at_lexer */
 	const void *payload;
 	size_t payload_len;
 	uint64_t timeout; /* µs for the final answer; what the line itself takes comes on top */

@@ -147,8 +147,12 @@ const char *syntax_ssid(const char *value)
 {
 	size_t len = strlen(value);
 
-	if (len == 0 || len > 32 || strcspn(value, "\r\n") != len)
-		return "1 to 32 bytes without line ends";
+	if (len == 0 || len > 32)
+		return "1 to 32 bytes without control characters";
+	/* The chip tells the name of its network as it is: nobody could be in step with such lines. */
+	for (size_t i = 0; i < len; i++)
+		if ((unsigned char)value[i] < 0x20 || value[i] == 0x7f)
+			return "1 to 32 bytes without control characters";
 	return NULL;
 }
 

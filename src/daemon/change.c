@@ -17,6 +17,10 @@
 /* A chip writes a value in about a second; more than a full set takes, with a busy line. */
 #define CHANGE_TIMEOUT (180 * TIMERS_S)
 
+/* Instead of an item: all of them; or one whose name is gone, which nobody needs. */
+#define CHANGE_ALL SIZE_MAX
+#define CHANGE_GONE (SIZE_MAX - 1)
+
 struct change_chip {
 	struct change *change;   /* weak */
 	const struct unit *unit; /* weak; NULL: it was freed */
@@ -30,10 +34,15 @@ struct change_chip {
 struct change {
 	struct daemon *daemon; /* weak */
 	struct list node;
-	size_t item;        /* of the material; SIZE_MAX: all */
+	size_t item; /* of the material; or CHANGE_ALL, CHANGE_GONE */
+	/* A name that was removed, and not an item: "authority"; NULL: none was */
+	const char *what;
+	char name[CONFIG_NAME_MAX + 1];
 	const char *good;   /* what is told of a chip that is done */
-	bus_change_fn done; /* NULL: nobody waits */
+	bus_change_fn done; /* NULL: nobody waits, or not any more */
 	void *userdata;
+	/* The results were told; a chip still lacks it, so all others keep what was replaced. */
+	bool told;
 	struct timer limit;
 	struct timer finish; /* not inside change_begin() */
 	struct change_chip *chips;
@@ -62,15 +71,19 @@ static void change_free(struct change *change)
 static void change_tell(struct change *change)
 {
 	struct bus_chip_result *results;
+	bus_change_fn done;
 
+	change->told = true;
 	if (!change->done)
 		return;
+	done = change->done;
+	change->done = NULL;
 	results = calloc(change->n_chips + 1, sizeof(*results));
 	if (!results) {
 		struct bus_failure failure;
 
 		bus_fail(&failure, BUS_E_NO_MEMORY, "the change was made; espatd is out of memory");
-		change->done(change->userdata, &failure, NULL, 0);
+		done(change->userdata, &failure, NULL, 0);
 		return;
 	}
 	for (size_t i = 0; i < change->n_chips; i++)
@@ -79,25 +92,8 @@ static void change_tell(struct change *change)
 			.ok = change->chips[i].ok,
 			.text = change->chips[i].text,
 		};
-	change->done(change->userdata, NULL, results, change->n_chips);
+	done(change->userdata, NULL, results, change->n_chips);
 	free(results);
-}
-
-static void change_finish(struct timer *timer)
-{
-	struct change *change = container_of(timer, struct change, finish);
-	struct daemon *daemon = change->daemon;
-	bool ok = true;
-
-	/* A chip that is not in service gets it when it comes: nobody waits for it. */
-	for (size_t i = 0; i < change->n_chips; i++)
-		ok = ok && (change->chips[i].ok || !change->chips[i].unit ||
-			    change->chips[i].unit->dev->state != DEVICE_READY);
-	list_remove(&change->node);
-	if (ok && list_empty(&daemon->changes))
-		keep_old(daemon, false);
-	change_tell(change);
-	change_free(change);
 }
 
 __attribute__((format(printf, 3, 4))) static void chip_end(struct change_chip *chip, bool ok,
@@ -124,29 +120,99 @@ static bool in_service(const struct device *dev)
 	       dev->state == DEVICE_OFFLINE;
 }
 
+/* The first item that it has not got, and how that is; n_items: it has all of them. */
+static size_t chip_lacks(const struct change_chip *chip, enum device_item_state *state,
+			 const char **why)
+{
+	const struct change *change = chip->change;
+	size_t n = change->daemon->material->n_items;
+
+	for (size_t i = 0; i < n; i++) {
+		if (change->item != CHANGE_ALL && change->item != i)
+			continue;
+		*state = device_item_state(chip->unit->dev, i, why);
+		if (*state == DEVICE_ITEM_PENDING || *state == DEVICE_ITEM_FAILED)
+			return i;
+	}
+	return n;
+}
+
+static void chip_look_for_name(struct change_chip *chip)
+{
+	const struct change *change = chip->change;
+	enum device_item_state state;
+	const char *why;
+
+	state = device_erase_state(chip->unit->dev, change->what, change->name, &why);
+	if (state == DEVICE_ITEM_NOT_NEEDED)
+		chip_end(chip, true, "%s", change->good);
+	else if (state == DEVICE_ITEM_FAILED)
+		chip_end(chip, false, "%s", why);
+}
+
 static void chip_look(struct change_chip *chip)
 {
 	const struct change *change = chip->change;
 	const struct material *material = change->daemon->material;
-	const struct device *dev = chip->unit->dev;
+	enum device_item_state state;
+	const char *why;
+	size_t i;
 
-	for (size_t i = 0; i < material->n_items; i++) {
-		const char *why = "";
-
-		if (change->item != SIZE_MAX && change->item != i)
-			continue;
-		switch (device_item_state(dev, i, &why)) {
-		case DEVICE_ITEM_NOT_NEEDED:
-		case DEVICE_ITEM_THERE:
-			break;
-		case DEVICE_ITEM_PENDING:
-			return;
-		case DEVICE_ITEM_FAILED:
-			chip_end(chip, false, "%s: %s", material->items[i].name, why);
-			return;
-		}
+	if (change->what) {
+		chip_look_for_name(chip);
+		return;
 	}
-	chip_end(chip, true, "%s", change->good);
+	i = chip_lacks(chip, &state, &why);
+	if (i == material->n_items)
+		chip_end(chip, true, "%s", change->good);
+	else if (state == DEVICE_ITEM_FAILED && !change->told)
+		chip_end(chip, false, "%s: %s", material->items[i].name, why);
+}
+
+/* Whether one in service has not got it, which is waited for. One that is not gets it when it comes. */
+static bool change_is_lacked(struct change *change)
+{
+	for (size_t i = 0; i < change->n_chips; i++) {
+		struct change_chip *chip = &change->chips[i];
+		enum device_item_state state;
+		const char *why;
+
+		if (!chip->unit || !in_service(chip->unit->dev) ||
+		    chip_lacks(chip, &state, &why) == change->daemon->material->n_items)
+			continue;
+		chip->pending = true;
+		change->n_pending++;
+	}
+	return change->n_pending > 0;
+}
+
+static void change_finish(struct timer *timer)
+{
+	struct change *change = container_of(timer, struct change, finish);
+	struct daemon *daemon = change->daemon;
+	bool lacked = change_is_lacked(change);
+
+	timer_cancel(&change->limit);
+	if (!lacked) {
+		list_remove(&change->node);
+		if (list_empty(&daemon->changes))
+			keep_old(daemon, false);
+	}
+	if (!change->told)
+		change_tell(change);
+	if (!lacked)
+		change_free(change);
+}
+
+/* Those that nobody waits for, and that a new one for @item says again. */
+static void change_supersede(struct daemon *daemon, size_t item)
+{
+	list_for_each_safe(node, &daemon->changes) {
+		struct change *change = container_of(node, struct change, node);
+
+		if (!change->done && (item == CHANGE_ALL || item == change->item))
+			change_free(change);
+	}
 }
 
 static void chip_on_provisioned(struct device_watch *watch, struct device *dev)
@@ -159,8 +225,8 @@ static void chip_on_state(struct device_watch *watch, struct device *dev, enum d
 	struct change_chip *chip = container_of(watch, struct change_chip, watch);
 
 	if (!in_service(dev))
-		chip_end(chip, false, "the chip left service (%s); it gets it when it is back",
-			 device_state_name(dev->state));
+		chip_end(chip, false, "the chip left service (%s); it %s when it is back",
+			 device_state_name(dev->state), chip->change->what ? "goes" : "gets it");
 }
 
 static void change_on_limit(struct timer *timer)
@@ -172,19 +238,22 @@ static void change_on_limit(struct timer *timer)
 			 (int)(CHANGE_TIMEOUT / TIMERS_S));
 }
 
-static bool unit_is_concerned(const struct unit *unit, size_t item)
+static bool unit_is_concerned(const struct unit *unit, const struct change *change)
 {
 	const char *why;
 
-	return unit->dev && (item == SIZE_MAX ||
-			     device_item_state(unit->dev, item, &why) != DEVICE_ITEM_NOT_NEEDED);
+	if (!change->what && change->item == CHANGE_GONE)
+		return false;
+	return unit->dev &&
+	       (change->what || change->item == CHANGE_ALL ||
+		device_item_state(unit->dev, change->item, &why) != DEVICE_ITEM_NOT_NEEDED);
 }
 
 static void chip_begin(struct change *change, struct unit *unit)
 {
 	struct change_chip *chip = &change->chips[change->n_chips];
 
-	if (!unit_is_concerned(unit, change->item))
+	if (!unit_is_concerned(unit, change))
 		return;
 	*chip = (struct change_chip){ .change = change, .unit = unit, .pending = true };
 	change->n_chips++;
@@ -195,8 +264,22 @@ static void chip_begin(struct change *change, struct unit *unit)
 	device_watch(unit->dev, &chip->watch);
 }
 
-int change_begin(struct daemon *daemon, size_t item, const char *good, bus_change_fn done,
-		 void *userdata)
+static void chip_is_not_in_service(struct change_chip *chip)
+{
+	enum device_state state = chip->unit->dev->state;
+	const char *then = "it gets it when it is";
+
+	/* As device_erase_name() */
+	if (chip->change->what)
+		then = state == DEVICE_ABSENT || state == DEVICE_UNKNOWN_CHIP
+			       ? "what it has of it stays there as an orphan"
+			       : "it goes when it is";
+	chip_end(chip, false, "the chip is not in service (%s); %s", device_state_name(state),
+		 then);
+}
+
+static int change_new(struct change **ret, struct daemon *daemon, const char *good,
+		      bus_change_fn done, void *userdata)
 {
 	struct change *change = calloc(1, sizeof(*change));
 	int r;
@@ -204,7 +287,6 @@ int change_begin(struct daemon *daemon, size_t item, const char *good, bus_chang
 	if (!change)
 		return -ENOMEM;
 	change->daemon = daemon;
-	change->item = item;
 	change->good = good;
 	change->done = done;
 	change->userdata = userdata;
@@ -217,6 +299,15 @@ int change_begin(struct daemon *daemon, size_t item, const char *good, bus_chang
 		change_free(change);
 		return r;
 	}
+	*ret = change;
+	return 0;
+}
+
+static void change_run(struct change *change)
+{
+	struct daemon *daemon = change->daemon;
+
+	change_supersede(daemon, change->item);
 	list_append(&daemon->changes, &change->node);
 	timer_arm(&change->limit, CHANGE_TIMEOUT);
 	timer_arm(&change->finish, 0);
@@ -234,10 +325,39 @@ int change_begin(struct daemon *daemon, size_t item, const char *good, bus_chang
 		if (in_service(chip->unit->dev))
 			chip_look(chip);
 		else
-			chip_end(chip, false,
-				 "the chip is not in service (%s); it gets it when it is",
-				 device_state_name(chip->unit->dev->state));
+			chip_is_not_in_service(chip);
 	}
+}
+
+int change_begin(struct daemon *daemon, size_t item, const char *good, bus_change_fn done,
+		 void *userdata)
+{
+	struct change *change;
+	int r = change_new(&change, daemon, good, done, userdata);
+
+	if (r < 0)
+		return r;
+	/* One that is no item's place is needed nowhere. */
+	change->item = item != CHANGE_ALL && item >= daemon->material->n_items ? CHANGE_GONE : item;
+	change_run(change);
+	return 0;
+}
+
+int change_begin_removal(struct daemon *daemon, const char *what, const char *name,
+			 const char *good, bus_change_fn done, void *userdata)
+{
+	struct change *change;
+	int r = change_new(&change, daemon, good, done, userdata);
+
+	if (r < 0)
+		return r;
+	change->item = CHANGE_GONE;
+	change->what = what;
+	snprintf(change->name, sizeof(change->name), "%s", name);
+	for (size_t i = 0; i < daemon->n_units; i++)
+		if (daemon->units[i]->dev)
+			device_erase_name(daemon->units[i]->dev, what, name);
+	change_run(change);
 	return 0;
 }
 
@@ -247,14 +367,14 @@ void change_remap(struct daemon *daemon, const struct material *fresh)
 		struct change *change = container_of(node, struct change, node);
 		const struct material_item *item, *found;
 
-		if (change->item == SIZE_MAX)
+		if (change->item == CHANGE_ALL || change->item == CHANGE_GONE)
 			continue;
 		item = &daemon->material->items[change->item];
 		found = material_find(
 			fresh, item->type == MATERIAL_IDENTITY ? STORE_IDENTITY : STORE_AUTHORITY,
 			item->name);
-		/* A name that is gone is needed nowhere: the next look finds that. */
-		change->item = found ? (size_t)(found - fresh->items) : fresh->n_items;
+		/* The next look finds that it is needed nowhere. */
+		change->item = found ? (size_t)(found - fresh->items) : CHANGE_GONE;
 	}
 }
 

@@ -113,9 +113,10 @@ static void daemon_on_hangup(struct daemon *daemon)
 {
 	struct bus_failure failure; /* it is in the log */
 
-	notify_reloading(&daemon->notify);
-	daemon_reload(daemon, &failure);
-	notify_ready(&daemon->notify);
+	if (daemon->options->provision_only)
+		log_notice("SIGHUP: what was begun is done with the configuration as it was read");
+	else
+		daemon_reload(daemon, &failure);
 }
 
 static void daemon_drain_is_over(struct timer *timer)

@@ -86,7 +86,10 @@ void bench_start(struct daemon *daemon);
 void bench_time_is_up(struct timer *timer);
 
 /* reload.c */
-/* All of the configuration, read anew; if anything is wrong, all stays as it is. */
+/*
+ * All of the configuration, read anew; if anything is wrong, all stays as it is. BUS_E_STOPPING, also of
+ * those below: espatd drains.
+ */
 int daemon_reload(struct daemon *daemon, struct bus_failure *failure);
 /*
  * What was made in service has changed (overlay, store), the files have not: a changed file is
@@ -110,11 +113,15 @@ int daemon_fail_problems(struct bus_failure *failure, enum bus_error error,
 /* change.c: material that is to reach several chips */
 /*
  * The material has changed: all chips are provisioned, and those that need its @item (SIZE_MAX: all of
- * them, for all items) are watched until each has it; then @done (may be NULL) is told the results,
- * @good of those that are done. Until then what is replaced stays on all of them. 0 or -ENOMEM.
+ * them, for all items) are watched until each has it, or cannot; then @done (may be NULL) is told the
+ * results, @good of those that are done. What is replaced stays on all of them as long as one in service
+ * lacks it. 0 or -ENOMEM.
  */
 int change_begin(struct daemon *daemon, size_t item, const char *good, bus_change_fn done,
 		 void *userdata);
+/* The same for a name of @what ("authority", lives on) that is gone, and is erased on all of them. */
+int change_begin_removal(struct daemon *daemon, const char *what, const char *name,
+			 const char *good, bus_change_fn done, void *userdata);
 /* Before the material's items may change their places. */
 void change_remap(struct daemon *daemon, const struct material *fresh);
 /* A chip is about to be freed. */

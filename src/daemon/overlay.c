@@ -26,6 +26,7 @@ static void tunnel_free_text(struct overlay_tunnel *tunnel)
 	free(tunnel->name);
 	free(tunnel->label);
 	free(tunnel->text);
+	free(tunnel->before);
 	free(tunnel);
 }
 
@@ -155,7 +156,31 @@ int overlay_read(struct overlay *overlay, const char *state_dir, struct problems
 	return r;
 }
 
-int overlay_keep(const struct overlay_tunnel *tunnel, const char *state_dir)
+static int read_before(struct overlay_tunnel *tunnel)
+{
+	_cleanup_free_ void *text = NULL;
+	size_t len;
+	int r = file_read(tunnel->label, OVERLAY_TEXT_MAX, &text, &len);
+
+	if (r == -ENOENT)
+		return 0;
+	if (r < 0)
+		return r;
+	free(tunnel->before);
+	tunnel->before = text;
+	text = NULL;
+	return 0;
+}
+
+void overlay_take_back(struct overlay_tunnel *tunnel, const char *state_dir)
+{
+	if (tunnel->before)
+		file_write_atomic(tunnel->label, tunnel->before, strlen(tunnel->before), 0644);
+	else
+		overlay_forget(tunnel, state_dir);
+}
+
+int overlay_keep(struct overlay_tunnel *tunnel, const char *state_dir)
 {
 	_cleanup_free_ char *folder = NULL;
 	int r;
@@ -165,9 +190,15 @@ int overlay_keep(const struct overlay_tunnel *tunnel, const char *state_dir)
 		return -ENOMEM;
 	}
 	r = file_make_dir(folder, 0755);
+	if (r == 0)
+		r = read_before(tunnel);
 	if (r < 0)
 		return r;
-	return file_write_atomic(tunnel->label, tunnel->text, strlen(tunnel->text), 0644);
+	r = file_write_atomic(tunnel->label, tunnel->text, strlen(tunnel->text), 0644);
+	/* It may be in its place all the same. */
+	if (r < 0)
+		overlay_take_back(tunnel, state_dir);
+	return r;
 }
 
 int overlay_forget(const struct overlay_tunnel *tunnel, const char *state_dir)

@@ -21,6 +21,7 @@ struct overlay_tunnel {
 	char *name;
 	char *label; /* instead of a file's name in complaints */
 	char *text;
+	char *before; /* of its file, that another one was kept in, which was left out; NULL: none */
 	bool persistent;
 };
 
@@ -38,9 +39,11 @@ struct overlay_tunnel *overlay_find(struct overlay *overlay, const char *name);
 /* Adds one, not yet kept. Returns 0 or -ENOMEM. */
 int overlay_add(struct overlay *overlay, const char *name, const char *text, const char *state_dir,
 		bool persistent, struct overlay_tunnel **ret);
-/* Writes its file, or removes it. Returns 0 or -errno. */
-int overlay_keep(const struct overlay_tunnel *tunnel, const char *state_dir);
+/* Writes its file (all is as it was on failure), or removes it. Returns 0 or -errno. */
+int overlay_keep(struct overlay_tunnel *tunnel, const char *state_dir);
 int overlay_forget(const struct overlay_tunnel *tunnel, const char *state_dir);
+/* Its file is as it was before overlay_keep(). */
+void overlay_take_back(struct overlay_tunnel *tunnel, const char *state_dir);
 /* Out of the overlay, and freed. */
 void overlay_drop(struct overlay_tunnel *tunnel);
 

@@ -267,9 +267,10 @@ static int daemon_apply(struct daemon *daemon, struct config *base, struct confi
 		material_free(material);
 		return -ENOMEM;
 	}
-	change_remap(daemon, material);
 	drop_tunnels(daemon, config, tunnels);
 	drop_units(daemon, config, units);
+	/* Not before: what has gone may have been looked at, by the places that the items had. */
+	change_remap(daemon, material);
 	r = reconfigure_all(daemon, config, material);
 	material_free(daemon->material);
 	config_free(daemon->config);
@@ -331,7 +332,13 @@ static int read_anew(struct daemon *daemon, struct config **base, struct config 
 	return r;
 }
 
-int daemon_reload(struct daemon *daemon, struct bus_failure *failure)
+/* At the end nothing new begins: who came in by it would be cut off at once. */
+static int check_stopping(const struct daemon *daemon, struct bus_failure *failure)
+{
+	return daemon->draining ? bus_fail(failure, BUS_E_STOPPING, "espatd is stopping") : 0;
+}
+
+static int reload_now(struct daemon *daemon, struct bus_failure *failure)
 {
 	_cleanup_(config_freep) struct config *base = NULL, *config = NULL;
 	_cleanup_(material_freep) struct material *material = NULL;
@@ -365,6 +372,20 @@ int daemon_reload(struct daemon *daemon, struct bus_failure *failure)
 	return r < 0 ? bus_fail(failure, BUS_E_NO_MEMORY, "espatd is out of memory") : 0;
 }
 
+int daemon_reload(struct daemon *daemon, struct bus_failure *failure)
+{
+	int r;
+
+	if (check_stopping(daemon, failure) < 0) {
+		log_error("not reloaded, all stays as it was: %s", failure->text);
+		return -1;
+	}
+	notify_reloading(&daemon->notify);
+	r = reload_now(daemon, failure);
+	notify_ready(&daemon->notify);
+	return r;
+}
+
 /* The files as they are now, if they say what they said. */
 static int base_unchanged(struct daemon *daemon, struct config **ret, struct bus_failure *failure)
 {
@@ -372,6 +393,8 @@ static int base_unchanged(struct daemon *daemon, struct config **ret, struct bus
 	_cleanup_(config_freep) struct config *base = NULL;
 	int r;
 
+	if (check_stopping(daemon, failure) < 0)
+		return -1;
 	r = load_base(&base, daemon->options, &problems);
 	if (r < 0)
 		return fail(failure, r, &problems);

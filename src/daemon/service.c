@@ -58,13 +58,7 @@ static int check_name(const char *name, struct bus_failure *failure)
 
 static int service_reload(void *userdata, struct bus_failure *failure)
 {
-	struct daemon *daemon = userdata;
-	int r;
-
-	notify_reloading(&daemon->notify);
-	r = daemon_reload(daemon, failure);
-	notify_ready(&daemon->notify);
-	return r;
+	return daemon_reload(userdata, failure);
 }
 
 /* ---- tunnels ---- */
@@ -103,7 +97,7 @@ static int service_create_tunnel(void *userdata, const char *name, const char *t
 	}
 	if (daemon_refresh(daemon, failure) < 0) {
 		if (persist)
-			overlay_forget(tunnel, dir);
+			overlay_take_back(tunnel, dir);
 		overlay_drop(tunnel);
 		return -1;
 	}
@@ -287,10 +281,8 @@ static int service_remove_material(void *userdata, enum store_kind kind, const c
 	if (daemon_refresh(daemon, failure) < 0)
 		return -1;
 	log_notice("%s %s was removed over D-Bus", kind_text(kind), name);
-	for (size_t i = 0; i < daemon->n_units; i++)
-		if (daemon->units[i]->dev)
-			device_erase_name(daemon->units[i]->dev, kind_text(kind), name);
-	if (change_begin(daemon, SIZE_MAX, "nothing of it is on the chip", done, done_userdata) < 0)
+	if (change_begin_removal(daemon, kind_text(kind), name, "nothing of it is on the chip",
+				 done, done_userdata) < 0)
 		return bus_fail(failure, BUS_E_NO_MEMORY, "espatd is out of memory");
 	return 0;
 }

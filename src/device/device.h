@@ -339,6 +339,12 @@ void device_keep_old(struct device *dev, bool keep);
 enum device_item_state device_item_state(const struct device *dev, size_t item, const char **why);
 /* What is ours on the chip for a name of "authority" or "identity" that nobody needs is erased. */
 void device_erase_name(struct device *dev, const char *what, const char *name);
+/*
+ * How that has gone: DEVICE_ITEM_PENDING; DEVICE_ITEM_NOT_NEEDED: nothing of it is there;
+ * DEVICE_ITEM_FAILED and *why: something is.
+ */
+enum device_item_state device_erase_state(const struct device *dev, const char *what,
+					  const char *name, const char **why);
 
 /* ---- what is told of it ---- */
 

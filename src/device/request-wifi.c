@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "config/syntax.h"
 #include "device/internal.h"
 #include "device/request-internal.h"
 
@@ -50,6 +51,16 @@ static const char *scan_security(int number)
 	return names[number];
 }
 
+/* A name may have bytes that nobody is to see as they are; no command could carry a line end of it. */
+static void scan_name(char *to, const char *name)
+{
+	size_t i = 0;
+
+	for (; name[i]; i++)
+		to[i] = (unsigned char)name[i] < 0x20 || name[i] == 0x7f ? '?' : name[i];
+	to[i] = '\0';
+}
+
 static void scan_line(struct chan_cmd *cmd, const char *text, size_t len)
 {
 	struct scan_request *scan = container_of(cmd, struct scan_request, cmd);
@@ -58,7 +69,7 @@ static void scan_line(struct chan_cmd *cmd, const char *text, size_t len)
 
 	if (scan->n_aps == SCAN_MAX || !at_reply_cwlap(text, len, &found))
 		return;
-	memcpy(ap->ssid, found.ssid, sizeof(ap->ssid));
+	scan_name(ap->ssid, found.ssid);
 	memcpy(ap->bssid, found.bssid, sizeof(ap->bssid));
 	ap->rssi = (int)found.rssi;
 	ap->channel = (unsigned int)found.channel;
@@ -90,6 +101,7 @@ static void scan_options_done(struct chan_cmd *cmd, enum chan_result result)
 	}
 	chan_cmd_begin(cmd, "AT+CWLAP");
 	at_line_end(&cmd->line);
+	cmd->names = result == CHAN_OK;
 	cmd->timeout = SCAN_TIMEOUT;
 	cmd->on_line = scan_line;
 	cmd->done = scan_done;
@@ -263,8 +275,8 @@ int device_join(struct device *dev, const struct device_join *join, device_done_
 
 	if (join->ssid[0] == '\0')
 		return join_submit(dev, NULL, false, done, userdata, ret);
-	if (!can_be_said(join->ssid, AT_SSID_MAX) ||
-	    !can_be_said(join->password, AT_WIFI_PASSWORD_MAX) ||
+	/* As one of the configuration: the chip tells it as it is, whenever it is asked for it. */
+	if (syntax_ssid(join->ssid) || !can_be_said(join->password, AT_WIFI_PASSWORD_MAX) ||
 	    (join->bssid && !is_mac(join->bssid)))
 		return -EINVAL;
 	network = calloc(1, sizeof(*network));

@@ -703,6 +703,24 @@ void device_erase_name(struct device *dev, const char *what, const char *name)
 	provision_again(dev);
 }
 
+enum device_item_state device_erase_state(const struct device *dev, const char *what,
+					  const char *name, const char **why)
+{
+	uint64_t hash = record_name(what, name);
+	bool left = false;
+
+	*why = NULL;
+	if (!provision_is_done(dev) || dev->provision_later)
+		return DEVICE_ITEM_PENDING;
+	for (size_t i = 0; i < dev->n_erase_names; i++)
+		left = left || dev->erase_names[i] == hash;
+	if (!left)
+		return DEVICE_ITEM_NOT_NEEDED;
+	*why = dev->retire_later ? "it goes when the links that use it have closed"
+				 : "the chip does not let it go";
+	return DEVICE_ITEM_FAILED;
+}
+
 /* Of a tunnel's own slot. */
 static bool item_is_held(const struct device *dev, size_t item)
 {

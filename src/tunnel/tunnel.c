@@ -263,7 +263,7 @@ enum link_end tunnel_wait_end(const struct tunnel *tunnel)
 {
 	switch (tunnel->dev->state) {
 	case DEVICE_READY:
-		return LINK_END_TIMEOUT;
+		return tunnel_awaits_material(tunnel) ? LINK_END_NO_MATERIAL : LINK_END_TIMEOUT;
 	case DEVICE_JOINING:
 	case DEVICE_OFFLINE:
 		return LINK_END_WIFI;
@@ -286,6 +286,8 @@ enum link_end tunnel_wait_end(const struct tunnel *tunnel)
 
 const char *tunnel_wait_text(const struct tunnel *tunnel)
 {
+	if (tunnel->dev->state == DEVICE_READY && tunnel_awaits_material(tunnel))
+		return "its certificates were not written to the chip in time";
 	if (tunnel->dev->state == DEVICE_READY)
 		return "no link of the chip became free in time";
 	if (tunnel->dev->state == DEVICE_UNKNOWN_CHIP)

@@ -589,14 +589,15 @@ static const struct {
 	  "its "
 	  "own\n" },
 	{ "devices = ( { name = \"a\"; port = \"/dev/x\"; wifi = { ssid = \"\"; } } );",
-	  "a.conf:1: `ssid` is \"\", expected 1 to 32 bytes without line ends\n" },
+	  "a.conf:1: `ssid` is \"\", expected 1 to 32 bytes without control characters\n" },
 	{ "devices = ( { name = \"a\"; port = \"/dev/x\"; wifi = { ssid = \"a\\nb\"; } } );",
-	  "a.conf:1: `ssid` is \"a?b\", expected 1 to 32 bytes without line ends\n" },
+	  "a.conf:1: `ssid` is \"a?b\", expected 1 to 32 bytes without control characters\n" },
+	{ "devices = ( { name = \"a\"; port = \"/dev/x\"; wifi = { ssid = \"a\\tb\"; } } );",
+	  "a.conf:1: `ssid` is \"a?b\", expected 1 to 32 bytes without control characters\n" },
 	{ "devices = ( { name = \"a\"; port = \"/dev/x\"; wifi = { ssid = "
 	  "\"123456789012345678901234567890123\"; password_file = \"\"; } } );",
 	  "a.conf:1: `ssid` is \"123456789012345678901234567890123\", expected 1 to 32 bytes "
-	  "without "
-	  "line ends\n"
+	  "without control characters\n"
 	  "a.conf:1: `password_file` is \"\", expected a path\n" },
 	/* authorities and identities */
 	{ DEVICE "authorities = ( { name = \"a\"; file = \"f\"; slot = 10; }, { name = \"b\"; slot "

@@ -259,6 +259,42 @@ static void test_cuts_of_damaged_streams(void **state)
 	}
 }
 
+/* Names of networks in a scan, and what a loss makes of its lines. */
+static const struct row scans[] = {
+#define CWLAP "+CWLAP:(3,\""
+#define BEHIND "\",-9,\"10:01:00:c4:0a:51\",5,-1,-1,4,4,7,0)\r\n"
+#define SHOWN "\",-9,\"10:01:00:c4:0a:51\",5,-1,-1,4,4,7,0)|"
+	ROW(CWLAP BEHIND "\r\nOK\r\n", "L" CWLAP SHOWN "~LOK|"),
+	ROW(CWLAP "\r\n\r\nOK\r\n" BEHIND, "L" CWLAP "\\r\\n\\r\\nOK\\r\\n" SHOWN),
+	ROW(CWLAP "\r" BEHIND, "L" CWLAP "\\r" SHOWN),
+	ROW(CWLAP "12345678901234567890123456789\r\n\n" BEHIND,
+	    "L" CWLAP "12345678901234567890123456789\\r\\n\\n" SHOWN),
+	/* too long for one */
+	ROW(CWLAP "123456789012345678901234567890\r\n\n" BEHIND "OK\r\n",
+	    "Xcontrol|L" SHOWN "LOK|"),
+	ROW(CWLAP "a\0" BEHIND "OK\r\n", "Xcontrol|LOK|"),
+	/* the rest was lost */
+	ROW(CWLAP "a\r\n" CWLAP "b" BEHIND "OK\r\n", "Xcontrol|LOK|"),
+	ROW(CWLAP "a\",-9\r\n\r\n+IPD,0,30:012345678901234567890123456789\r\nOK\r\n",
+	    "Xcontrol|LOK|"),
+	/* not of its name */
+	ROW("+CWLAP:(3\n,\"" BEHIND "OK\r\n", "Xcontrol|L,\"" SHOWN "LOK|"),
+};
+
+static void test_names(void **state)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(scans); i++)
+		for (size_t piece = 1; piece <= scans[i].len; piece++) {
+			struct render r;
+
+			render_init(&r);
+			r.lexer.names = true;
+			render_pieces(&r, (const uint8_t *)scans[i].input, scans[i].len, piece);
+			assert_string_equal(r.text, scans[i].tokens);
+			render_free(&r);
+		}
+}
+
 static void test_longest_line(void **state)
 {
 	static char line[AT_LEXER_LINE_MAX + 64];
@@ -342,6 +378,7 @@ int main(void)
 		cmocka_unit_test(test_bad),
 		cmocka_unit_test(test_cut_anywhere),
 		cmocka_unit_test(test_cuts_of_damaged_streams),
+		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_longest_line),
 		cmocka_unit_test(test_longest_block),
 		cmocka_unit_test(test_reset_forgets),

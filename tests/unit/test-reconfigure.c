@@ -437,6 +437,14 @@ static void test_wifi_item(void **state)
 
 /* ---- names that go ---- */
 
+static void assert_erase(const char *what, const char *name, enum device_item_state state)
+{
+	const char *why;
+
+	assert_int_equal(device_erase_state(b.dev, what, name, &why), state);
+	assert_int_equal(why != NULL, state == DEVICE_ITEM_FAILED);
+}
+
 static void test_erase_name(void **state)
 {
 	start("a:corp=C/1 a:other=O/1 i:corp=G/1");
@@ -448,8 +456,17 @@ static void test_erase_name(void **state)
 	bench_run(&b);
 	assert_string_equal(world_record(&b), "client_ca.0 client_ca.1 client_cert.0 client_key.0");
 	assert_int_equal(b.dev->orphans.n, 2);
+	/* As a link that was opened with it. */
+	b.dev->links[0].state = LINK_OPEN;
+	b.dev->links[0].target.auth = LINK_AUTH_SERVER;
+	b.dev->links[0].target.ca = 0;
 	device_erase_name(b.dev, "authority", "corp");
+	assert_erase("authority", "corp", DEVICE_ITEM_FAILED);
+	b.dev->links[0].state = LINK_FREE;
+	device_provision(b.dev);
+	assert_erase("authority", "corp", DEVICE_ITEM_PENDING);
 	bench_run(&b);
+	assert_erase("authority", "corp", DEVICE_ITEM_NOT_NEEDED);
 	/* No other one's, nor that of the other kind. */
 	assert_string_equal(world_record(&b), "client_ca.1 client_cert.0 client_key.0");
 	assert_int_equal(chip_nvs(&b, "client_ca.0")->type, 0);

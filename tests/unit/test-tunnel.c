@@ -392,6 +392,34 @@ static void test_last_error(void **state)
 	assert_int_equal(rig.failures, 1);
 }
 
+/* Links are free, and nobody else is held up. */
+static void test_waits_for_material(void **state)
+{
+	struct device *dev = rig.b.dev;
+	struct holding *h;
+
+	start();
+	h = &dev->holdings[material_of_authority(dev->material, &rig.b.authority)];
+	h->slot = -1;
+	dev->provision_later = true; /* while somebody's value is written */
+	connect_client(0);
+	pass(29 * TIMERS_S);
+	assert_int_equal(tunnel_waiting(rig.tunnel), 1);
+	assert_int_equal(device_links_in_use(dev), 0);
+	pass(2 * TIMERS_S);
+	assert_true(is_closed(0));
+	assert_string_equal(rig.reason, "no-material");
+	assert_string_equal(rig.text, "its certificates were not written to the chip in time");
+	/* Written in time. */
+	connect_client(1);
+	assert_int_equal(tunnel_waiting(rig.tunnel), 1);
+	dev->provision_later = false;
+	device_provision(dev);
+	run();
+	assert_int_equal(tunnel_waiting(rig.tunnel), 0);
+	assert_works(1, 0);
+}
+
 static void test_waits_for_too_long(void **state)
 {
 	start();
@@ -811,6 +839,7 @@ int main(void)
 		T(test_reload_tries_again),
 		T(test_counts),
 		T(test_last_error),
+		T(test_waits_for_material),
 		T(test_waits_for_too_long),
 		T(test_too_many_wait),
 		T(test_disconnect),

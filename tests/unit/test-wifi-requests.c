@@ -196,6 +196,47 @@ static void test_scan_answers(void **state)
 	}
 }
 
+/* A name that a neighbour has chosen for what it would be as lines of the chip's own. */
+static void test_scan_hostile_names(void **state)
+{
+	static const struct {
+		const char *name, *told;
+	} rows[] = {
+		{ "\r\n\r\n+IPD,0,9:evilbytes\r\n", "????+IPD,0,9:evilbytes??" },
+		{ "\r\n\r\nOK\r\n", "????OK??" },
+		{ "\r\n\r\nERROR\r\n", "????ERROR??" },
+		{ "\r\n0,CONNECT\r\n", "??0,CONNECT??" },
+		{ "\r\nready\r\n", "??ready??" },
+		{ "\r\n\r\n>a", "????"
+				">a" },
+		{ "\",-1,\"99:99:99:99:99:99\",5)\r\nOK\r", "\",-1,\"99:99:99:99:99:99\",5)??OK?" },
+		{ "\x1b[2J\x7f\n\r", "?[2J???" },
+		{ "1234567890123456789012345678901\r", "1234567890123456789012345678901?" },
+	};
+	struct bench *b = *state;
+	char reply[256];
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct outcome *o = outcome(0);
+
+		snprintf(reply, sizeof(reply),
+			 "+CWLAP:(3,\"%s\",-9,\"10:01:00:c4:0a:51\",5,-1,-1,4,4,7,0)\r\n"
+			 "+CWLAP:(3,\"b\",-10,\"10:01:00:c4:0a:52\",6,-1,-1,4,4,7,0)\r\n\r\nOK\r\n",
+			 rows[i].name);
+		chip_answer(b, "AT+CWLAP", "\r\nOK\r\n", 1); /* of AT+CWLAPOPT */
+		chip_answer(b, "AT+CWLAP", reply, 1);
+		assert_int_equal(device_scan(b->dev, on_done, o, NULL), 0);
+		bench_pass(b, 0);
+		assert_ended(o, DEVICE_OK, "");
+		assert_int_equal(o->n_aps, 2);
+		assert_string_equal(o->aps[0].ssid, rows[i].told);
+		assert_string_equal(o->aps[0].bssid, "10:01:00:c4:0a:51");
+		assert_string_equal(o->aps[1].ssid, "b");
+		assert_string_equal(b->states, "");
+		assert_int_equal(b->dev->resets, 0);
+	}
+}
+
 static void test_scan_failures(void **state)
 {
 	struct bench *b = *state;
@@ -210,8 +251,9 @@ static void test_scan_failures(void **state)
 	assert_ended(o, DEVICE_E_REFUSED, "the chip refuses to scan");
 	/* More than anybody has around. */
 	for (int i = 0; i < 300; i++)
-		len += (size_t)snprintf(reply + len, sizeof(reply) - len,
-					"+CWLAP:(3,\"net%d\",-1,\"10:01:00:c4:0a:51\",5)\r\n", i);
+		len += (size_t)snprintf(
+			reply + len, sizeof(reply) - len,
+			"+CWLAP:(3,\"net%d\",-1,\"10:01:00:c4:0a:51\",5,-1,-1,4,4,7,0)\r\n", i);
 	snprintf(reply + len, sizeof(reply) - len, "\r\nOK\r\n");
 	chip_answer(b, "AT+CWLAP", "\r\nOK\r\n", 1);
 	chip_answer(b, "AT+CWLAP", NULL, 1);
@@ -285,6 +327,8 @@ static void test_join_forms(void **state)
 	static const struct device_join wrong[] = {
 		{ "123456789012345678901234567890123", "", NULL, false },
 		{ "a\r\nAT+RST", "", NULL, false },
+		{ "a\x1b[2J", "", NULL, false },
+		{ "a\x7f", "", NULL, false },
 		{ "a", "b\nc", NULL, false },
 		{ "a", "12345678901234567890123456789012345678901234567890123456789012345", NULL,
 		  false },
@@ -837,6 +881,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T_READY(test_scan),
 		T_READY(test_scan_answers),
+		T_READY(test_scan_hostile_names),
 		T_READY(test_scan_failures),
 		T_READY(test_join),
 		T_READY(test_join_forms),
