@@ -94,14 +94,18 @@ static void scan_options_done(struct chan_cmd *cmd, enum chan_result result)
 {
 	struct scan_request *scan = container_of(cmd, struct scan_request, cmd);
 
-	/* ERROR: then the answer is as the firmware likes it, and what is not understood is left out. */
-	if (result != CHAN_OK && result != CHAN_E_ERROR) {
-		request_cmd_failed(&scan->req, result, NULL);
+	static const struct device_answer refused = {
+		.text = "the chip refuses to say scans so that names can be told from all else "
+			"(AT+CWLAPOPT)",
+	};
+
+	if (result != CHAN_OK) {
+		request_cmd_failed(&scan->req, result, &refused);
 		return;
 	}
 	chan_cmd_begin(cmd, "AT+CWLAP");
 	at_line_end(&cmd->line);
-	cmd->names = result == CHAN_OK;
+	cmd->names = true;
 	cmd->timeout = SCAN_TIMEOUT;
 	cmd->on_line = scan_line;
 	cmd->done = scan_done;

@@ -165,6 +165,15 @@ static void test_access_points(void **state)
 	static const char bare[] = "+CWJAP:\"a\",\"10:01:00:c4:0a:51\"";
 	static const char found[] =
 		"+CWLAP:(3,\"Espressif\",-25,\"10:01:00:c4:0a:51\",5,-1,-1,4,4,3,0)";
+	static const char *const not_understood[] = {
+		"+CWLAP:(3,\"123456789012345678901234567890123\",-1,\"10:01:00:c4:0a:51\",5)",
+		"+CWLAP:(3,\"a\",\"10:01:00:c4:0a:51\",5)",
+		"+CWLAP:(3,\"a\",-1,\"10:01:00:c4:0a:51\")",
+		"+CWLAP:(\"a\",-1,\"10:01:00:c4:0a:51\",5)",
+		"+CWLAP:(3,\"a\",-x,\"10:01:00:c4:0a:51\",5)",
+		"+CWLAP:(3,\"a\",-1,\"10:01:00:c4:0a:5z\",5)",
+		"+CWLAP:(3)",
+	};
 	struct at_ap ap;
 
 	assert_true(at_reply_cwjap(joined, strlen(joined), &ap));
@@ -191,6 +200,8 @@ static void test_access_points(void **state)
 		if (at_reply_cwlap(text, n, &ap))
 			assert_true(ap.channel == 5 && ap.rssi == -25);
 	}
+	for (size_t i = 0; i < ARRAY_SIZE(not_understood); i++)
+		assert_false(at_reply_cwlap(not_understood[i], strlen(not_understood[i]), &ap));
 	assert_false(at_reply_cwlap(joined, strlen(joined), &ap));
 	assert_false(at_reply_cwjap(found, strlen(found), &ap));
 }

@@ -149,32 +149,24 @@ static void test_scan(void **state)
 static void test_scan_answers(void **state)
 {
 	static const struct {
-		const char *line;
-		const char *ssid, *security; /* NULL: it is not understood, and left out */
+		const char *line; /* as far as the channel */
+		const char *ssid, *security;
 	} rows[] = {
-		{ "+CWLAP:(1,\"a\",-1,\"10:01:00:c4:0a:51\",5)", "a", "wep" },
-		{ "+CWLAP:(2,\"a\",-1,\"10:01:00:c4:0a:51\",5)", "a", "wpa" },
-		{ "+CWLAP:(3,\"\",-1,\"10:01:00:c4:0a:51\",5)", "", "wpa2" },
-		{ "+CWLAP:(4,\"a\",-1,\"10:01:00:c4:0a:51\",5)", "a", "wpa-wpa2" },
-		{ "+CWLAP:(5,\"a\",-1,\"10:01:00:c4:0a:51\",5)", "a", "wpa2-enterprise" },
-		{ "+CWLAP:(6,\"a\",-1,\"10:01:00:c4:0a:51\",5)", "a", "wpa3" },
-		{ "+CWLAP:(7,\"a\",-1,\"10:01:00:c4:0a:51\",5)", "a", "wpa2-wpa3" },
-		{ "+CWLAP:(11,\"a\",-1,\"10:01:00:c4:0a:51\",5)", "a", "unknown" },
-		{ "+CWLAP:(99,\"a\",-1,\"10:01:00:c4:0a:51\",5)", "a", "unknown" },
+		{ "+CWLAP:(1,\"a\",-1,\"10:01:00:c4:0a:51\",5", "a", "wep" },
+		{ "+CWLAP:(2,\"a\",-1,\"10:01:00:c4:0a:51\",5", "a", "wpa" },
+		{ "+CWLAP:(3,\"\",-1,\"10:01:00:c4:0a:51\",5", "", "wpa2" },
+		{ "+CWLAP:(4,\"a\",-1,\"10:01:00:c4:0a:51\",5", "a", "wpa-wpa2" },
+		{ "+CWLAP:(5,\"a\",-1,\"10:01:00:c4:0a:51\",5", "a", "wpa2-enterprise" },
+		{ "+CWLAP:(6,\"a\",-1,\"10:01:00:c4:0a:51\",5", "a", "wpa3" },
+		{ "+CWLAP:(7,\"a\",-1,\"10:01:00:c4:0a:51\",5", "a", "wpa2-wpa3" },
+		{ "+CWLAP:(11,\"a\",-1,\"10:01:00:c4:0a:51\",5", "a", "unknown" },
+		{ "+CWLAP:(99,\"a\",-1,\"10:01:00:c4:0a:51\",5", "a", "unknown" },
 		/* what a neighbour may call his network */
-		{ "+CWLAP:(3,\"a\",-1,\"99:99:99:99:99:99\",5)\",-9,\"10:01:00:c4:0a:51\",5)",
+		{ "+CWLAP:(3,\"a\",-1,\"99:99:99:99:99:99\",5)\",-9,\"10:01:00:c4:0a:51\",5",
 		  "a\",-1,\"99:99:99:99:99:99\",5)", "wpa2" },
-		{ "+CWLAP:(3,\"\",-1,\"\",-1,\"10:01:00:c4:0a:51\",5)", "\",-1,\"", "wpa2" },
-		{ "+CWLAP:(3,\"12345678901234567890123456789012\",-1,\"10:01:00:c4:0a:51\",5)",
+		{ "+CWLAP:(3,\"\",-1,\"\",-1,\"10:01:00:c4:0a:51\",5", "\",-1,\"", "wpa2" },
+		{ "+CWLAP:(3,\"12345678901234567890123456789012\",-1,\"10:01:00:c4:0a:51\",5",
 		  "12345678901234567890123456789012", "wpa2" },
-		{ "+CWLAP:(3,\"123456789012345678901234567890123\",-1,\"10:01:00:c4:0a:51\",5)",
-		  NULL, NULL },
-		{ "+CWLAP:(3,\"a\",\"10:01:00:c4:0a:51\",5)", NULL, NULL },
-		{ "+CWLAP:(3,\"a\",-1,\"10:01:00:c4:0a:51\")", NULL, NULL },
-		{ "+CWLAP:(\"a\",-1,\"10:01:00:c4:0a:51\",5)", NULL, NULL },
-		{ "+CWLAP:(3,\"a\",-x,\"10:01:00:c4:0a:51\",5)", NULL, NULL },
-		{ "+CWLAP:(3,\"a\",-1,\"10:01:00:c4:0a:5z\",5)", NULL, NULL },
-		{ "+CWLAP:(3)", NULL, NULL },
 	};
 	struct bench *b = *state;
 	char reply[256];
@@ -182,18 +174,31 @@ static void test_scan_answers(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		struct outcome *o = outcome(0);
 
-		snprintf(reply, sizeof(reply), "%s\r\n\r\nOK\r\n", rows[i].line);
-		chip_answer(b, "AT+CWLAP", "\r\nERROR\r\n", 1); /* of AT+CWLAPOPT */
+		snprintf(reply, sizeof(reply), "%s,-1,-1,4,4,7,0)\r\n\r\nOK\r\n", rows[i].line);
+		chip_answer(b, "AT+CWLAP", "\r\nOK\r\n", 1); /* of AT+CWLAPOPT */
 		chip_answer(b, "AT+CWLAP", reply, 1);
 		assert_int_equal(device_scan(b->dev, on_done, o, NULL), 0);
 		bench_pass(b, 0);
 		assert_ended(o, DEVICE_OK, "");
-		assert_int_equal(o->n_aps, rows[i].ssid != NULL);
-		if (!rows[i].ssid)
-			continue;
+		assert_int_equal(o->n_aps, 1);
 		assert_string_equal(o->aps[0].ssid, rows[i].ssid);
 		assert_string_equal(o->aps[0].security, rows[i].security);
 	}
+}
+
+/* Then a name could be anything that the chip says. */
+static void test_scan_without_options(void **state)
+{
+	struct bench *b = *state;
+	struct outcome *o = outcome(0);
+
+	chip_answer(b, "AT+CWLAP", "\r\nERROR\r\n", 1); /* of AT+CWLAPOPT */
+	assert_int_equal(device_scan(b->dev, on_done, o, NULL), 0);
+	bench_pass(b, 0);
+	assert_int_equal(o->done, 1);
+	assert_int_equal(o->result, DEVICE_E_REFUSED);
+	assert_non_null(strstr(o->text, "AT+CWLAPOPT"));
+	assert_string_equal(b->chip.told, "AT+CWLAPOPT=1,2047|");
 }
 
 /* A name that a neighbour has chosen for what it would be as lines of the chip's own. */
@@ -881,6 +886,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T_READY(test_scan),
 		T_READY(test_scan_answers),
+		T_READY(test_scan_without_options),
 		T_READY(test_scan_hostile_names),
 		T_READY(test_scan_failures),
 		T_READY(test_join),
