@@ -13,6 +13,7 @@
 #include "config/config.h"
 #include "config/syntax.h"
 #include "device/request.h"
+#include "util/utf8.h"
 
 /* Longest key of an option: half_close_timeout has 18. */
 #define OPTION_KEY_MAX 48
@@ -22,32 +23,13 @@
 #define REPLACEMENT "\xef\xbf\xbd"
 
 /* Length of the character at @s, or 0 if it is none that D-Bus takes. */
-static size_t utf8_length(const unsigned char *s)
+static size_t character_length(const char *s)
 {
 	uint32_t c;
-	size_t n;
+	size_t n = utf8_character(s, SIZE_MAX, &c);
 
-	if (s[0] < 0x80)
-		return 1;
-	if (s[0] >= 0xc2 && s[0] <= 0xdf)
-		n = 2;
-	else if (s[0] >= 0xe0 && s[0] <= 0xef)
-		n = 3;
-	else if (s[0] >= 0xf0 && s[0] <= 0xf4)
-		n = 4;
-	else
-		return 0;
-	c = s[0] & (0xff >> (n + 1));
-	for (size_t i = 1; i < n; i++) {
-		if ((s[i] & 0xc0) != 0x80)
-			return 0;
-		c = c << 6 | (s[i] & 0x3f);
-	}
-	if ((n == 3 && c < 0x800) || (n == 4 && c < 0x10000) || c > 0x10ffff ||
-	    (c >= 0xd800 && c <= 0xdfff))
-		return 0;
 	/* Not all libraries take these, which are no characters. */
-	if ((c >= 0xfdd0 && c <= 0xfdef) || (c & 0xfffe) == 0xfffe)
+	if (n > 0 && ((c >= 0xfdd0 && c <= 0xfdef) || (c & 0xfffe) == 0xfffe))
 		return 0;
 	return n;
 }
@@ -57,7 +39,7 @@ void bus_utf8(char *buf, size_t size, const char *s)
 	size_t used = 0;
 
 	while (s && *s) {
-		size_t n = utf8_length((const unsigned char *)s);
+		size_t n = character_length(s);
 		const char *from = n ? s : REPLACEMENT;
 		size_t len = n ? n : strlen(REPLACEMENT);
 
