@@ -13,6 +13,7 @@
 #include "config/config.h"
 #include "config/syntax.h"
 #include "device/request.h"
+#include "util/sdbus.h"
 #include "util/utf8.h"
 
 /* Longest key of an option: half_close_timeout has 18. */
@@ -322,47 +323,17 @@ int bus_option_bool(sd_bus_message *m, const struct bus_option *option, bool *re
 int bus_option_int(sd_bus_message *m, const struct bus_option *option, long long *ret,
 		   struct bus_failure *failure)
 {
-	union {
-		uint8_t y;
-		int16_t n;
-		uint16_t q;
-		int32_t i;
-		uint32_t u;
-		int64_t x;
-		uint64_t t;
-	} value;
+	struct sdbus_integer value;
 
 	if (option->type[0] == '\0' || option->type[1] != '\0' ||
-	    !strchr("ynqiuxt", option->type[0]))
+	    !strchr(SDBUS_INTEGERS, option->type[0]))
 		return option_is_no(option, "a number", failure);
-	if (sd_bus_message_read_basic(m, option->type[0], &value) <= 0)
+	if (sdbus_read_integer(m, option->type[0], &value) <= 0)
 		return read_failed(failure, option->key);
-	switch (option->type[0]) {
-	case 'y':
-		*ret = value.y;
-		break;
-	case 'n':
-		*ret = value.n;
-		break;
-	case 'q':
-		*ret = value.q;
-		break;
-	case 'i':
-		*ret = value.i;
-		break;
-	case 'u':
-		*ret = value.u;
-		break;
-	case 'x':
-		*ret = value.x;
-		break;
-	case 't':
-		if (value.t > LLONG_MAX)
-			return bus_fail(failure, BUS_E_INVALID_ARGUMENT,
-					"%s: expected a smaller number", option->key);
-		*ret = (long long)value.t;
-		break;
-	}
+	if (!value.is_signed && value.u > LLONG_MAX)
+		return bus_fail(failure, BUS_E_INVALID_ARGUMENT, "%s: expected a smaller number",
+				option->key);
+	*ret = value.is_signed ? value.i : (long long)value.u;
 	return 0;
 }
 

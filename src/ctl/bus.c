@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "util/sdbus.h"
+
 /* More devices than any configuration has: an answer with more is not one of espatd. */
 #define DEVICES_MAX 256
 
@@ -89,25 +91,8 @@ enum ctl_exit ctl_expect(sd_bus_message *reply, const char *signature, const cha
 
 int ctl_try_connect(struct ctl *ctl)
 {
-	int r;
-
 	ctl_disconnect(ctl);
-	if (strcmp(ctl->address, "system") == 0)
-		return sd_bus_open_system(&ctl->bus);
-	if (strcmp(ctl->address, "session") == 0)
-		return sd_bus_open_user(&ctl->bus);
-	r = sd_bus_new(&ctl->bus);
-	if (r >= 0)
-		r = sd_bus_set_address(ctl->bus, ctl->address);
-	if (r >= 0)
-		r = sd_bus_set_bus_client(ctl->bus, true);
-	if (r >= 0)
-		r = sd_bus_negotiate_fds(ctl->bus, true);
-	if (r >= 0)
-		r = sd_bus_start(ctl->bus);
-	if (r < 0)
-		ctl_disconnect(ctl);
-	return r;
+	return sdbus_open(ctl->address, "espatctl", &ctl->bus);
 }
 
 enum ctl_exit ctl_connect(struct ctl *ctl)

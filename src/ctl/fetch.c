@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "ctl/bus.h"
+#include "util/sdbus.h"
 
 /* Strings in one list, such as the tunnels that use an authority. */
 #define STRINGS_MAX 1024
@@ -64,49 +65,26 @@ static int read_strings(sd_bus_message *m, char ***ret)
 
 /* ---- variants ---- */
 
-static int read_number(sd_bus_message *m, char type, struct var *v)
+static int read_integer(sd_bus_message *m, char type, struct var *v)
 {
-	union {
-		uint8_t y;
-		int16_t n;
-		uint16_t q;
-		int32_t i;
-		uint32_t u;
-		int64_t x;
-		uint64_t t;
-		int b;
-	} x;
-	int r = sd_bus_message_read_basic(m, type, &x);
+	struct sdbus_integer x;
+	int r = sdbus_read_integer(m, type, &x);
 
-	v->type = strchr("nix", type) ? VAR_INT : VAR_UINT;
-	switch (type) {
-	case 'b':
-		v->type = VAR_BOOL;
-		v->b = x.b;
-		break;
-	case 'y':
-		v->u = x.y;
-		break;
-	case 'n':
-		v->i = x.n;
-		break;
-	case 'q':
-		v->u = x.q;
-		break;
-	case 'i':
+	v->type = x.is_signed ? VAR_INT : VAR_UINT;
+	if (x.is_signed)
 		v->i = x.i;
-		break;
-	case 'u':
+	else
 		v->u = x.u;
-		break;
-	case 'x':
-		v->i = x.x;
-		break;
-	case 't':
-		v->u = x.t;
-		break;
-	}
-	return r < 0 ? r : 0;
+	return r;
+}
+
+static int read_bool(sd_bus_message *m, struct var *v)
+{
+	int b = 0, r = sd_bus_message_read_basic(m, 'b', &b);
+
+	v->type = VAR_BOOL;
+	v->b = b;
+	return r;
 }
 
 int var_read(sd_bus_message *m, struct var *v)
@@ -121,10 +99,10 @@ int var_read(sd_bus_message *m, struct var *v)
 		return r;
 	if (r == 0 || type != 'v')
 		return -EBADMSG;
-	if (strlen(contents) == 1 && strchr("bynqiuxt", contents[0])) {
+	if (strlen(contents) == 1 && strchr("b" SDBUS_INTEGERS, contents[0])) {
 		r = sd_bus_message_enter_container(m, 'v', contents);
 		if (r >= 0)
-			r = read_number(m, contents[0], v);
+			r = contents[0] == 'b' ? read_bool(m, v) : read_integer(m, contents[0], v);
 	} else if (strcmp(contents, "s") == 0 || strcmp(contents, "o") == 0) {
 		v->type = VAR_STRING;
 		r = sd_bus_message_enter_container(m, 'v', contents);
