@@ -70,6 +70,15 @@ int bus_append_texts(sd_bus_message *m, const char *const *texts, size_t n)
 	return r < 0 ? r : sd_bus_message_close_container(m);
 }
 
+int bus_append_strv(sd_bus_message *m, const char *const *texts)
+{
+	size_t n = 0;
+
+	while (texts && texts[n])
+		n++;
+	return bus_append_texts(m, texts, n);
+}
+
 int bus_append_entry(sd_bus_message *m, const char *key, const char *type, ...)
 {
 	va_list ap;
