@@ -185,12 +185,21 @@ struct listing {
 	int r;
 };
 
+/*
+ * Everybody may see a list: of what may be a short secret, as a token, not even the digest is told, by
+ * which it could be guessed. A key is too long for that.
+ */
+static bool is_guessable(const struct device_value *value)
+{
+	return strcmp(value->kind, "raw") == 0 || strcmp(value->kind, "other") == 0;
+}
+
 static int append_value(sd_bus_message *m, const struct device_value *value)
 {
 	char digest[2 * CERT_DIGEST_SIZE + 1] = "";
 	int r;
 
-	if (value->digest)
+	if (value->digest && !is_guessable(value))
 		bus_hex(digest, sizeof(digest), value->digest, CERT_DIGEST_SIZE);
 	r = sd_bus_message_open_container(m, 'r', "sususssxxas");
 	if (r >= 0)
