@@ -247,13 +247,15 @@ static int on_list(sd_bus_message *m, void *userdata, sd_bus_error *error)
 
 static int append_orphan(sd_bus_message *m, const struct record_entry *entry)
 {
-	char digest[2 * CERT_DIGEST_SIZE + 1], namespace[AT_NVS_NAME_MAX + 1];
+	char digest[2 * CERT_DIGEST_SIZE + 1] = "", namespace[AT_NVS_NAME_MAX + 1];
 	const char *dot = strchr(entry->key, '.');
 	uint32_t slot = dot ? (uint32_t)strtoul(dot + 1, NULL, 10) : SLOT_NONE;
 	int r;
 
 	record_namespace(entry->key, namespace);
-	bus_hex(digest, sizeof(digest), entry->digest, CERT_DIGEST_SIZE);
+	/* Without a generation: of an NVS entry, of which the record does not know if it was raw. */
+	if (entry->generation != 0)
+		bus_hex(digest, sizeof(digest), entry->digest, CERT_DIGEST_SIZE);
 	r = sd_bus_message_open_container(m, 'r', "suus");
 	if (r >= 0)
 		r = bus_append_text(m, namespace);
