@@ -116,6 +116,8 @@ enum ctl_exit ctl_connect(struct ctl *ctl)
 		return CTL_OK;
 	if (r == -ENOMEM)
 		return ctl_oom();
+	if (ctl_is_closed(r))
+		return ctl_closed(ctl);
 	ctl_error("cannot connect to the bus \"%s\": %s", ctl->address, strerror(-r));
 	return CTL_UNREACHABLE;
 }
