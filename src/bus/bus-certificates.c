@@ -167,29 +167,9 @@ BUS_HANDLER(erase)
 
 /* ---- Verify ---- */
 
-static void verify_done(void *userdata, enum device_result result,
-			const struct device_answer *answer)
-{
-	struct bus_request *req = userdata;
-	sd_bus_message *reply = NULL;
-	int r;
-
-	if (!bus_request_is_good(req, result, answer))
-		return;
-	r = sd_bus_message_new_method_return(req->message, &reply);
-	if (r >= 0)
-		r = bus_append_texts(reply, (const char *const *)answer->lines, answer->n_lines);
-	bus_request_reply(req, reply, r);
-}
-
 static void run_verify(struct bus_request *req)
 {
-	struct bus_object *object = bus_request_object(req);
-
-	if (object)
-		bus_request_started(
-			req, object,
-			device_verify(object->dev, verify_done, req, &req->device_request));
+	bus_request_start(req, device_verify, bus_request_lines_done);
 }
 
 static const struct bus_method method_verify = {
@@ -205,16 +185,22 @@ struct listing {
 	int r;
 };
 
+/*
+ * Everybody may see a list: of what may be a short secret, as a token, not even the digest is told, by
+ * which it could be guessed. A key is too long for that.
+ */
+static bool is_guessable(const struct device_value *value)
+{
+	return strcmp(value->kind, "raw") == 0 || strcmp(value->kind, "other") == 0;
+}
+
 static int append_value(sd_bus_message *m, const struct device_value *value)
 {
 	char digest[2 * CERT_DIGEST_SIZE + 1] = "";
-	size_t n = 0;
 	int r;
 
-	if (value->digest)
+	if (value->digest && !is_guessable(value))
 		bus_hex(digest, sizeof(digest), value->digest, CERT_DIGEST_SIZE);
-	while (value->used_by && value->used_by[n])
-		n++;
 	r = sd_bus_message_open_container(m, 'r', "sususssxxas");
 	if (r >= 0)
 		r = bus_append_text(m, value->namespace);
@@ -229,7 +215,7 @@ static int append_value(sd_bus_message *m, const struct device_value *value)
 		r = sd_bus_message_append(m, "xx", (int64_t)value->not_before,
 					  (int64_t)value->not_after);
 	if (r >= 0)
-		r = bus_append_texts(m, value->used_by, n);
+		r = bus_append_strv(m, value->used_by);
 	return r < 0 ? r : sd_bus_message_close_container(m);
 }
 
@@ -261,13 +247,15 @@ static int on_list(sd_bus_message *m, void *userdata, sd_bus_error *error)
 
 static int append_orphan(sd_bus_message *m, const struct record_entry *entry)
 {
-	char digest[2 * CERT_DIGEST_SIZE + 1], namespace[AT_NVS_NAME_MAX + 1];
+	char digest[2 * CERT_DIGEST_SIZE + 1] = "", namespace[AT_NVS_NAME_MAX + 1];
 	const char *dot = strchr(entry->key, '.');
 	uint32_t slot = dot ? (uint32_t)strtoul(dot + 1, NULL, 10) : SLOT_NONE;
 	int r;
 
 	record_namespace(entry->key, namespace);
-	bus_hex(digest, sizeof(digest), entry->digest, CERT_DIGEST_SIZE);
+	/* Without a generation: of an NVS entry, of which the record does not know if it was raw. */
+	if (entry->generation != 0)
+		bus_hex(digest, sizeof(digest), entry->digest, CERT_DIGEST_SIZE);
 	r = sd_bus_message_open_container(m, 'r', "suus");
 	if (r >= 0)
 		r = bus_append_text(m, namespace);

@@ -118,12 +118,7 @@ static const struct bus_property device_properties[] = {
 
 static void run_reset(struct bus_request *req)
 {
-	struct bus_object *object = bus_request_object(req);
-
-	if (object)
-		bus_request_started(req, object,
-				    device_reset(object->dev, bus_request_device_done, req,
-						 &req->device_request));
+	bus_request_start(req, device_reset, bus_request_device_done);
 }
 
 static const struct bus_method method_reset = {
@@ -134,12 +129,7 @@ BUS_HANDLER(reset)
 
 static void run_reprobe(struct bus_request *req)
 {
-	struct bus_object *object = bus_request_object(req);
-
-	if (object)
-		bus_request_started(req, object,
-				    device_reprobe(object->dev, bus_request_device_done, req,
-						   &req->device_request));
+	bus_request_start(req, device_reprobe, bus_request_device_done);
 }
 
 static const struct bus_method method_reprobe = {
@@ -150,12 +140,7 @@ BUS_HANDLER(reprobe)
 
 static void run_sync_time(struct bus_request *req)
 {
-	struct bus_object *object = bus_request_object(req);
-
-	if (object)
-		bus_request_started(req, object,
-				    device_set_clock(object->dev, bus_request_device_done, req,
-						     &req->device_request));
+	bus_request_start(req, device_set_clock, bus_request_device_done);
 }
 
 static const struct bus_method method_sync_time = {
@@ -168,13 +153,12 @@ static void run_adopt(struct bus_request *req)
 {
 	struct bus_object *object = bus_request_object(req);
 	struct bus_failure failure;
+	int r;
 
 	if (!object)
 		return;
-	if (req->bus->ops->adopt(req->bus->userdata, object->dev, &failure) < 0)
-		bus_request_finish(req, &failure);
-	else
-		bus_request_succeed(req);
+	r = req->bus->ops->adopt(req->bus->userdata, object->dev, &failure);
+	bus_request_done(req, r, &failure);
 }
 
 static const struct bus_method method_adopt = {
@@ -214,21 +198,6 @@ static int parse_command(struct bus_request *req, sd_bus_message *m, struct bus_
 	return check_command(req->bus, req->args.text, failure);
 }
 
-static void command_done(void *userdata, enum device_result result,
-			 const struct device_answer *answer)
-{
-	struct bus_request *req = userdata;
-	sd_bus_message *reply = NULL;
-	int r;
-
-	if (!bus_request_is_good(req, result, answer))
-		return;
-	r = sd_bus_message_new_method_return(req->message, &reply);
-	if (r >= 0)
-		r = bus_append_texts(reply, (const char *const *)answer->lines, answer->n_lines);
-	bus_request_reply(req, reply, r);
-}
-
 static void run_command(struct bus_request *req)
 {
 	struct bus_object *object = bus_request_object(req);
@@ -242,7 +211,8 @@ static void run_command(struct bus_request *req)
 		bus_request_finish(req, &failure);
 		return;
 	}
-	r = device_command(object->dev, req->args.text, command_done, req, &req->device_request);
+	r = device_command(object->dev, req->args.text, bus_request_lines_done, req,
+			   &req->device_request);
 	bus_request_started(req, object, r);
 }
 
@@ -302,16 +272,16 @@ static void run_start_trace(struct bus_request *req)
 {
 	struct bus_object *object = bus_request_object(req);
 	struct bus_failure failure;
+	int r;
 
 	if (!object)
 		return;
-	if (req->bus->ops->start_trace(req->bus->userdata, object->dev, req->args.fd,
-				       req->args.max_bytes, req->args.max_seconds, &failure) < 0) {
-		bus_request_finish(req, &failure);
-		return;
-	}
-	req->args.fd = -1;
-	bus_request_succeed(req);
+	r = req->bus->ops->start_trace(req->bus->userdata, object->dev, req->args.fd,
+				       req->args.max_bytes, req->args.max_seconds, &failure);
+	/* It is taken. */
+	if (r == 0)
+		req->args.fd = -1;
+	bus_request_done(req, r, &failure);
 }
 
 static const struct bus_method method_start_trace = {
@@ -325,13 +295,12 @@ static void run_stop_trace(struct bus_request *req)
 {
 	struct bus_object *object = bus_request_object(req);
 	struct bus_failure failure;
+	int r;
 
 	if (!object)
 		return;
-	if (req->bus->ops->stop_trace(req->bus->userdata, object->dev, &failure) < 0)
-		bus_request_finish(req, &failure);
-	else
-		bus_request_succeed(req);
+	r = req->bus->ops->stop_trace(req->bus->userdata, object->dev, &failure);
+	bus_request_done(req, r, &failure);
 }
 
 static const struct bus_method method_stop_trace = {

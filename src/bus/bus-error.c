@@ -2,7 +2,6 @@
 /* The table of errors. */
 #include "bus/error.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 
 #define NAME(name) "org.espat1.Error." name
@@ -46,13 +45,18 @@ const char *bus_error_name(enum bus_error error)
 	return bus_error_names[error];
 }
 
+void bus_vfail(struct bus_failure *failure, enum bus_error error, const char *format, va_list ap)
+{
+	failure->error = error;
+	vsnprintf(failure->text, sizeof(failure->text), format, ap);
+}
+
 int bus_fail(struct bus_failure *failure, enum bus_error error, const char *format, ...)
 {
 	va_list ap;
 
-	failure->error = error;
 	va_start(ap, format);
-	vsnprintf(failure->text, sizeof(failure->text), format, ap);
+	bus_vfail(failure, error, format, ap);
 	va_end(ap);
 	return -1;
 }

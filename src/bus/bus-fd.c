@@ -49,11 +49,11 @@ void bus_fd_clear(struct bus_fd *reader)
 __attribute__((format(printf, 3, 4))) static void
 fd_fail(struct bus_fd *reader, enum bus_error error, const char *format, ...)
 {
-	struct bus_failure failure = { .error = error };
+	struct bus_failure failure;
 	va_list ap;
 
 	va_start(ap, format);
-	vsnprintf(failure.text, sizeof(failure.text), format, ap);
+	bus_vfail(&failure, error, format, ap);
 	va_end(ap);
 	bus_fd_clear(reader);
 	reader->done(reader, &failure);

@@ -73,6 +73,14 @@ static int on_list_tunnels(sd_bus_message *m, void *userdata, sd_bus_error *erro
 	return reply_objects(m, &manager->bus->tunnels);
 }
 
+/* The path of @object is the answer to @m. Returns 0 or -errno; *ret is to be given on in either case. */
+static int make_path_reply(sd_bus_message *m, const struct bus_object *object, sd_bus_message **ret)
+{
+	int r = sd_bus_message_new_method_return(m, ret);
+
+	return r < 0 ? r : sd_bus_message_append(*ret, "o", object->path);
+}
+
 static int reply_object(sd_bus_message *m, struct bus *bus, enum bus_object_kind kind)
 {
 	const char *what = kind == BUS_DEVICE ? "device" : "tunnel";
@@ -90,9 +98,7 @@ static int reply_object(sd_bus_message *m, struct bus *bus, enum bus_object_kind
 		bus_fail(&failure, no_such, "no %s has the name \"%s\"", what, name);
 		return bus_reply_failure(m, &failure);
 	}
-	r = sd_bus_message_new_method_return(m, &reply);
-	if (r >= 0)
-		r = sd_bus_message_append(reply, "o", object->path);
+	r = make_path_reply(m, object, &reply);
 	return bus_send_reply(m, reply, r);
 }
 
@@ -272,9 +278,7 @@ static void run_create_tunnel(struct bus_request *req)
 				 req->args.name);
 		return;
 	}
-	r = sd_bus_message_new_method_return(req->message, &reply);
-	if (r >= 0)
-		r = sd_bus_message_append(reply, "o", object->path);
+	r = make_path_reply(req->message, object, &reply);
 	bus_request_reply(req, reply, r);
 }
 
@@ -294,11 +298,9 @@ static void run_remove_tunnel(struct bus_request *req)
 {
 	struct bus *bus = req->bus;
 	struct bus_failure failure;
+	int r = bus->ops->remove_tunnel(bus->userdata, req->args.name, &failure);
 
-	if (bus->ops->remove_tunnel(bus->userdata, req->args.name, &failure) < 0)
-		bus_request_finish(req, &failure);
-	else
-		bus_request_succeed(req);
+	bus_request_done(req, r, &failure);
 }
 
 static const struct bus_method method_remove_tunnel = {
@@ -467,35 +469,16 @@ static const struct bus_method method_rollback = {
 };
 BUS_HANDLER(rollback)
 
-static const char *source_name(const struct bus_material *material)
-{
-	if (material->generation == 0)
-		return "";
-	switch (material->source) {
-	case STORE_FROM_FILE:
-		return "file";
-	case STORE_SET:
-		return "set";
-	case STORE_ROLLED_BACK:
-		return "rolled-back";
-	}
-	return "";
-}
-
 static int append_names_entry(sd_bus_message *m, const char *key, const char *const *names)
 {
-	size_t n = 0;
-	int r;
+	int r = sd_bus_message_open_container(m, 'e', "sv");
 
-	while (names && names[n])
-		n++;
-	r = sd_bus_message_open_container(m, 'e', "sv");
 	if (r >= 0)
 		r = sd_bus_message_append_basic(m, 's', key);
 	if (r >= 0)
 		r = sd_bus_message_open_container(m, 'v', "as");
 	if (r >= 0)
-		r = bus_append_texts(m, names, n);
+		r = bus_append_strv(m, names);
 	if (r >= 0)
 		r = sd_bus_message_close_container(m);
 	return r < 0 ? r : sd_bus_message_close_container(m);
@@ -512,7 +495,9 @@ static int append_material(sd_bus_message *m, const struct bus_material *materia
 	if (r >= 0)
 		r = bus_append_entry(m, "Generation", "u", (uint32_t)material->generation);
 	if (r >= 0)
-		r = bus_append_text_entry(m, "Source", source_name(material));
+		r = bus_append_text_entry(m, "Source",
+					  material->generation ? store_source_name(material->source)
+							       : "");
 	if (r >= 0)
 		r = bus_append_text_entry(m, "Sha256", material->sha256);
 	if (r >= 0)
@@ -584,11 +569,9 @@ static void run_reload(struct bus_request *req)
 {
 	struct bus *bus = req->bus;
 	struct bus_failure failure;
+	int r = bus->ops->reload(bus->userdata, &failure);
 
-	if (bus->ops->reload(bus->userdata, &failure) < 0)
-		bus_request_finish(req, &failure);
-	else
-		bus_request_succeed(req);
+	bus_request_done(req, r, &failure);
 }
 
 static const struct bus_method method_reload = {

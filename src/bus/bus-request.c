@@ -77,11 +77,11 @@ void bus_request_finish(struct bus_request *req, const struct bus_failure *failu
 
 void bus_request_fail(struct bus_request *req, enum bus_error error, const char *format, ...)
 {
-	struct bus_failure failure = { .error = error };
+	struct bus_failure failure;
 	va_list ap;
 
 	va_start(ap, format);
-	vsnprintf(failure.text, sizeof(failure.text), format, ap);
+	bus_vfail(&failure, error, format, ap);
 	va_end(ap);
 	bus_request_finish(req, &failure);
 }
@@ -98,6 +98,14 @@ void bus_request_succeed(struct bus_request *req)
 	int r = sd_bus_message_new_method_return(req->message, &reply);
 
 	bus_request_reply(req, reply, r);
+}
+
+void bus_request_done(struct bus_request *req, int r, const struct bus_failure *failure)
+{
+	if (r < 0)
+		bus_request_finish(req, failure);
+	else
+		bus_request_succeed(req);
 }
 
 /* ---- its course ---- */
@@ -265,6 +273,18 @@ void bus_request_started(struct bus_request *req, struct bus_object *object, int
 	bus_fd_clear(&req->input);
 }
 
+void bus_request_start(struct bus_request *req,
+		       int (*start)(struct device *dev, device_done_fn done, void *userdata,
+				    struct device_request **ret),
+		       device_done_fn done)
+{
+	struct bus_object *object = bus_request_object(req);
+
+	if (object)
+		bus_request_started(req, object,
+				    start(object->dev, done, req, &req->device_request));
+}
+
 static enum bus_error result_error(enum device_result result)
 {
 	switch (result) {
@@ -328,6 +348,21 @@ void bus_request_device_done(void *userdata, enum device_result result,
 
 	if (bus_request_is_good(req, result, answer))
 		bus_request_succeed(req);
+}
+
+void bus_request_lines_done(void *userdata, enum device_result result,
+			    const struct device_answer *answer)
+{
+	struct bus_request *req = userdata;
+	sd_bus_message *reply = NULL;
+	int r;
+
+	if (!bus_request_is_good(req, result, answer))
+		return;
+	r = sd_bus_message_new_method_return(req->message, &reply);
+	if (r >= 0)
+		r = bus_append_texts(reply, (const char *const *)answer->lines, answer->n_lines);
+	bus_request_reply(req, reply, r);
 }
 
 /* ---- on several chips ---- */

@@ -72,17 +72,27 @@ bus_request_fail(struct bus_request *req, enum bus_error error, const char *form
 void bus_request_succeed(struct bus_request *req); /* without a result */
 /* @reply is taken; @r: what making it has come to, NULL if that is not 0. */
 void bus_request_reply(struct bus_request *req, sd_bus_message *reply, int r);
+/* After one of bus_ops that is done at once: @r as it has returned it. */
+void bus_request_done(struct bus_request *req, int r, const struct bus_failure *failure);
 
 /* What was called is looked up again. NULL: it has gone, and that was answered. */
 struct bus_object *bus_request_object(struct bus_request *req);
 /* After one of device/request.h: @r, and the request in req->device_request. Answers if it has failed. */
 void bus_request_started(struct bus_request *req, struct bus_object *object, int r);
+/* The whole of run() for one of device/request.h that takes no arguments. */
+void bus_request_start(struct bus_request *req,
+		       int (*start)(struct device *dev, device_done_fn done, void *userdata,
+				    struct device_request **ret),
+		       device_done_fn done);
 /* In a device_done_fn: false: it has failed, and that was answered. */
 bool bus_request_is_good(struct bus_request *req, enum device_result result,
 			 const struct device_answer *answer);
 /* A device_done_fn of what has no result. */
 void bus_request_device_done(void *userdata, enum device_result result,
 			     const struct device_answer *answer);
+/* A device_done_fn of what is answered by lines. */
+void bus_request_lines_done(void *userdata, enum device_result result,
+			    const struct device_answer *answer);
 /* A bus_change_fn, whose results are the answer. */
 void bus_request_change_done(void *userdata, const struct bus_failure *failure,
 			     const struct bus_chip_result *results, size_t n);

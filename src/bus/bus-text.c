@@ -13,6 +13,8 @@
 #include "config/config.h"
 #include "config/syntax.h"
 #include "device/request.h"
+#include "util/sdbus.h"
+#include "util/utf8.h"
 
 /* Longest key of an option: half_close_timeout has 18. */
 #define OPTION_KEY_MAX 48
@@ -22,32 +24,13 @@
 #define REPLACEMENT "\xef\xbf\xbd"
 
 /* Length of the character at @s, or 0 if it is none that D-Bus takes. */
-static size_t utf8_length(const unsigned char *s)
+static size_t character_length(const char *s)
 {
 	uint32_t c;
-	size_t n;
+	size_t n = utf8_character(s, SIZE_MAX, &c);
 
-	if (s[0] < 0x80)
-		return 1;
-	if (s[0] >= 0xc2 && s[0] <= 0xdf)
-		n = 2;
-	else if (s[0] >= 0xe0 && s[0] <= 0xef)
-		n = 3;
-	else if (s[0] >= 0xf0 && s[0] <= 0xf4)
-		n = 4;
-	else
-		return 0;
-	c = s[0] & (0xff >> (n + 1));
-	for (size_t i = 1; i < n; i++) {
-		if ((s[i] & 0xc0) != 0x80)
-			return 0;
-		c = c << 6 | (s[i] & 0x3f);
-	}
-	if ((n == 3 && c < 0x800) || (n == 4 && c < 0x10000) || c > 0x10ffff ||
-	    (c >= 0xd800 && c <= 0xdfff))
-		return 0;
 	/* Not all libraries take these, which are no characters. */
-	if ((c >= 0xfdd0 && c <= 0xfdef) || (c & 0xfffe) == 0xfffe)
+	if (n > 0 && ((c >= 0xfdd0 && c <= 0xfdef) || (c & 0xfffe) == 0xfffe))
 		return 0;
 	return n;
 }
@@ -57,7 +40,7 @@ void bus_utf8(char *buf, size_t size, const char *s)
 	size_t used = 0;
 
 	while (s && *s) {
-		size_t n = utf8_length((const unsigned char *)s);
+		size_t n = character_length(s);
 		const char *from = n ? s : REPLACEMENT;
 		size_t len = n ? n : strlen(REPLACEMENT);
 
@@ -85,6 +68,15 @@ int bus_append_texts(sd_bus_message *m, const char *const *texts, size_t n)
 	for (size_t i = 0; r >= 0 && i < n; i++)
 		r = bus_append_text(m, texts[i]);
 	return r < 0 ? r : sd_bus_message_close_container(m);
+}
+
+int bus_append_strv(sd_bus_message *m, const char *const *texts)
+{
+	size_t n = 0;
+
+	while (texts && texts[n])
+		n++;
+	return bus_append_texts(m, texts, n);
 }
 
 int bus_append_entry(sd_bus_message *m, const char *key, const char *type, ...)
@@ -340,47 +332,17 @@ int bus_option_bool(sd_bus_message *m, const struct bus_option *option, bool *re
 int bus_option_int(sd_bus_message *m, const struct bus_option *option, long long *ret,
 		   struct bus_failure *failure)
 {
-	union {
-		uint8_t y;
-		int16_t n;
-		uint16_t q;
-		int32_t i;
-		uint32_t u;
-		int64_t x;
-		uint64_t t;
-	} value;
+	struct sdbus_integer value;
 
 	if (option->type[0] == '\0' || option->type[1] != '\0' ||
-	    !strchr("ynqiuxt", option->type[0]))
+	    !strchr(SDBUS_INTEGERS, option->type[0]))
 		return option_is_no(option, "a number", failure);
-	if (sd_bus_message_read_basic(m, option->type[0], &value) <= 0)
+	if (sdbus_read_integer(m, option->type[0], &value) <= 0)
 		return read_failed(failure, option->key);
-	switch (option->type[0]) {
-	case 'y':
-		*ret = value.y;
-		break;
-	case 'n':
-		*ret = value.n;
-		break;
-	case 'q':
-		*ret = value.q;
-		break;
-	case 'i':
-		*ret = value.i;
-		break;
-	case 'u':
-		*ret = value.u;
-		break;
-	case 'x':
-		*ret = value.x;
-		break;
-	case 't':
-		if (value.t > LLONG_MAX)
-			return bus_fail(failure, BUS_E_INVALID_ARGUMENT,
-					"%s: expected a smaller number", option->key);
-		*ret = (long long)value.t;
-		break;
-	}
+	if (!value.is_signed && value.u > LLONG_MAX)
+		return bus_fail(failure, BUS_E_INVALID_ARGUMENT, "%s: expected a smaller number",
+				option->key);
+	*ret = value.is_signed ? value.i : (long long)value.u;
 	return 0;
 }
 

@@ -26,6 +26,8 @@ void bus_utf8(char *buf, size_t size, const char *s);
 int bus_append_text(sd_bus_message *m, const char *s);
 /* An array of them; @n items. */
 int bus_append_texts(sd_bus_message *m, const char *const *texts, size_t n);
+/* NULL at the end; @texts NULL: none. */
+int bus_append_strv(sd_bus_message *m, const char *const *texts);
 /* An entry of an open a{sv}. */
 int bus_append_entry(sd_bus_message *m, const char *key, const char *type, ...);
 int bus_append_text_entry(sd_bus_message *m, const char *key, const char *s);

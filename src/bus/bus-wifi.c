@@ -93,11 +93,7 @@ static void scan_done(void *userdata, enum device_result result, const struct de
 
 static void run_scan(struct bus_request *req)
 {
-	struct bus_object *object = bus_request_object(req);
-
-	if (object)
-		bus_request_started(req, object,
-				    device_scan(object->dev, scan_done, req, &req->device_request));
+	bus_request_start(req, device_scan, scan_done);
 }
 
 static const struct bus_method method_scan = {
@@ -176,12 +172,7 @@ BUS_HANDLER(join)
 
 static void run_leave(struct bus_request *req)
 {
-	struct bus_object *object = bus_request_object(req);
-
-	if (object)
-		bus_request_started(req, object,
-				    device_leave(object->dev, bus_request_device_done, req,
-						 &req->device_request));
+	bus_request_start(req, device_leave, bus_request_device_done);
 }
 
 static const struct bus_method method_leave = {

@@ -5,7 +5,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <event2/event.h>
-#include <grp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,8 +14,9 @@
 
 #include "bus/bus-request.h"
 #include "bus/internal.h"
-#include "util/cleanup.h"
+#include "config/ids.h"
 #include "util/clock.h"
+#include "util/sdbus.h"
 
 /* Between two attempts to connect, or to get the name: doubled from the first to the second. */
 #define BUS_RETRY (1 * TIMERS_S)
@@ -30,9 +30,6 @@
 #define BUS_QUEUE_MAX 512
 /* ms that bus_free() waits until the last answers are sent */
 #define BUS_FLUSH_MS 500
-/* Room for a group with many members, for getgrnam_r(3). */
-#define BUS_GROUP_SIZE 65536
-
 static void bus_lost(struct bus *bus, const char *what, int r);
 
 /* ---- objects ---- */
@@ -340,31 +337,6 @@ static int on_name_vanished(sd_bus_message *m, void *userdata, sd_bus_error *ret
 
 /* ---- the connection ---- */
 
-static int bus_open(struct bus *bus, sd_bus **ret)
-{
-	sd_bus *sd = NULL;
-	int r;
-
-	if (strcmp(bus->address, "system") == 0)
-		return sd_bus_open_system_with_description(ret, "espatd");
-	if (strcmp(bus->address, "session") == 0)
-		return sd_bus_open_user_with_description(ret, "espatd");
-	r = sd_bus_new(&sd);
-	if (r >= 0)
-		r = sd_bus_set_description(sd, "espatd");
-	if (r >= 0)
-		r = sd_bus_set_address(sd, bus->address);
-	if (r >= 0)
-		r = sd_bus_set_bus_client(sd, 1);
-	if (r >= 0)
-		r = sd_bus_start(sd);
-	if (r < 0)
-		sd_bus_unref(sd);
-	else
-		*ret = sd;
-	return r;
-}
-
 static int bus_export_under(struct bus *bus, const char *prefix,
 			    const struct bus_interface *interfaces, sd_bus_object_find_t find,
 			    sd_bus_node_enumerator_t list)
@@ -437,7 +409,7 @@ static void bus_connect(struct bus *bus)
 {
 	int r;
 
-	r = bus_open(bus, &bus->sd);
+	r = sdbus_open(bus->address, "espatd", &bus->sd);
 	if (r >= 0)
 		r = bus_export(bus);
 	if (r >= 0)
@@ -622,12 +594,9 @@ const char *bus_check_address(const char *address)
 
 void bus_reload_groups(struct bus *bus)
 {
-	_cleanup_free_ char *buf = malloc(BUS_GROUP_SIZE);
-	struct group group, *found = NULL;
+	unsigned int gid;
 
-	bus->admin_group = (gid_t)-1;
-	if (buf && getgrnam_r(BUS_ADMIN_GROUP, &group, buf, BUS_GROUP_SIZE, &found) == 0 && found)
-		bus->admin_group = found->gr_gid;
+	bus->admin_group = ids_find(false, BUS_ADMIN_GROUP, &gid) == 0 ? gid : (gid_t)-1;
 }
 
 int bus_new(struct bus **ret, struct event_base *base, struct timers *timers, const char *address,

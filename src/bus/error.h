@@ -2,6 +2,8 @@
 /* The errors that callers see: one table of names, org.espat1.Error.*, described in org.espat1(5). */
 #pragma once
 
+#include <stdarg.h>
+
 enum bus_error {
 	BUS_OK,
 	BUS_E_INVALID_ARGUMENT,    /* InvalidArgument */
@@ -45,5 +47,7 @@ struct bus_failure {
 /* Fills in @failure and returns -1. */
 __attribute__((format(printf, 3, 4))) int bus_fail(struct bus_failure *failure,
 						   enum bus_error error, const char *format, ...);
+__attribute__((format(printf, 3, 0))) void
+bus_vfail(struct bus_failure *failure, enum bus_error error, const char *format, va_list ap);
 /* "org.espat1.Error.InvalidArgument" */
 const char *bus_error_name(enum bus_error error);

@@ -10,23 +10,7 @@
 
 #include "cert/intake.h"
 #include "cert/openssl.h"
-
-/* The bytes of the character that @p begins with, at most @len; 0: it is no UTF-8. */
-static size_t character_len(const unsigned char *p, size_t len)
-{
-	size_t n = p[0] < 0x80 ? 1 : p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
-
-	if (n == 0 || p[0] > 0xf4 || n > len)
-		return 0;
-	for (size_t i = 1; i < n; i++)
-		if ((p[i] & 0xc0) != 0x80)
-			return 0;
-	/* Overlong ones, surrogates, and what is above U+10FFFF. */
-	if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) ||
-	    (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f))
-		return 0;
-	return n;
-}
+#include "util/utf8.h"
 
 /* C0, DEL, C1: a terminal would obey them. */
 static bool is_control(const unsigned char *p)
@@ -40,7 +24,7 @@ static void copy_text(char text[CERT_NAME_MAX + 1], const unsigned char *data, s
 	size_t used = 0;
 
 	while (len > 0) {
-		size_t n = character_len(data, len);
+		size_t n = utf8_character((const char *)data, len, NULL);
 		bool good = n > 0 && !is_control(data);
 		size_t room = good ? n : 1;
 

@@ -32,7 +32,7 @@ DEFINE_CLEANUP(struct store_item *, store_item_free)
 
 /* ---- what is in an item ---- */
 
-static const char *source_text(enum store_source source)
+const char *store_source_name(enum store_source source)
 {
 	switch (source) {
 	case STORE_FROM_FILE:
@@ -150,7 +150,7 @@ static bool take_source(struct input *in, enum store_source *ret)
 						     STORE_ROLLED_BACK };
 
 	for (size_t i = 0; i < sizeof(sources) / sizeof(sources[0]); i++)
-		if (take(in, source_text(sources[i]))) {
+		if (take(in, store_source_name(sources[i]))) {
 			*ret = sources[i];
 			return true;
 		}
@@ -271,7 +271,7 @@ static int item_check(enum store_kind kind, const struct store_item *item)
 {
 	enum cert_kind kinds[2];
 
-	if (item->generation == 0 || item->time < 0 || !source_text(item->source) ||
+	if (item->generation == 0 || item->time < 0 || !store_source_name(item->source) ||
 	    item->n_blobs != blob_kinds(kind, kinds))
 		return -EINVAL;
 	for (size_t i = 0; i < item->n_blobs; i++) {
@@ -311,7 +311,8 @@ int store_format(void **ret, size_t *ret_len, enum store_kind kind, const struct
 	if (!data)
 		return -ENOMEM;
 	p = data + sprintf(data, MAGIC "generation %u\nsource %s\ntime %lld\norigin ",
-			   item->generation, source_text(item->source), (long long)item->time);
+			   item->generation, store_source_name(item->source),
+			   (long long)item->time);
 	p = put_digest(p, item->origin);
 	for (size_t i = 0; i < item->n_blobs; i++) {
 		p += sprintf(p, "blob %s %zu ", blob_text(item->blobs[i]->kind),

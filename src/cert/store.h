@@ -93,6 +93,9 @@ int store_remove(struct store *store, enum store_kind kind, const char *name);
 int store_each(struct store *store,
 	       void (*fn)(void *userdata, enum store_kind kind, const char *name), void *userdata);
 
+/* "file", "set" or "rolled-back", as the file has it; NULL: it is no source. */
+const char *store_source_name(enum store_source source);
+
 /* Wipes and frees; NULL is allowed; returns NULL. */
 struct store_item *store_item_free(struct store_item *item);
 

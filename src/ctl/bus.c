@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "util/sdbus.h"
+
 /* More devices than any configuration has: an answer with more is not one of espatd. */
 #define DEVICES_MAX 256
 
@@ -34,8 +36,6 @@ static const struct {
 	{ SD_BUS_ERROR_TIMEOUT, CTL_UNREACHABLE },
 	{ SD_BUS_ERROR_DISCONNECTED, CTL_UNREACHABLE },
 	{ SD_BUS_ERROR_NO_SERVER, CTL_UNREACHABLE },
-	{ "System.Error.ECONNRESET", CTL_UNREACHABLE },
-	{ "System.Error.ENOTCONN", CTL_UNREACHABLE },
 	{ "System.Error.ETIMEDOUT", CTL_UNREACHABLE },
 };
 
@@ -47,12 +47,24 @@ enum ctl_exit ctl_exit_of(const char *name)
 	return CTL_FAILED;
 }
 
-enum ctl_exit ctl_call_failed(const sd_bus_error *error, int r)
+bool ctl_is_closed(int r)
 {
+	return r == -ECONNRESET || r == -ENOTCONN || r == -EPIPE;
+}
+
+enum ctl_exit ctl_closed(const struct ctl *ctl)
+{
+	ctl_error("the bus \"%s\" has closed the connection", ctl->address);
+	return CTL_UNREACHABLE;
+}
+
+enum ctl_exit ctl_call_failed(const struct ctl *ctl, const sd_bus_error *error, int r)
+{
+	if (ctl_is_closed(r))
+		return ctl_closed(ctl);
 	if (!sd_bus_error_is_set(error)) {
 		ctl_error("cannot ask the service: %s", strerror(-r));
-		return r == -ECONNRESET || r == -ENOTCONN || r == -ETIMEDOUT ? CTL_UNREACHABLE
-									     : CTL_FAILED;
+		return r == -ETIMEDOUT ? CTL_UNREACHABLE : CTL_FAILED;
 	}
 	if (sd_bus_error_has_name(error, SD_BUS_ERROR_SERVICE_UNKNOWN) ||
 	    sd_bus_error_has_name(error, SD_BUS_ERROR_NAME_HAS_NO_OWNER))
@@ -89,25 +101,8 @@ enum ctl_exit ctl_expect(sd_bus_message *reply, const char *signature, const cha
 
 int ctl_try_connect(struct ctl *ctl)
 {
-	int r;
-
 	ctl_disconnect(ctl);
-	if (strcmp(ctl->address, "system") == 0)
-		return sd_bus_open_system(&ctl->bus);
-	if (strcmp(ctl->address, "session") == 0)
-		return sd_bus_open_user(&ctl->bus);
-	r = sd_bus_new(&ctl->bus);
-	if (r >= 0)
-		r = sd_bus_set_address(ctl->bus, ctl->address);
-	if (r >= 0)
-		r = sd_bus_set_bus_client(ctl->bus, true);
-	if (r >= 0)
-		r = sd_bus_negotiate_fds(ctl->bus, true);
-	if (r >= 0)
-		r = sd_bus_start(ctl->bus);
-	if (r < 0)
-		ctl_disconnect(ctl);
-	return r;
+	return sdbus_open(ctl->address, "espatctl", &ctl->bus);
 }
 
 enum ctl_exit ctl_connect(struct ctl *ctl)
@@ -121,6 +116,8 @@ enum ctl_exit ctl_connect(struct ctl *ctl)
 		return CTL_OK;
 	if (r == -ENOMEM)
 		return ctl_oom();
+	if (ctl_is_closed(r))
+		return ctl_closed(ctl);
 	ctl_error("cannot connect to the bus \"%s\": %s", ctl->address, strerror(-r));
 	return CTL_UNREACHABLE;
 }
@@ -176,7 +173,7 @@ enum ctl_exit ctl_send(struct ctl *ctl, sd_bus_message *m, sd_bus_message **repl
 	_cleanup_bus_error_ sd_bus_error error = SD_BUS_ERROR_NULL;
 	int r = sd_bus_call(ctl->bus, m, timeout_of(ctl, m), &error, reply);
 
-	return r < 0 ? ctl_call_failed(&error, r) : CTL_OK;
+	return r < 0 ? ctl_call_failed(ctl, &error, r) : CTL_OK;
 }
 
 static int try_list(struct ctl *ctl, const struct ctl_method *method, sd_bus_error *error,
@@ -204,22 +201,46 @@ int ctl_try(struct ctl *ctl, const struct ctl_method *method, sd_bus_error *erro
 	return r;
 }
 
-enum ctl_exit ctl_call(struct ctl *ctl, const struct ctl_method *method, sd_bus_message **reply,
-		       const char *types, ...)
+static enum ctl_exit call_list(struct ctl *ctl, const struct ctl_method *method,
+			       sd_bus_message **reply, const char *types, va_list ap)
 {
 	_cleanup_bus_error_ sd_bus_error error = SD_BUS_ERROR_NULL;
-	va_list ap;
+	enum ctl_exit status = ctl_connect(ctl);
 	int r;
 
-	va_start(ap, types);
+	if (status != CTL_OK)
+		return status;
 	r = try_list(ctl, method, &error, reply, types, ap);
-	va_end(ap);
 	/* A string that no message can carry, as one that is no UTF-8. */
 	if (r == -EINVAL && !sd_bus_error_is_set(&error)) {
 		ctl_error("an argument cannot be sent: it must be UTF-8");
 		return CTL_USAGE;
 	}
-	return r < 0 ? ctl_call_failed(&error, r) : CTL_OK;
+	return r < 0 ? ctl_call_failed(ctl, &error, r) : CTL_OK;
+}
+
+enum ctl_exit ctl_call(struct ctl *ctl, const struct ctl_method *method, sd_bus_message **reply,
+		       const char *types, ...)
+{
+	enum ctl_exit status;
+	va_list ap;
+
+	va_start(ap, types);
+	status = call_list(ctl, method, reply, types, ap);
+	va_end(ap);
+	return status;
+}
+
+enum ctl_exit ctl_ask(struct ctl *ctl, const struct ctl_method *method, const char *signature,
+		      sd_bus_message **reply, const char *types, ...)
+{
+	enum ctl_exit status;
+	va_list ap;
+
+	va_start(ap, types);
+	status = call_list(ctl, method, reply, types, ap);
+	va_end(ap);
+	return status == CTL_OK ? ctl_expect(*reply, signature, method->member) : status;
 }
 
 /* ---- objects by their names ---- */
@@ -229,12 +250,9 @@ static enum ctl_exit get_object(struct ctl *ctl, const char *member, const char 
 	const struct ctl_method method = { ESPAT_ROOT, ESPAT_MANAGER, member, false };
 	_cleanup_message_ sd_bus_message *reply = NULL;
 	const char *path;
-	enum ctl_exit status;
+	enum ctl_exit status = ctl_ask(ctl, &method, "o", &reply, "s", name);
 	int r;
 
-	status = ctl_call(ctl, &method, &reply, "s", name);
-	if (status == CTL_OK)
-		status = ctl_expect(reply, "o", member);
 	if (status != CTL_OK)
 		return status;
 	r = sd_bus_message_read(reply, "o", &path);
@@ -252,12 +270,9 @@ static enum ctl_exit only_device(struct ctl *ctl, char **ret)
 	char names[512] = "";
 	const char *name, *path, *found = NULL;
 	size_t n = 0, used = 0;
-	enum ctl_exit status;
+	enum ctl_exit status = ctl_ask(ctl, &method, "a(so)", &reply, NULL);
 	int r;
 
-	status = ctl_call(ctl, &method, &reply, NULL);
-	if (status == CTL_OK)
-		status = ctl_expect(reply, "a(so)", "ListDevices");
 	if (status != CTL_OK)
 		return status;
 	r = sd_bus_message_enter_container(reply, 'a', "(so)");
@@ -283,18 +298,12 @@ static enum ctl_exit only_device(struct ctl *ctl, char **ret)
 
 enum ctl_exit ctl_device(struct ctl *ctl, const char *name, char **ret)
 {
-	enum ctl_exit status = ctl_connect(ctl);
-
-	if (status != CTL_OK)
-		return status;
 	return name ? get_object(ctl, "GetDevice", name, ret) : only_device(ctl, ret);
 }
 
 enum ctl_exit ctl_tunnel(struct ctl *ctl, const char *name, char **ret)
 {
-	enum ctl_exit status = ctl_connect(ctl);
-
-	return status == CTL_OK ? get_object(ctl, "GetTunnel", name, ret) : status;
+	return get_object(ctl, "GetTunnel", name, ret);
 }
 
 enum ctl_exit ctl_device_argument(struct ctl *ctl, int others, char **ret)
@@ -310,4 +319,13 @@ enum ctl_exit ctl_device_argument(struct ctl *ctl, int others, char **ret)
 		ctl->argc--;
 	}
 	return ctl_device(ctl, name, ret);
+}
+
+enum ctl_exit ctl_device_call(struct ctl *ctl, const char *interface, const char *member)
+{
+	_cleanup_free_ char *path = NULL;
+	enum ctl_exit status = ctl_device_argument(ctl, 0, &path);
+	const struct ctl_method method = { path, interface, member, true };
+
+	return status == CTL_OK ? ctl_call(ctl, &method, NULL, NULL) : status;
 }

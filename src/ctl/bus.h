@@ -35,14 +35,21 @@ int ctl_try_connect(struct ctl *ctl);
 sd_bus_message *ctl_message(struct ctl *ctl, const struct ctl_method *method);
 /* Sends @m (not unref'd) and waits. @reply, if not NULL, is to be unref'd. */
 enum ctl_exit ctl_send(struct ctl *ctl, sd_bus_message *m, sd_bus_message **reply);
-/* Both in one; @types as of sd_bus_message_append(). */
+/* All in one, and connects before; @types as of sd_bus_message_append(). */
 enum ctl_exit ctl_call(struct ctl *ctl, const struct ctl_method *method, sd_bus_message **reply,
 		       const char *types, ...);
-/* Likewise, but silent: 0, or -errno and @error. */
+/* Likewise, and the answer is of the type @signature. */
+enum ctl_exit ctl_ask(struct ctl *ctl, const struct ctl_method *method, const char *signature,
+		      sd_bus_message **reply, const char *types, ...);
+/* ctl_call(), but connected before and silent: 0, or -errno and @error. */
 int ctl_try(struct ctl *ctl, const struct ctl_method *method, sd_bus_error *error,
 	    sd_bus_message **reply, const char *types, ...);
 /* Tells an error of a call; what it means. */
-enum ctl_exit ctl_call_failed(const sd_bus_error *error, int r);
+enum ctl_exit ctl_call_failed(const struct ctl *ctl, const sd_bus_error *error, int r);
+/* Whether -errno means that the bus has closed the connection. */
+bool ctl_is_closed(int r);
+/* That is told, CTL_UNREACHABLE. */
+enum ctl_exit ctl_closed(const struct ctl *ctl);
 /* Pure: what the error @name means. */
 enum ctl_exit ctl_exit_of(const char *name);
 /* If the answer is not of this signature, that is told. */
@@ -58,3 +65,5 @@ enum ctl_exit ctl_tunnel(struct ctl *ctl, const char *name, char **ret);
  * else the only device. What is left over stands in ctl->argv.
  */
 enum ctl_exit ctl_device_argument(struct ctl *ctl, int others, char **ret);
+/* A whole command: a method without arguments and answer of the device that may be named. */
+enum ctl_exit ctl_device_call(struct ctl *ctl, const char *interface, const char *member);

@@ -13,33 +13,7 @@
 #include "ctl/show.h"
 #include "ctl/text.h"
 
-DEFINE_CLEANUP(struct table *, table_free)
-
-#define COUNT(a) (sizeof(a) / sizeof(*(a)))
-/* Complaints of verifying one chip, with room to spare. */
-#define PROBLEMS_MAX 4096
-
 /* ---- lists ---- */
-
-/* All devices, or the one that is named. */
-static enum ctl_exit fetch_devices(struct ctl *ctl, struct snapshot *snap)
-{
-	enum ctl_exit status;
-
-	if (ctl->argc > 1)
-		return ctl_usage("too many arguments");
-	status = fetch_objects(ctl, snap);
-	if (status == CTL_OK && ctl->argc == 1 && !snapshot_device(snap, ctl->argv[0])) {
-		ctl_error("no device has the name %s", ctl->argv[0]);
-		return CTL_NO_OBJECT;
-	}
-	return status;
-}
-
-static bool is_meant(const struct ctl *ctl, const struct snap_device *d)
-{
-	return ctl->argc == 0 || strcmp(ctl->argv[0], d->name) == 0;
-}
 
 static void row_value(struct table *table, const struct snap_device *d, const struct snap_value *v)
 {
@@ -61,38 +35,16 @@ static void row_value(struct table *table, const struct snap_device *d, const st
 	table_cell(table, TABLE_PLAIN, "%s", v->subject);
 }
 
-static enum ctl_exit certs_list(struct ctl *ctl)
+static void rows_values(struct table *table, const struct snap_device *d)
 {
-	static const char *const titles[] = { "DEVICE",  "KEY",     "KIND",    ">LENGTH",
-					      "SHA-256", "EXPIRES", "USED BY", "SUBJECT" };
-	_cleanup_snapshot_ struct snapshot snap = { 0 };
-	_cleanup_(table_freep) struct table *table = NULL;
-	struct json j = JSON_TO(stdout);
-	enum ctl_exit status = fetch_devices(ctl, &snap);
+	for (size_t i = 0; i < d->n_values; i++)
+		row_value(table, d, &d->values[i]);
+}
 
-	for (size_t i = 0; status == CTL_OK && i < snap.n_devices; i++)
-		if (is_meant(ctl, &snap.devices[i]))
-			status = fetch_values(ctl, &snap.devices[i]);
-	if (status != CTL_OK)
-		return status;
-	if (table_new(&table, titles, COUNT(titles)) < 0)
-		return ctl_oom();
-	if (ctl->json)
-		json_array(&j, NULL);
-	for (size_t i = 0; i < snap.n_devices; i++) {
-		const struct snap_device *d = &snap.devices[i];
-
-		for (size_t k = 0; k < d->n_values; k++) {
-			if (ctl->json)
-				json_snap_value(&j, d, &d->values[k]);
-			else
-				row_value(table, d, &d->values[k]);
-		}
-	}
-	if (!ctl->json)
-		return ctl_result(table_print(table, stdout, ctl->color));
-	json_end(&j);
-	return CTL_OK;
+static void json_values(struct json *j, const struct snap_device *d)
+{
+	for (size_t i = 0; i < d->n_values; i++)
+		json_snap_value(j, d, &d->values[i]);
 }
 
 static void row_orphan(struct table *table, const struct snap_device *d,
@@ -107,37 +59,73 @@ static void row_orphan(struct table *table, const struct snap_device *d,
 	table_cell(table, TABLE_PLAIN, "%s", o->sha256);
 }
 
-static enum ctl_exit certs_orphans(struct ctl *ctl)
+static void rows_orphans(struct table *table, const struct snap_device *d)
 {
-	static const char *const titles[] = { "DEVICE", "KEY", ">GENERATION", "SHA-256" };
+	for (size_t i = 0; i < d->n_orphans; i++)
+		row_orphan(table, d, &d->orphans[i]);
+}
+
+static void json_orphans(struct json *j, const struct snap_device *d)
+{
+	for (size_t i = 0; i < d->n_orphans; i++)
+		json_snap_orphan(j, d, &d->orphans[i]);
+}
+
+/* How a list is asked for, and how that of one chip is shown. */
+struct list {
+	const char *const *titles;
+	size_t n_titles;
+	enum ctl_exit (*fetch)(struct ctl *ctl, struct snap_device *d);
+	void (*rows)(struct table *table, const struct snap_device *d);
+	void (*json)(struct json *j, const struct snap_device *d);
+};
+
+static enum ctl_exit show_list(struct ctl *ctl, const struct list *list)
+{
 	_cleanup_snapshot_ struct snapshot snap = { 0 };
-	_cleanup_(table_freep) struct table *table = NULL;
+	_cleanup_table_ struct table *table = NULL;
+	const struct snap_device *only;
 	struct json j = JSON_TO(stdout);
-	enum ctl_exit status = fetch_devices(ctl, &snap);
+	enum ctl_exit status = fetch_devices(ctl, &snap, &only);
 
 	for (size_t i = 0; status == CTL_OK && i < snap.n_devices; i++)
-		if (is_meant(ctl, &snap.devices[i]))
-			status = fetch_orphans(ctl, &snap.devices[i]);
+		if (!only || only == &snap.devices[i])
+			status = list->fetch(ctl, &snap.devices[i]);
 	if (status != CTL_OK)
 		return status;
-	if (table_new(&table, titles, COUNT(titles)) < 0)
+	if (table_new(&table, list->titles, list->n_titles) < 0)
 		return ctl_oom();
 	if (ctl->json)
 		json_array(&j, NULL);
 	for (size_t i = 0; i < snap.n_devices; i++) {
-		const struct snap_device *d = &snap.devices[i];
-
-		for (size_t k = 0; k < d->n_orphans; k++) {
-			if (ctl->json)
-				json_snap_orphan(&j, d, &d->orphans[k]);
-			else
-				row_orphan(table, d, &d->orphans[k]);
-		}
+		if (ctl->json)
+			list->json(&j, &snap.devices[i]);
+		else
+			list->rows(table, &snap.devices[i]);
 	}
 	if (!ctl->json)
 		return ctl_result(table_print(table, stdout, ctl->color));
 	json_end(&j);
 	return CTL_OK;
+}
+
+static enum ctl_exit certs_list(struct ctl *ctl)
+{
+	static const char *const titles[] = { "DEVICE",  "KEY",     "KIND",    ">LENGTH",
+					      "SHA-256", "EXPIRES", "USED BY", "SUBJECT" };
+	static const struct list list = { titles, COUNT(titles), fetch_values, rows_values,
+					  json_values };
+
+	return show_list(ctl, &list);
+}
+
+static enum ctl_exit certs_orphans(struct ctl *ctl)
+{
+	static const char *const titles[] = { "DEVICE", "KEY", ">GENERATION", "SHA-256" };
+	static const struct list list = { titles, COUNT(titles), fetch_orphans, rows_orphans,
+					  json_orphans };
+
+	return show_list(ctl, &list);
 }
 
 /* ---- one value ---- */
@@ -195,73 +183,46 @@ static enum ctl_exit certs_erase(struct ctl *ctl)
 	return status == CTL_OK ? ctl_call(ctl, &erase, NULL, "su", ctl->argv[0], slot) : status;
 }
 
-static enum ctl_exit show_problems(const struct ctl *ctl, sd_bus_message *reply)
-{
-	struct json j = JSON_TO(stdout);
-	const char *line;
-	size_t n = 0;
-	int r = sd_bus_message_enter_container(reply, 'a', "s");
-
-	if (ctl->json)
-		json_array(&j, NULL);
-	while (r >= 0 && n < PROBLEMS_MAX && (r = sd_bus_message_read(reply, "s", &line)) > 0) {
-		_cleanup_free_ char *clean = text_clean(line);
-
-		if (ctl->json)
-			json_string(&j, NULL, line);
-		else if (clean)
-			puts(clean);
-		n++;
-	}
-	if (ctl->json)
-		json_end(&j);
-	else if (r >= 0 && n == 0)
-		puts("All is there, and as it should be.");
-	if (r < 0)
-		return ctl_bad_answer("Verify", r);
-	return n ? CTL_FAILED : CTL_OK;
-}
-
 static enum ctl_exit certs_verify(struct ctl *ctl)
 {
 	_cleanup_message_ sd_bus_message *reply = NULL;
 	_cleanup_free_ char *path = NULL;
 	enum ctl_exit status = ctl_device_argument(ctl, 0, &path);
 	const struct ctl_method verify = { path, ESPAT_CERTIFICATES, "Verify", true };
+	size_t n = 0;
 
 	if (status == CTL_OK)
-		status = ctl_call(ctl, &verify, &reply, NULL);
+		status = ctl_ask(ctl, &verify, "as", &reply, NULL);
 	if (status == CTL_OK)
-		status = ctl_expect(reply, "as", "Verify");
-	return status == CTL_OK ? show_problems(ctl, reply) : status;
+		status = show_lines(ctl, reply, "Verify", &n);
+	if (status == CTL_OK && n > 0)
+		return CTL_FAILED;
+	if (status == CTL_OK && !ctl->json)
+		puts("All is there, and as it should be.");
+	return status;
 }
 
 enum ctl_exit cmd_certs(struct ctl *ctl)
 {
-	static const struct {
-		const char *name;
-		enum ctl_exit (*run)(struct ctl *ctl);
-	} table[] = { { "list", certs_list },
-		      { "load", certs_load },
-		      { "erase", certs_erase },
-		      { "verify", certs_verify },
-		      { "orphans", certs_orphans },
-		      { "rollback", certs_rollback },
-		      { "authorities", certs_authorities },
-		      { "identities", certs_identities },
-		      { "set-authority", certs_set_authority },
-		      { "set-identity", certs_set_identity },
-		      { "remove-authority", certs_remove_authority },
-		      { "remove-identity", certs_remove_identity } };
+	static const struct ctl_subcommand table[] = {
+		{ "list", certs_list },
+		{ "load", certs_load },
+		{ "erase", certs_erase },
+		{ "verify", certs_verify },
+		{ "orphans", certs_orphans },
+		{ "rollback", certs_rollback },
+		{ "authorities", certs_authorities },
+		{ "identities", certs_identities },
+		{ "set-authority", certs_set_authority },
+		{ "set-identity", certs_set_identity },
+		{ "remove-authority", certs_remove_authority },
+		{ "remove-identity", certs_remove_identity }
+	};
+
+	const struct ctl_subcommand *which;
 
 	if (ctl->argc == 0)
 		return certs_list(ctl);
-	for (size_t i = 0; i < COUNT(table); i++) {
-		if (strcmp(ctl->argv[0], table[i].name) != 0)
-			continue;
-		ctl->argc--;
-		ctl->argv++;
-		return table[i].run(ctl);
-	}
-	return ctl_usage("certs: there is no `%s`", ctl->argv[0]);
+	which = ctl_subcommand(ctl, table, COUNT(table));
+	return which ? which->run(ctl) : ctl_usage("certs: there is no `%s`", ctl->argv[0]);
 }

@@ -11,8 +11,6 @@
 #include "ctl/secret.h"
 #include "ctl/show.h"
 
-DEFINE_CLEANUP(struct table *, table_free)
-
 /* ---- lists ---- */
 
 static enum ctl_exit list(struct ctl *ctl, bool authorities)
@@ -32,10 +30,7 @@ static enum ctl_exit list(struct ctl *ctl, bool authorities)
 	n = authorities ? snap.n_authorities : snap.n_identities;
 	if (!ctl->json)
 		return show_material(ctl, authorities ? "AUTHORITY" : "IDENTITY", m, n);
-	json_array(&j, NULL);
-	for (size_t i = 0; i < n; i++)
-		json_snap_material(&j, NULL, &m[i]);
-	json_end(&j);
+	json_snap_materials(&j, NULL, m, n);
 	return CTL_OK;
 }
 
@@ -67,20 +62,20 @@ static void put_result(const struct ctl *ctl, struct json *j, struct table *tabl
 	table_cell(table, TABLE_PLAIN, "%s", text);
 }
 
-/* a{s(bs)} */
+/* The type of such an answer. */
+#define RESULTS "a{s(bs)}"
+
 static enum ctl_exit show_results(const struct ctl *ctl, sd_bus_message *reply, const char *what)
 {
 	static const char *const titles[] = { "DEVICE", "RESULT", "" };
-	_cleanup_(table_freep) struct table *table = NULL;
-	enum ctl_exit status = ctl_expect(reply, "a{s(bs)}", what);
+	_cleanup_table_ struct table *table = NULL;
+	enum ctl_exit status = CTL_OK;
 	struct json j = JSON_TO(stdout);
 	const char *device, *text;
 	bool all = true;
 	int r, ok;
 
-	if (status != CTL_OK)
-		return status;
-	if (table_new(&table, titles, sizeof(titles) / sizeof(*titles)) < 0)
+	if (table_new(&table, titles, COUNT(titles)) < 0)
 		return ctl_oom();
 	if (ctl->json)
 		json_array(&j, NULL);
@@ -109,9 +104,7 @@ static enum ctl_exit by_name(struct ctl *ctl, const char *member)
 
 	if (ctl->argc != 1)
 		return ctl_usage("expected one name");
-	status = ctl_connect(ctl);
-	if (status == CTL_OK)
-		status = ctl_call(ctl, &method, &reply, "s", ctl->argv[0]);
+	status = ctl_ask(ctl, &method, RESULTS, &reply, "s", ctl->argv[0]);
 	return status == CTL_OK ? show_results(ctl, reply, member) : status;
 }
 
@@ -160,9 +153,7 @@ enum ctl_exit certs_set_authority(struct ctl *ctl)
 		return ctl_usage("certs set-authority: expected NAME FILE");
 	status = read_certs(&pem, ctl->argv[1]);
 	if (status == CTL_OK)
-		status = ctl_connect(ctl);
-	if (status == CTL_OK)
-		status = ctl_call(ctl, &set, &reply, "ss", ctl->argv[0], pem.data);
+		status = ctl_ask(ctl, &set, RESULTS, &reply, "ss", ctl->argv[0], pem.data);
 	return status == CTL_OK ? show_results(ctl, reply, "SetAuthority") : status;
 }
 
@@ -184,8 +175,6 @@ enum ctl_exit certs_set_identity(struct ctl *ctl)
 	if (status == CTL_OK)
 		status = secret_fd(&key, &fd);
 	if (status == CTL_OK)
-		status = ctl_connect(ctl);
-	if (status == CTL_OK)
-		status = ctl_call(ctl, &set, &reply, "ssh", ctl->argv[0], cert.data, fd);
+		status = ctl_ask(ctl, &set, RESULTS, &reply, "ssh", ctl->argv[0], cert.data, fd);
 	return status == CTL_OK ? show_results(ctl, reply, "SetIdentity") : status;
 }

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "ctl/bus.h"
+#include "ctl/fetch.h"
 #include "ctl/json.h"
 #include "ctl/table.h"
 #include "ctl/text.h"
@@ -98,13 +99,19 @@ static const char *last_part(const char *interface)
 	return dot ? dot + 1 : interface;
 }
 
-static int put_property(struct monitor *mon, sd_bus_message *m, const char *interface)
-{
-	const char *property;
-	int r = sd_bus_message_read(m, "s", &property);
+/* Properties of one interface that have changed. */
+struct change {
+	struct monitor *mon;
+	const char *interface;
+};
 
-	if (r < 0)
-		return r;
+static int put_property(void *userdata, const char *property, sd_bus_message *m)
+{
+	const struct change *change = userdata;
+	const char *interface = change->interface;
+	struct monitor *mon = change->mon;
+	int r;
+
 	begin_line(mon, "changed", sd_bus_message_get_path(m));
 	if (mon->ctl->json) {
 		json_string(&mon->j, "interface", interface);
@@ -124,17 +131,10 @@ static int put_property(struct monitor *mon, sd_bus_message *m, const char *inte
 /* sa{sv}as */
 static int properties_changed(struct monitor *mon, sd_bus_message *m)
 {
-	const char *interface;
-	int r = sd_bus_message_read(m, "s", &interface);
+	struct change change = { .mon = mon };
+	int r = sd_bus_message_read(m, "s", &change.interface);
 
-	if (r >= 0)
-		r = sd_bus_message_enter_container(m, 'a', "{sv}");
-	while (r >= 0 && (r = sd_bus_message_enter_container(m, 'e', "sv")) > 0) {
-		r = put_property(mon, m, interface);
-		if (r >= 0)
-			r = sd_bus_message_exit_container(m);
-	}
-	return r;
+	return r < 0 ? r : dict_each(m, put_property, &change);
 }
 
 static int connection_failed(struct monitor *mon, sd_bus_message *m)
@@ -231,6 +231,8 @@ static enum ctl_exit subscribe(struct monitor *mon)
 				     on_owner, mon);
 	if (r >= 0)
 		return CTL_OK;
+	if (ctl_is_closed(r))
+		return ctl_closed(mon->ctl);
 	ctl_error("cannot listen to the service: %s", strerror(-r));
 	return CTL_UNREACHABLE;
 }
@@ -261,8 +263,7 @@ enum ctl_exit cmd_monitor(struct ctl *ctl)
 		case WAIT_SIGNAL:
 			return CTL_OK;
 		case WAIT_LOST:
-			ctl_error("the bus is gone");
-			return CTL_UNREACHABLE;
+			return ctl_closed(ctl);
 		}
 	}
 	/* Whoever read this has gone, as `head` does. */

@@ -10,12 +10,10 @@
 enum ctl_exit cmd_reload(struct ctl *ctl)
 {
 	const struct ctl_method reload = { ESPAT_ROOT, ESPAT_MANAGER, "Reload", true };
-	enum ctl_exit status;
 
 	if (ctl->argc > 0)
 		return ctl_usage("too many arguments");
-	status = ctl_connect(ctl);
-	return status == CTL_OK ? ctl_call(ctl, &reload, NULL, NULL) : status;
+	return ctl_call(ctl, &reload, NULL, NULL);
 }
 
 static enum ctl_exit show_log_level(struct ctl *ctl)
@@ -42,14 +40,12 @@ static enum ctl_exit show_log_level(struct ctl *ctl)
 enum ctl_exit cmd_log_level(struct ctl *ctl)
 {
 	const struct ctl_method set = { ESPAT_ROOT, ESPAT_MANAGER, "SetLogLevel", true };
-	enum ctl_exit status;
 
 	if (ctl->argc > 1)
 		return ctl_usage("too many arguments");
 	if (ctl->argc == 0)
 		return show_log_level(ctl);
-	status = ctl_connect(ctl);
-	return status == CTL_OK ? ctl_call(ctl, &set, NULL, "s", ctl->argv[0]) : status;
+	return ctl_call(ctl, &set, NULL, "s", ctl->argv[0]);
 }
 
 enum ctl_exit cmd_disconnect(struct ctl *ctl)
@@ -66,9 +62,7 @@ enum ctl_exit cmd_disconnect(struct ctl *ctl)
 	status = ctl_tunnel(ctl, ctl->argv[0], &path);
 	disconnect.path = path;
 	if (status == CTL_OK)
-		status = ctl_call(ctl, &disconnect, &reply, NULL);
-	if (status == CTL_OK)
-		status = ctl_expect(reply, "u", "Disconnect");
+		status = ctl_ask(ctl, &disconnect, "u", &reply, NULL);
 	if (status != CTL_OK)
 		return status;
 	sd_bus_message_read(reply, "u", &clients);

@@ -78,33 +78,20 @@ static void show_device(const struct ctl *ctl, const struct snap_device *d)
 enum ctl_exit cmd_devices(struct ctl *ctl)
 {
 	_cleanup_snapshot_ struct snapshot snap = { 0 };
-	const struct snap_device *d;
+	const struct snap_device *only;
 	struct json j = JSON_TO(stdout);
-	enum ctl_exit status;
+	enum ctl_exit status = fetch_devices(ctl, &snap, &only);
 
-	if (ctl->argc > 1)
-		return ctl_usage("too many arguments");
-	status = fetch_objects(ctl, &snap);
 	if (status != CTL_OK)
 		return status;
-	if (ctl->argc == 1) {
-		d = snapshot_device(&snap, ctl->argv[0]);
-		if (!d) {
-			ctl_error("no device has the name %s", ctl->argv[0]);
-			return CTL_NO_OBJECT;
-		}
-		if (ctl->json)
-			json_snap_device(&j, NULL, d);
-		else
-			show_device(ctl, d);
-		return CTL_OK;
-	}
-	if (!ctl->json)
+	if (!only && !ctl->json)
 		return show_devices(ctl, &snap);
-	json_array(&j, NULL);
-	for (size_t i = 0; i < snap.n_devices; i++)
-		json_snap_device(&j, NULL, &snap.devices[i]);
-	json_end(&j);
+	if (!only)
+		json_snap_devices(&j, NULL, &snap);
+	else if (ctl->json)
+		json_snap_device(&j, NULL, only);
+	else
+		show_device(ctl, only);
 	return CTL_OK;
 }
 
@@ -128,27 +115,10 @@ static void show_tunnel(const struct ctl *ctl, const struct snap_tunnel *t)
 	show_pair(ctl, "aborted", "%" PRIu64, t->aborted);
 }
 
-static enum ctl_exit one_tunnel(const struct ctl *ctl, const struct snapshot *snap,
-				const char *name)
-{
-	struct json j = JSON_TO(stdout);
-
-	for (size_t i = 0; i < snap->n_tunnels; i++) {
-		if (strcmp(snap->tunnels[i].name, name) != 0)
-			continue;
-		if (ctl->json)
-			json_snap_tunnel(&j, NULL, &snap->tunnels[i]);
-		else
-			show_tunnel(ctl, &snap->tunnels[i]);
-		return CTL_OK;
-	}
-	ctl_error("no tunnel has the name %s", name);
-	return CTL_NO_OBJECT;
-}
-
 enum ctl_exit cmd_tunnels(struct ctl *ctl)
 {
 	_cleanup_snapshot_ struct snapshot snap = { 0 };
+	const struct snap_tunnel *only = NULL;
 	struct json j = JSON_TO(stdout);
 	enum ctl_exit status;
 
@@ -157,13 +127,20 @@ enum ctl_exit cmd_tunnels(struct ctl *ctl)
 	status = fetch_objects(ctl, &snap);
 	if (status != CTL_OK)
 		return status;
-	if (ctl->argc == 1)
-		return one_tunnel(ctl, &snap, ctl->argv[0]);
-	if (!ctl->json)
+	if (ctl->argc == 1) {
+		only = snapshot_tunnel(&snap, ctl->argv[0]);
+		if (!only) {
+			ctl_error("no tunnel has the name %s", ctl->argv[0]);
+			return CTL_NO_OBJECT;
+		}
+	}
+	if (!only && !ctl->json)
 		return show_tunnels(ctl, &snap);
-	json_array(&j, NULL);
-	for (size_t i = 0; i < snap.n_tunnels; i++)
-		json_snap_tunnel(&j, NULL, &snap.tunnels[i]);
-	json_end(&j);
+	if (!only)
+		json_snap_tunnels(&j, NULL, &snap);
+	else if (ctl->json)
+		json_snap_tunnel(&j, NULL, only);
+	else
+		show_tunnel(ctl, only);
 	return CTL_OK;
 }

@@ -98,7 +98,7 @@ static enum ctl_exit stop(struct trace *t)
 
 	if (r >= 0 || sd_bus_error_has_name(&error, "org.espat1.Error.NoTrace"))
 		return CTL_OK;
-	return ctl_call_failed(&error, r);
+	return ctl_call_failed(t->ctl, &error, r);
 }
 
 /* What a terminal would obey is not shown to it. */
@@ -157,8 +157,7 @@ static enum ctl_exit follow(struct trace *t, struct waiter *w)
 			copy_rest(t);
 			return status;
 		case WAIT_LOST:
-			ctl_error("the bus is gone");
-			return CTL_UNREACHABLE;
+			return ctl_closed(t->ctl);
 		}
 	}
 	if (r == 0)

@@ -113,25 +113,22 @@ static enum ctl_exit tunnel_add(struct ctl *ctl)
 static enum ctl_exit tunnel_remove(struct ctl *ctl)
 {
 	const struct ctl_method remove = { ESPAT_ROOT, ESPAT_MANAGER, "RemoveTunnel", true };
-	enum ctl_exit status;
 
 	if (ctl->argc != 1)
 		return ctl_usage("tunnel remove: expected the name of one tunnel");
 	if (ctl->opt.persist)
 		return ctl_usage("--persist goes with `tunnel add`; what is removed stays removed");
-	status = ctl_connect(ctl);
-	return status == CTL_OK ? ctl_call(ctl, &remove, NULL, "s", ctl->argv[0]) : status;
+	return ctl_call(ctl, &remove, NULL, "s", ctl->argv[0]);
 }
 
 enum ctl_exit cmd_tunnel(struct ctl *ctl)
 {
+	static const struct ctl_subcommand table[] = { { "add", tunnel_add },
+						       { "remove", tunnel_remove } };
+	const struct ctl_subcommand *which = ctl_subcommand(ctl, table, COUNT(table));
 	const char *what = ctl->argc > 0 ? ctl->argv[0] : "";
 
-	ctl->argc--;
-	ctl->argv++;
-	if (strcmp(what, "add") == 0)
-		return tunnel_add(ctl);
-	if (strcmp(what, "remove") == 0)
-		return tunnel_remove(ctl);
+	if (which)
+		return which->run(ctl);
 	return ctl_usage("tunnel: expected add or remove%s%s", *what ? ", not " : "", what);
 }

@@ -10,9 +10,6 @@
 #include "ctl/secret.h"
 #include "ctl/show.h"
 
-DEFINE_CLEANUP(struct table *, table_free)
-
-#define COUNT(a) (sizeof(a) / sizeof(*(a)))
 /* A scan with more is none of a chip's. */
 #define NETWORKS_MAX 1024
 
@@ -54,26 +51,19 @@ static enum ctl_exit wifi_status(struct ctl *ctl)
 	static const char *const titles[] = { "DEVICE",   "WI-FI",   "NETWORK", "ACCESS POINT",
 					      ">CHANNEL", ">SIGNAL", "ADDRESS" };
 	_cleanup_snapshot_ struct snapshot snap = { 0 };
-	_cleanup_(table_freep) struct table *table = NULL;
+	_cleanup_table_ struct table *table = NULL;
 	struct json j = JSON_TO(stdout);
-	const char *only = ctl->argc ? ctl->argv[0] : NULL;
-	enum ctl_exit status;
+	const struct snap_device *only;
+	enum ctl_exit status = fetch_devices(ctl, &snap, &only);
 
-	if (ctl->argc > 1)
-		return ctl_usage("too many arguments");
-	status = fetch_objects(ctl, &snap);
 	if (status != CTL_OK)
 		return status;
-	if (only && !snapshot_device(&snap, only)) {
-		ctl_error("no device has the name %s", only);
-		return CTL_NO_OBJECT;
-	}
 	if (table_new(&table, titles, COUNT(titles)) < 0)
 		return ctl_oom();
 	if (ctl->json)
 		json_array(&j, NULL);
 	for (size_t i = 0; i < snap.n_devices; i++) {
-		if (only && strcmp(snap.devices[i].name, only) != 0)
+		if (only && only != &snap.devices[i])
 			continue;
 		if (ctl->json)
 			json_wifi(&j, &snap.devices[i]);
@@ -144,7 +134,7 @@ static enum ctl_exit wifi_scan(struct ctl *ctl)
 {
 	static const char *const titles[] = { "NETWORK", ">SIGNAL", ">CHANNEL", "SECURITY",
 					      "ACCESS POINT" };
-	_cleanup_(table_freep) struct table *table = NULL;
+	_cleanup_table_ struct table *table = NULL;
 	_cleanup_message_ sd_bus_message *reply = NULL;
 	_cleanup_free_ char *path = NULL;
 	enum ctl_exit status = ctl_device_argument(ctl, 0, &path);
@@ -154,9 +144,7 @@ static enum ctl_exit wifi_scan(struct ctl *ctl)
 	int r;
 
 	if (status == CTL_OK)
-		status = ctl_call(ctl, &scan, &reply, NULL);
-	if (status == CTL_OK)
-		status = ctl_expect(reply, "aa{sv}", "Scan");
+		status = ctl_ask(ctl, &scan, "aa{sv}", &reply, NULL);
 	if (status != CTL_OK)
 		return status;
 	if (table_new(&table, titles, COUNT(titles)) < 0)
@@ -232,31 +220,22 @@ static enum ctl_exit wifi_join(struct ctl *ctl)
 
 static enum ctl_exit wifi_leave(struct ctl *ctl)
 {
-	_cleanup_free_ char *path = NULL;
-	enum ctl_exit status = ctl_device_argument(ctl, 0, &path);
-	const struct ctl_method leave = { path, ESPAT_WIFI, "Leave", true };
-
-	return status == CTL_OK ? ctl_call(ctl, &leave, NULL, NULL) : status;
+	return ctl_device_call(ctl, ESPAT_WIFI, "Leave");
 }
 
 enum ctl_exit cmd_wifi(struct ctl *ctl)
 {
-	static const struct {
-		const char *name;
-		enum ctl_exit (*run)(struct ctl *ctl);
-	} table[] = { { "status", wifi_status },
-		      { "scan", wifi_scan },
-		      { "join", wifi_join },
-		      { "leave", wifi_leave } };
+	static const struct ctl_subcommand table[] = { { "status", wifi_status },
+						       { "scan", wifi_scan },
+						       { "join", wifi_join },
+						       { "leave", wifi_leave } };
+
+	const struct ctl_subcommand *which;
 
 	if (ctl->argc == 0)
 		return wifi_status(ctl);
-	for (size_t i = 0; i < COUNT(table); i++) {
-		if (strcmp(ctl->argv[0], table[i].name) != 0)
-			continue;
-		ctl->argc--;
-		ctl->argv++;
-		return table[i].run(ctl);
-	}
-	return ctl_usage("wifi: expected status, scan, join or leave, not %s", ctl->argv[0]);
+	which = ctl_subcommand(ctl, table, COUNT(table));
+	return which ? which->run(ctl)
+		     : ctl_usage("wifi: expected status, scan, join or leave, not %s",
+				 ctl->argv[0]);
 }

@@ -73,6 +73,18 @@ struct ctl_command {
 	enum ctl_exit (*run)(struct ctl *ctl);
 };
 
+#define COUNT(a) (sizeof(a) / sizeof(*(a)))
+
+/* What the first argument of a command may name. */
+struct ctl_subcommand {
+	const char *name;
+	enum ctl_exit (*run)(struct ctl *ctl);
+};
+
+/* The one that it names, which is no argument any more; NULL: it names none. */
+const struct ctl_subcommand *ctl_subcommand(struct ctl *ctl, const struct ctl_subcommand *table,
+					    size_t n);
+
 /* To standard error, control characters replaced; several lines make several messages. */
 __attribute__((format(printf, 1, 2))) void ctl_error(const char *format, ...);
 /* Returns CTL_USAGE. */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "ctl/bus.h"
+#include "util/sdbus.h"
 
 /* Strings in one list, such as the tunnels that use an authority. */
 #define STRINGS_MAX 1024
@@ -64,49 +65,26 @@ static int read_strings(sd_bus_message *m, char ***ret)
 
 /* ---- variants ---- */
 
-static int read_number(sd_bus_message *m, char type, struct var *v)
+static int read_integer(sd_bus_message *m, char type, struct var *v)
 {
-	union {
-		uint8_t y;
-		int16_t n;
-		uint16_t q;
-		int32_t i;
-		uint32_t u;
-		int64_t x;
-		uint64_t t;
-		int b;
-	} x;
-	int r = sd_bus_message_read_basic(m, type, &x);
+	struct sdbus_integer x;
+	int r = sdbus_read_integer(m, type, &x);
 
-	v->type = strchr("nix", type) ? VAR_INT : VAR_UINT;
-	switch (type) {
-	case 'b':
-		v->type = VAR_BOOL;
-		v->b = x.b;
-		break;
-	case 'y':
-		v->u = x.y;
-		break;
-	case 'n':
-		v->i = x.n;
-		break;
-	case 'q':
-		v->u = x.q;
-		break;
-	case 'i':
+	v->type = x.is_signed ? VAR_INT : VAR_UINT;
+	if (x.is_signed)
 		v->i = x.i;
-		break;
-	case 'u':
+	else
 		v->u = x.u;
-		break;
-	case 'x':
-		v->i = x.x;
-		break;
-	case 't':
-		v->u = x.t;
-		break;
-	}
-	return r < 0 ? r : 0;
+	return r;
+}
+
+static int read_bool(sd_bus_message *m, struct var *v)
+{
+	int b = 0, r = sd_bus_message_read_basic(m, 'b', &b);
+
+	v->type = VAR_BOOL;
+	v->b = b;
+	return r;
 }
 
 int var_read(sd_bus_message *m, struct var *v)
@@ -121,10 +99,10 @@ int var_read(sd_bus_message *m, struct var *v)
 		return r;
 	if (r == 0 || type != 'v')
 		return -EBADMSG;
-	if (strlen(contents) == 1 && strchr("bynqiuxt", contents[0])) {
+	if (strlen(contents) == 1 && strchr("b" SDBUS_INTEGERS, contents[0])) {
 		r = sd_bus_message_enter_container(m, 'v', contents);
 		if (r >= 0)
-			r = read_number(m, contents[0], v);
+			r = contents[0] == 'b' ? read_bool(m, v) : read_integer(m, contents[0], v);
 	} else if (strcmp(contents, "s") == 0 || strcmp(contents, "o") == 0) {
 		v->type = VAR_STRING;
 		r = sd_bus_message_enter_container(m, 'v', contents);
@@ -190,25 +168,46 @@ bool var_is(const char *key, const char *name)
 	return !*key && !*name;
 }
 
-int dict_read(sd_bus_message *m, dict_fn fn, void *userdata)
+int dict_each(sd_bus_message *m, int (*fn)(void *userdata, const char *key, sd_bus_message *m),
+	      void *userdata)
 {
 	int r = sd_bus_message_enter_container(m, 'a', "{sv}");
 
 	while (r >= 0 && (r = sd_bus_message_enter_container(m, 'e', "sv")) > 0) {
 		const char *key;
-		struct var value;
 
 		r = sd_bus_message_read_basic(m, 's', &key);
 		if (r >= 0)
-			r = var_read(m, &value);
-		if (r >= 0) {
-			r = fn(userdata, key, &value);
-			var_clear(&value);
-		}
+			r = fn(userdata, key, m);
 		if (r >= 0)
 			r = sd_bus_message_exit_container(m);
 	}
 	return r < 0 ? r : sd_bus_message_exit_container(m);
+}
+
+struct reader {
+	dict_fn fn;
+	void *userdata;
+};
+
+static int read_member(void *userdata, const char *key, sd_bus_message *m)
+{
+	const struct reader *reader = userdata;
+	struct var value;
+	int r = var_read(m, &value);
+
+	if (r < 0)
+		return r;
+	r = reader->fn(reader->userdata, key, &value);
+	var_clear(&value);
+	return r;
+}
+
+int dict_read(sd_bus_message *m, dict_fn fn, void *userdata)
+{
+	struct reader reader = { fn, userdata };
+
+	return dict_each(m, read_member, &reader);
 }
 
 /* ---- properties ---- */
@@ -239,8 +238,9 @@ static int store(void *object, const struct snap_field *field, sd_bus_message *m
 	}
 }
 
-static int store_property(const struct target *target, const char *name, sd_bus_message *m)
+static int store_property(void *userdata, const char *name, sd_bus_message *m)
 {
+	const struct target *target = userdata;
 	const char *contents;
 	char type;
 	int r = sd_bus_message_peek_type(m, &type, &contents);
@@ -258,23 +258,6 @@ static int store_property(const struct target *target, const char *name, sd_bus_
 		return -EUCLEAN; /* told already */
 	}
 	return sd_bus_message_skip(m, "v");
-}
-
-/* The a{sv} that is next. */
-static int read_properties(const struct target *target, sd_bus_message *m)
-{
-	int r = sd_bus_message_enter_container(m, 'a', "{sv}");
-
-	while (r >= 0 && (r = sd_bus_message_enter_container(m, 'e', "sv")) > 0) {
-		const char *name;
-
-		r = sd_bus_message_read_basic(m, 's', &name);
-		if (r >= 0)
-			r = store_property(target, name, m);
-		if (r >= 0)
-			r = sd_bus_message_exit_container(m);
-	}
-	return r < 0 ? r : sd_bus_message_exit_container(m);
 }
 
 static enum ctl_exit read_failed(const char *what, int r)
@@ -334,7 +317,7 @@ static int read_object(struct snapshot *snap, sd_bus_message *m)
 		if (r >= 0)
 			r = target_of(snap, path, interface, &made, &target);
 		if (r > 0)
-			r = read_properties(&target, m);
+			r = dict_each(m, store_property, &target);
 		else if (r == 0)
 			r = sd_bus_message_skip(m, "a{sv}");
 		if (r >= 0)
@@ -359,16 +342,14 @@ static enum ctl_exit fetch_manager(struct ctl *ctl, struct snapshot *snap)
 {
 	const struct ctl_method get = { ESPAT_ROOT, "org.freedesktop.DBus.Properties", "GetAll",
 					false };
-	const struct target target = { snap, snap_manager_fields, ESPAT_MANAGER };
+	struct target target = { snap, snap_manager_fields, ESPAT_MANAGER };
 	_cleanup_message_ sd_bus_message *reply = NULL;
-	enum ctl_exit status = ctl_call(ctl, &get, &reply, "s", ESPAT_MANAGER);
+	enum ctl_exit status = ctl_ask(ctl, &get, "a{sv}", &reply, "s", ESPAT_MANAGER);
 	int r;
 
-	if (status == CTL_OK)
-		status = ctl_expect(reply, "a{sv}", "GetAll");
 	if (status != CTL_OK)
 		return status;
-	r = read_properties(&target, reply);
+	r = dict_each(reply, store_property, &target);
 	return r < 0 ? read_failed("GetAll", r) : CTL_OK;
 }
 
@@ -377,15 +358,11 @@ enum ctl_exit fetch_objects(struct ctl *ctl, struct snapshot *snap)
 	const struct ctl_method get = { ESPAT_ROOT, "org.freedesktop.DBus.ObjectManager",
 					"GetManagedObjects", false };
 	_cleanup_message_ sd_bus_message *reply = NULL;
-	enum ctl_exit status = ctl_connect(ctl);
+	enum ctl_exit status = fetch_manager(ctl, snap);
 	int r;
 
 	if (status == CTL_OK)
-		status = fetch_manager(ctl, snap);
-	if (status == CTL_OK)
-		status = ctl_call(ctl, &get, &reply, NULL);
-	if (status == CTL_OK)
-		status = ctl_expect(reply, "a{oa{sa{sv}}}", "GetManagedObjects");
+		status = ctl_ask(ctl, &get, "a{oa{sa{sv}}}", &reply, NULL);
 	if (status != CTL_OK)
 		return status;
 	r = read_objects(snap, reply);
@@ -395,6 +372,45 @@ enum ctl_exit fetch_objects(struct ctl *ctl, struct snapshot *snap)
 		return read_failed("GetManagedObjects", r);
 	snapshot_sort(snap);
 	return CTL_OK;
+}
+
+enum ctl_exit fetch_devices(struct ctl *ctl, struct snapshot *snap, const struct snap_device **ret)
+{
+	enum ctl_exit status;
+
+	*ret = NULL;
+	if (ctl->argc > 1)
+		return ctl_usage("too many arguments");
+	status = fetch_objects(ctl, snap);
+	if (status != CTL_OK || ctl->argc == 0)
+		return status;
+	*ret = snapshot_device(snap, ctl->argv[0]);
+	if (*ret)
+		return CTL_OK;
+	ctl_error("no device has the name %s", ctl->argv[0]);
+	return CTL_NO_OBJECT;
+}
+
+/* ---- rows of a list ---- */
+
+/* @signature: of an array; its items are added to *items, and each is read by @read. */
+static enum ctl_exit fetch_rows(struct ctl *ctl, const struct ctl_method *list,
+				const char *signature, int (*read)(void *item, sd_bus_message *m),
+				void **items, size_t *n, size_t size)
+{
+	_cleanup_message_ sd_bus_message *reply = NULL;
+	enum ctl_exit status = ctl_ask(ctl, list, signature, &reply, NULL);
+	int r;
+
+	if (status != CTL_OK)
+		return status;
+	r = sd_bus_message_enter_container(reply, 'a', signature + 1);
+	while (r >= 0 && (r = sd_bus_message_at_end(reply, false)) == 0) {
+		void *item = grow(items, n, size, SNAP_ROWS_MAX);
+
+		r = item ? read(item, reply) : -errno;
+	}
+	return r < 0 ? ctl_bad_answer(list->member, r) : CTL_OK;
 }
 
 /* ---- authorities and identities ---- */
@@ -441,34 +457,24 @@ static int take_material(void *userdata, const char *key, struct var *v)
 	return 0;
 }
 
+static int read_material(void *item, sd_bus_message *m)
+{
+	return dict_read(m, take_material, item);
+}
+
 static enum ctl_exit fetch_materials(struct ctl *ctl, const char *member,
 				     struct snap_material **items, size_t *n)
 {
 	const struct ctl_method list = { ESPAT_ROOT, ESPAT_MANAGER, member, false };
-	_cleanup_message_ sd_bus_message *reply = NULL;
-	enum ctl_exit status = ctl_call(ctl, &list, &reply, NULL);
-	int r;
 
-	if (status == CTL_OK)
-		status = ctl_expect(reply, "aa{sv}", member);
-	if (status != CTL_OK)
-		return status;
-	r = sd_bus_message_enter_container(reply, 'a', "a{sv}");
-	while (r >= 0 && (r = sd_bus_message_at_end(reply, false)) == 0) {
-		struct snap_material *m = grow((void **)items, n, sizeof(*m), SNAP_ROWS_MAX);
-
-		r = m ? dict_read(reply, take_material, m) : -errno;
-	}
-	return r < 0 ? ctl_bad_answer(member, r) : CTL_OK;
+	return fetch_rows(ctl, &list, "aa{sv}", read_material, (void **)items, n, sizeof(**items));
 }
 
 enum ctl_exit fetch_material(struct ctl *ctl, struct snapshot *snap)
 {
-	enum ctl_exit status = ctl_connect(ctl);
+	enum ctl_exit status = fetch_materials(ctl, "ListAuthorities", &snap->authorities,
+					       &snap->n_authorities);
 
-	if (status == CTL_OK)
-		status = fetch_materials(ctl, "ListAuthorities", &snap->authorities,
-					 &snap->n_authorities);
 	if (status == CTL_OK)
 		status = fetch_materials(ctl, "ListIdentities", &snap->identities,
 					 &snap->n_identities);
@@ -481,8 +487,9 @@ enum ctl_exit fetch_material(struct ctl *ctl, struct snapshot *snap)
 
 /* ---- what stands on a chip ---- */
 
-static int read_value(struct snap_value *v, sd_bus_message *m)
+static int read_value(void *item, sd_bus_message *m)
 {
+	struct snap_value *v = item;
 	const char *namespace, *kind, *sha256, *subject, *issuer;
 	int r;
 
@@ -508,26 +515,14 @@ static int read_value(struct snap_value *v, sd_bus_message *m)
 enum ctl_exit fetch_values(struct ctl *ctl, struct snap_device *d)
 {
 	const struct ctl_method list = { d->path, ESPAT_CERTIFICATES, "List", false };
-	_cleanup_message_ sd_bus_message *reply = NULL;
-	enum ctl_exit status = ctl_call(ctl, &list, &reply, NULL);
-	int r;
 
-	if (status == CTL_OK)
-		status = ctl_expect(reply, "a(sususssxxas)", "List");
-	if (status != CTL_OK)
-		return status;
-	r = sd_bus_message_enter_container(reply, 'a', "(sususssxxas)");
-	while (r >= 0 && (r = sd_bus_message_at_end(reply, false)) == 0) {
-		struct snap_value *v = grow((void **)&d->values, &d->n_values, sizeof(*v),
-					    SNAP_ROWS_MAX);
-
-		r = v ? read_value(v, reply) : -errno;
-	}
-	return r < 0 ? ctl_bad_answer("List", r) : CTL_OK;
+	return fetch_rows(ctl, &list, "a(sususssxxas)", read_value, (void **)&d->values,
+			  &d->n_values, sizeof(*d->values));
 }
 
-static int read_orphan(struct snap_orphan *o, sd_bus_message *m)
+static int read_orphan(void *item, sd_bus_message *m)
 {
+	struct snap_orphan *o = item;
 	const char *namespace, *sha256;
 	int r = sd_bus_message_read(m, "(suus)", &namespace, &o->slot, &o->generation, &sha256);
 
@@ -541,20 +536,7 @@ static int read_orphan(struct snap_orphan *o, sd_bus_message *m)
 enum ctl_exit fetch_orphans(struct ctl *ctl, struct snap_device *d)
 {
 	const struct ctl_method list = { d->path, ESPAT_CERTIFICATES, "ListOrphans", false };
-	_cleanup_message_ sd_bus_message *reply = NULL;
-	enum ctl_exit status = ctl_call(ctl, &list, &reply, NULL);
-	int r;
 
-	if (status == CTL_OK)
-		status = ctl_expect(reply, "a(suus)", "ListOrphans");
-	if (status != CTL_OK)
-		return status;
-	r = sd_bus_message_enter_container(reply, 'a', "(suus)");
-	while (r >= 0 && (r = sd_bus_message_at_end(reply, false)) == 0) {
-		struct snap_orphan *o = grow((void **)&d->orphans, &d->n_orphans, sizeof(*o),
-					     SNAP_ROWS_MAX);
-
-		r = o ? read_orphan(o, reply) : -errno;
-	}
-	return r < 0 ? ctl_bad_answer("ListOrphans", r) : CTL_OK;
+	return fetch_rows(ctl, &list, "a(suus)", read_orphan, (void **)&d->orphans, &d->n_orphans,
+			  sizeof(*d->orphans));
 }

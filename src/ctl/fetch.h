@@ -10,6 +10,8 @@
 
 /* Manager, devices, tunnels, sorted by name. */
 enum ctl_exit fetch_objects(struct ctl *ctl, struct snapshot *snap);
+/* For a command whose one argument, if any, is a device: *ret is that one, NULL if all are meant. */
+enum ctl_exit fetch_devices(struct ctl *ctl, struct snapshot *snap, const struct snap_device **ret);
 /* And authorities and identities. */
 enum ctl_exit fetch_material(struct ctl *ctl, struct snapshot *snap);
 enum ctl_exit fetch_values(struct ctl *ctl, struct snap_device *d);
@@ -44,7 +46,13 @@ bool var_uint(const struct var *v, uint64_t *ret);
 /* Whether the key of a dictionary is meant, written as `not_after`, `not-after` or `NotAfter`. */
 bool var_is(const char *key, const char *name);
 
+/*
+ * Enters the dictionary that is next and calls @fn for each member, to read its value from @m. Returns
+ * -errno or what @fn did.
+ */
+int dict_each(sd_bus_message *m, int (*fn)(void *userdata, const char *key, sd_bus_message *m),
+	      void *userdata);
 /* It may take `strings`, and leaves NULL then. */
 typedef int (*dict_fn)(void *userdata, const char *key, struct var *value);
-/* Enters the dictionary that is next and calls @fn for each member. Returns 0, -errno or what @fn did. */
+/* The same with values that were read. */
 int dict_read(sd_bus_message *m, dict_fn fn, void *userdata);

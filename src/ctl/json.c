@@ -5,24 +5,7 @@
 #include <math.h>
 #include <stddef.h>
 
-/* The length of a UTF-8 character at @c, 0 if there is none: no overlong form, no surrogate. */
-static unsigned int utf8_len(const unsigned char *c)
-{
-	unsigned int n = c[0] < 0x80   ? 1
-			 : c[0] < 0xc2 ? 0
-			 : c[0] < 0xe0 ? 2
-			 : c[0] < 0xf0 ? 3
-			 : c[0] < 0xf5 ? 4
-				       : 0;
-
-	for (unsigned int i = 1; i < n; i++)
-		if ((c[i] & 0xc0) != 0x80)
-			return 0;
-	if ((c[0] == 0xe0 && c[1] < 0xa0) || (c[0] == 0xed && c[1] > 0x9f) ||
-	    (c[0] == 0xf0 && c[1] < 0x90) || (c[0] == 0xf4 && c[1] > 0x8f))
-		return 0;
-	return n;
-}
+#include "util/utf8.h"
 
 static void put_string(FILE *f, const char *text)
 {
@@ -30,7 +13,7 @@ static void put_string(FILE *f, const char *text)
 
 	putc('"', f);
 	while (*c) {
-		unsigned int n = utf8_len(c);
+		size_t n = utf8_character((const char *)c, SIZE_MAX, NULL);
 
 		if (*c == '"' || *c == '\\')
 			fprintf(f, "\\%c", *c);

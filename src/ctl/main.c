@@ -387,6 +387,19 @@ static const struct ctl_command *find_command(const char *name)
 	return NULL;
 }
 
+const struct ctl_subcommand *ctl_subcommand(struct ctl *ctl, const struct ctl_subcommand *table,
+					    size_t n)
+{
+	for (size_t i = 0; ctl->argc > 0 && i < n; i++) {
+		if (strcmp(ctl->argv[0], table[i].name) != 0)
+			continue;
+		ctl->argc--;
+		ctl->argv++;
+		return &table[i];
+	}
+	return NULL;
+}
+
 static enum ctl_exit run_command(struct ctl *ctl, const struct parsed *parsed)
 {
 	const struct ctl_command *command;

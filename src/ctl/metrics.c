@@ -24,6 +24,13 @@ static void put_label(FILE *f, char before, const char *label, const char *value
 	putc('"', f);
 }
 
+/* What stands before the value of a series with one label or more. */
+static void begin(FILE *f, const char *name, const char *label, const char *value)
+{
+	fputs(name, f);
+	put_label(f, '{', label, value);
+}
+
 static void head(FILE *f, const char *name, const char *type, const char *help)
 {
 	fprintf(f, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
@@ -95,8 +102,7 @@ static void write_device_numbers(FILE *f, const struct snapshot *snap, const str
 	for (size_t i = 0; i < snap->n_devices; i++) {
 		if (is_unknown(&snap->devices[i], n))
 			continue;
-		fputs(n->name, f);
-		put_label(f, '{', "device", snap->devices[i].name);
+		begin(f, n->name, "device", snap->devices[i].name);
 		put_number(f, &snap->devices[i], n);
 	}
 }
@@ -106,8 +112,7 @@ static void write_states(FILE *f, const char *name, const char *label, const cha
 			 const char *state, const char *const *states)
 {
 	for (; *states; states++) {
-		fputs(name, f);
-		put_label(f, '{', label, object);
+		begin(f, name, label, object);
 		put_label(f, ',', "state", *states);
 		fprintf(f, "} %d\n", strcmp(state, *states) == 0);
 	}
@@ -126,8 +131,7 @@ static void write_devices(FILE *f, const struct snapshot *snap)
 	for (size_t i = 0; i < snap->n_devices; i++) {
 		const struct snap_device *d = &snap->devices[i];
 
-		fputs("espat_device_info", f);
-		put_label(f, '{', "device", d->name);
+		begin(f, "espat_device_info", "device", d->name);
 		put_label(f, ',', "port", d->port);
 		put_label(f, ',', "model", d->model);
 		put_label(f, ',', "firmware", d->firmware);
@@ -142,8 +146,7 @@ static void write_devices(FILE *f, const struct snapshot *snap)
 	for (size_t i = 0; i < snap->n_devices; i++) {
 		const char *clock = snap->devices[i].clock;
 
-		fputs("espat_device_clock_set", f);
-		put_label(f, '{', "device", snap->devices[i].name);
+		begin(f, "espat_device_clock_set", "device", snap->devices[i].name);
 		fprintf(f, "} %d\n", *clock && strcmp(clock, "unset") != 0);
 	}
 	for (size_t i = 0; i < sizeof(device_numbers) / sizeof(*device_numbers); i++)
@@ -179,8 +182,7 @@ static void write_tunnels(FILE *f, const struct snapshot *snap)
 	for (size_t i = 0; i < snap->n_tunnels; i++) {
 		const struct snap_tunnel *t = &snap->tunnels[i];
 
-		fputs("espat_tunnel_info", f);
-		put_label(f, '{', "tunnel", t->name);
+		begin(f, "espat_tunnel_info", "tunnel", t->name);
 		put_label(f, ',', "device", t->device);
 		put_label(f, ',', "host", t->host);
 		fprintf(f, ",port=\"%u\"} 1\n", t->port);
@@ -194,8 +196,7 @@ static void write_tunnels(FILE *f, const struct snapshot *snap)
 
 		head(f, number->name, number->type, number->help);
 		for (size_t i = 0; i < snap->n_tunnels; i++) {
-			fputs(number->name, f);
-			put_label(f, '{', "tunnel", snap->tunnels[i].name);
+			begin(f, number->name, "tunnel", snap->tunnels[i].name);
 			put_label(f, ',', "device", snap->tunnels[i].device);
 			put_number(f, &snap->tunnels[i], number);
 		}
@@ -209,8 +210,7 @@ static void write_expiry(FILE *f, const char *kind, const struct snap_material *
 	for (size_t i = 0; i < n; i++) {
 		if (m[i].not_after == 0)
 			continue;
-		fputs("espat_certificate_not_after_seconds", f);
-		put_label(f, '{', "kind", kind);
+		begin(f, "espat_certificate_not_after_seconds", "kind", kind);
 		put_label(f, ',', "name", m[i].name);
 		fprintf(f, "} %" PRId64 "\n", m[i].not_after);
 	}
@@ -219,8 +219,7 @@ static void write_expiry(FILE *f, const char *kind, const struct snap_material *
 static void write_generation(FILE *f, const char *kind, const struct snap_material *m, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
-		fputs("espat_material_generation", f);
-		put_label(f, '{', "kind", kind);
+		begin(f, "espat_material_generation", "kind", kind);
 		put_label(f, ',', "name", m[i].name);
 		fprintf(f, "} %" PRIu64 "\n", m[i].generation);
 	}
@@ -233,8 +232,7 @@ void metrics_write(FILE *f, const struct snapshot *snap)
 	if (!snap)
 		return;
 	head(f, "espat_info", "gauge", "Version of espatd.");
-	fputs("espat_info", f);
-	put_label(f, '{', "version", snap->version);
+	begin(f, "espat_info", "version", snap->version);
 	fputs("} 1\n", f);
 	write_devices(f, snap);
 	write_tunnels(f, snap);

@@ -7,14 +7,14 @@
 #include <string.h>
 #include <time.h>
 
+#include "ctl/bus.h"
 #include "ctl/doctor.h"
+#include "ctl/json.h"
 #include "ctl/text.h"
 #include "util/cleanup.h"
 
-DEFINE_CLEANUP(struct table *, table_free)
-#define _cleanup_table_ _cleanup_(table_freep)
-
-#define COUNT(a) (sizeof(a) / sizeof(*(a)))
+/* As many lines as the service has for one answer, with room to spare. */
+#define LINES_MAX 4096
 
 enum table_color device_color(const struct snap_device *d)
 {
@@ -77,6 +77,29 @@ void show_pair(const struct ctl *ctl, const char *key, const char *format, ...)
 	if (clean)
 		printf("%s%*s%s  %s\n", table_color_begin(TABLE_DIM, ctl->color), 16, key,
 		       table_color_end(TABLE_DIM, ctl->color), clean);
+}
+
+enum ctl_exit show_lines(const struct ctl *ctl, sd_bus_message *reply, const char *what, size_t *n)
+{
+	struct json j = JSON_TO(stdout);
+	const char *line;
+	int r = sd_bus_message_enter_container(reply, 'a', "s");
+
+	*n = 0;
+	if (ctl->json)
+		json_array(&j, NULL);
+	while (r >= 0 && *n < LINES_MAX && (r = sd_bus_message_read(reply, "s", &line)) > 0) {
+		_cleanup_free_ char *clean = text_clean(line);
+
+		if (ctl->json)
+			json_string(&j, NULL, line);
+		else if (clean)
+			puts(clean);
+		++*n;
+	}
+	if (ctl->json)
+		json_end(&j);
+	return r < 0 ? ctl_bad_answer(what, r) : CTL_OK;
 }
 
 static void cell_rssi(struct table *table, const struct snap_device *d)

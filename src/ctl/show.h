@@ -21,3 +21,5 @@ void show_title(const struct ctl *ctl, const char *title);
 /* "Key:  value", cleaned. */
 __attribute__((format(printf, 3, 4))) void show_pair(const struct ctl *ctl, const char *key,
 						     const char *format, ...);
+/* Each string of an answer of the type as, in JSON an array; *n: how many. @what: what has answered. */
+enum ctl_exit show_lines(const struct ctl *ctl, sd_bus_message *reply, const char *what, size_t *n);

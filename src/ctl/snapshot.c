@@ -261,6 +261,14 @@ const struct snap_device *snapshot_device(const struct snapshot *snap, const cha
 	return NULL;
 }
 
+const struct snap_tunnel *snapshot_tunnel(const struct snapshot *snap, const char *name)
+{
+	for (size_t i = 0; i < snap->n_tunnels; i++)
+		if (strcmp(snap->tunnels[i].name, name) == 0)
+			return &snap->tunnels[i];
+	return NULL;
+}
+
 void snap_key(char *buf, size_t size, const char *namespace, uint32_t slot)
 {
 	if (slot == SNAP_SLOT_NONE)
@@ -345,9 +353,9 @@ void json_snap_tunnel(struct json *j, const char *key, const struct snap_tunnel 
 	json_end(j);
 }
 
-void json_snap_material(struct json *j, const char *key, const struct snap_material *m)
+static void json_material(struct json *j, const struct snap_material *m)
 {
-	json_object(j, key);
+	json_object(j, NULL);
 	json_string(j, "name", m->name);
 	json_bool(j, "configured", m->configured);
 	json_uint(j, "generation", m->generation);
@@ -392,11 +400,27 @@ void json_snap_orphan(struct json *j, const struct snap_device *d, const struct 
 	json_end(j);
 }
 
-static void json_materials(struct json *j, const char *key, const struct snap_material *m, size_t n)
+void json_snap_devices(struct json *j, const char *key, const struct snapshot *snap)
+{
+	json_array(j, key);
+	for (size_t i = 0; i < snap->n_devices; i++)
+		json_snap_device(j, NULL, &snap->devices[i]);
+	json_end(j);
+}
+
+void json_snap_tunnels(struct json *j, const char *key, const struct snapshot *snap)
+{
+	json_array(j, key);
+	for (size_t i = 0; i < snap->n_tunnels; i++)
+		json_snap_tunnel(j, NULL, &snap->tunnels[i]);
+	json_end(j);
+}
+
+void json_snap_materials(struct json *j, const char *key, const struct snap_material *m, size_t n)
 {
 	json_array(j, key);
 	for (size_t i = 0; i < n; i++)
-		json_snap_material(j, NULL, &m[i]);
+		json_material(j, &m[i]);
 	json_end(j);
 }
 
@@ -404,15 +428,9 @@ void json_snapshot(struct json *j, const struct snapshot *snap)
 {
 	json_object(j, NULL);
 	json_fields(j, snap, snap_manager_fields);
-	json_array(j, "devices");
-	for (size_t i = 0; i < snap->n_devices; i++)
-		json_snap_device(j, NULL, &snap->devices[i]);
-	json_end(j);
-	json_array(j, "tunnels");
-	for (size_t i = 0; i < snap->n_tunnels; i++)
-		json_snap_tunnel(j, NULL, &snap->tunnels[i]);
-	json_end(j);
-	json_materials(j, "authorities", snap->authorities, snap->n_authorities);
-	json_materials(j, "identities", snap->identities, snap->n_identities);
+	json_snap_devices(j, "devices", snap);
+	json_snap_tunnels(j, "tunnels", snap);
+	json_snap_materials(j, "authorities", snap->authorities, snap->n_authorities);
+	json_snap_materials(j, "identities", snap->identities, snap->n_identities);
 	json_end(j);
 }

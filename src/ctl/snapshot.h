@@ -105,14 +105,19 @@ void snap_value_clear(struct snap_value *value);
 void snap_material_clear(struct snap_material *m);
 void strings_free(char **strings);
 
+/* NULL: there is none of that name. */
 const struct snap_device *snapshot_device(const struct snapshot *snap, const char *name);
+const struct snap_tunnel *snapshot_tunnel(const struct snapshot *snap, const char *name);
 /* "client_ca.3", as espatd's log calls it, or the namespace alone. */
 void snap_key(char *buf, size_t size, const char *namespace, uint32_t slot);
 
 /* The objects of espatctl(1). */
 void json_snap_device(struct json *j, const char *key, const struct snap_device *d);
 void json_snap_tunnel(struct json *j, const char *key, const struct snap_tunnel *t);
-void json_snap_material(struct json *j, const char *key, const struct snap_material *m);
+/* All of them, as an array. */
+void json_snap_devices(struct json *j, const char *key, const struct snapshot *snap);
+void json_snap_tunnels(struct json *j, const char *key, const struct snapshot *snap);
+void json_snap_materials(struct json *j, const char *key, const struct snap_material *m, size_t n);
 void json_snap_value(struct json *j, const struct snap_device *d, const struct snap_value *v);
 void json_snap_orphan(struct json *j, const struct snap_device *d, const struct snap_orphan *o);
 void json_snapshot(struct json *j, const struct snapshot *snap);

@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdio.h>
 
+#include "util/cleanup.h"
+
 enum table_color {
 	TABLE_PLAIN,
 	TABLE_BOLD,
@@ -20,6 +22,8 @@ struct table;
 /* @titles: n of them, literals; one that begins with '>' is of numbers, at the right. 0 or -ENOMEM. */
 int table_new(struct table **ret, const char *const *titles, size_t n);
 struct table *table_free(struct table *table);
+DEFINE_CLEANUP(struct table *, table_free)
+#define _cleanup_table_ _cleanup_(table_freep)
 /*
  * The next cell of the row, then of the next row. Cleaned by text_clean(); an empty one is shown as "-".
  * A lack of memory is told by table_print().

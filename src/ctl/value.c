@@ -7,52 +7,42 @@
 
 #include "ctl/text.h"
 #include "util/cleanup.h"
+#include "util/sdbus.h"
 
 /* No property of ours has more than two. */
 #define DEPTH_MAX 8
 
 static int read_value(struct json *j, const char *key, sd_bus_message *m, unsigned int depth);
 
+static int read_integer(struct json *j, const char *key, sd_bus_message *m, char type)
+{
+	struct sdbus_integer x;
+	int r = sdbus_read_integer(m, type, &x);
+
+	if (r < 0)
+		return r;
+	if (x.is_signed)
+		json_int(j, key, x.i);
+	else
+		json_uint(j, key, x.u);
+	return 0;
+}
+
 static int read_basic(struct json *j, const char *key, sd_bus_message *m, char type)
 {
 	union {
-		uint8_t y;
-		int16_t n;
-		uint16_t q;
-		int32_t i;
-		uint32_t u;
-		int64_t x;
-		uint64_t t;
 		double d;
 		int b;
 		const char *s;
 	} v;
-	int r = sd_bus_message_read_basic(m, type, &v);
+	int r;
 
+	if (strchr(SDBUS_INTEGERS, type))
+		return read_integer(j, key, m, type);
+	r = sd_bus_message_read_basic(m, type, &v);
 	if (r < 0)
 		return r;
 	switch (type) {
-	case 'y':
-		json_uint(j, key, v.y);
-		break;
-	case 'n':
-		json_int(j, key, v.n);
-		break;
-	case 'q':
-		json_uint(j, key, v.q);
-		break;
-	case 'i':
-		json_int(j, key, v.i);
-		break;
-	case 'u':
-		json_uint(j, key, v.u);
-		break;
-	case 'x':
-		json_int(j, key, v.x);
-		break;
-	case 't':
-		json_uint(j, key, v.t);
-		break;
 	case 'd':
 		json_double(j, key, v.d);
 		break;

@@ -3,31 +3,14 @@
 #include "daemon/report.h"
 
 #include <inttypes.h>
-#include <locale.h>
-#include <wchar.h>
 
 #include "util/log.h"
-
-/* Whether it can stand in JSON as it is, but for what has to be escaped. */
-static bool is_utf8(const char *text)
-{
-	mbstate_t state = { 0 };
-	locale_t utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0), old;
-	bool good = false;
-
-	if (!utf8)
-		return false;
-	old = uselocale(utf8);
-	good = mbsrtowcs(NULL, &text, 0, &state) != (size_t)-1;
-	uselocale(old);
-	freelocale(utf8);
-	return good;
-}
+#include "util/utf8.h"
 
 /* A JSON string; bytes that are no UTF-8 are shown as if they were Latin-1. */
 static void put_string(FILE *f, const char *text)
 {
-	bool raw = is_utf8(text);
+	bool raw = utf8_is_valid(text);
 
 	putc('"', f);
 	for (const unsigned char *c = (const unsigned char *)text; *c; c++) {

@@ -197,6 +197,22 @@ def test_no_service(ctl):
     assert done.returncode == 3 and b"/nowhere" in done.stderr
 
 
+@pytest.mark.parametrize("args", [["status"], ["reset"], ["tunnel", "remove", "x"], ["monitor"]])
+def test_bus_closes(ctl, args):
+    """A bus that takes the connection and ends it: that is said, not what the library calls it."""
+    path = ctl.dir / "closing"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen()
+        process = subprocess.Popen([os.environ["ESPATCTL"], "--bus", f"unix:path={path}", *args],
+                                   stderr=subprocess.PIPE, text=True)
+        server.settimeout(DEADLINE)
+        server.accept()[0].close()
+        errors = process.communicate(timeout=DEADLINE)[1]
+    assert process.returncode == 3, errors
+    assert errors == f'espatctl: the bus "unix:path={path}" has closed the connection\n'
+
+
 @pytest.mark.parametrize("args", [
     [], ["nonsense"], ["--nonsense"], ["status", "x"], ["devices", "a", "b"],
     ["status", "--color", "pink"], ["status", "--persist"], ["reset", "--bytes", "1"],

@@ -235,6 +235,7 @@ static void test_list_values(void **state)
 	fake.values[1] = (struct device_value){ .namespace = "mqtt_ca",
 						.slot = DEVICE_SLOT_NONE,
 						.kind = "other",
+						.digest = digest,
 						.subject = "",
 						.issuer = "" };
 	fake.n_values = 2;
@@ -264,6 +265,41 @@ static void test_list_values(void **state)
 	bench_reply_clear(&reply);
 }
 
+/* What may be a short secret could be guessed by its digest. */
+static void test_list_digests(void **state)
+{
+	static const struct {
+		const char *kind;
+		bool told;
+	} cases[] = {
+		{ "ca", true },   { "certificate", true }, { "key", true },
+		{ "raw", false }, { "other", false },
+	};
+	static const uint8_t digest[CERT_DIGEST_SIZE] = { 0xab, 1 };
+	const char *namespace, *kind, *sha;
+	struct bench_reply reply;
+	uint32_t slot, len;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		fake.values[0] = (struct device_value){ .namespace = "tokens",
+							.kind = cases[i].kind,
+							.len = 8,
+							.digest = digest,
+							.subject = "",
+							.issuer = "" };
+		fake.n_values = 1;
+		assert_string_equal(bench_ask(&reply, CERTS, "List", ""), "");
+		assert_true(sd_bus_message_enter_container(reply.m, 'a', "(sususssxxas)") > 0);
+		assert_true(sd_bus_message_enter_container(reply.m, 'r', "sususssxxas") > 0);
+		assert_true(sd_bus_message_read(reply.m, "susus", &namespace, &slot, &kind, &len,
+						&sha) > 0);
+		assert_string_equal(kind, cases[i].kind);
+		assert_int_equal(len, 8);
+		assert_int_equal(strlen(sha), cases[i].told ? 2 * CERT_DIGEST_SIZE : 0);
+		bench_reply_clear(&reply);
+	}
+}
+
 static void test_list_orphans(void **state)
 {
 	struct record *orphans = &bench.dev->orphans;
@@ -275,6 +311,7 @@ static void test_list_orphans(void **state)
 	orphans->entries[0].generation = 9;
 	orphans->entries[0].digest[0] = 0xcd;
 	strcpy(orphans->entries[1].key, "mqtt_ca");
+	orphans->entries[1].digest[0] = 0xab;
 	orphans->n = 2;
 	assert_string_equal(bench_ask(&reply, CERTS, "ListOrphans", ""), "");
 	assert_true(sd_bus_message_enter_container(reply.m, 'a', "(suus)") > 0);
@@ -288,6 +325,7 @@ static void test_list_orphans(void **state)
 		    0);
 	assert_string_equal(namespace, "mqtt_ca");
 	assert_int_equal(slot, UINT32_MAX);
+	assert_string_equal(sha, ""); /* it may have been raw */
 	bench_reply_clear(&reply);
 }
 
@@ -1188,6 +1226,7 @@ int main(void)
 		BENCH_TEST(test_wrong_types),
 		BENCH_TEST(test_list_material),
 		BENCH_TEST(test_list_values),
+		BENCH_TEST(test_list_digests),
 		BENCH_TEST(test_list_orphans),
 		BENCH_TEST(test_simple_requests),
 		BENCH_TEST(test_results),
