@@ -227,14 +227,6 @@ static int listening(const char *path)
 	return fd;
 }
 
-static void make_file(const char *path)
-{
-	FILE *f = fopen(path, "w");
-
-	assert_non_null(f);
-	fclose(f);
-}
-
 static bool exists(const char *path)
 {
 	struct stat st;
