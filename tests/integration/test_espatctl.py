@@ -13,7 +13,8 @@ import time
 
 import pytest
 
-from ctlbench import Bench, Terminal, completion_file, interrupt, start_bus
+from busdaemon import BusDaemon
+from ctlbench import Bench, Terminal, completion_file, interrupt
 from harness import DEADLINE, wait_for
 
 pytestmark = pytest.mark.skipif(not shutil.which("dbus-daemon"), reason="no dbus-daemon")
@@ -25,8 +26,8 @@ PEM = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
 
 @pytest.fixture(scope="module")
 def bus(tmp_path_factory):
-    daemon, address = start_bus(tmp_path_factory.mktemp("bus"))
-    yield address
+    daemon = BusDaemon(tmp_path_factory.mktemp("bus"))
+    yield daemon.address
     daemon.end()
 
 
