@@ -612,7 +612,7 @@ def test_metrics_served(ctl):
     slow = socket.socket(socket.AF_UNIX)
     slow.connect(str(path))
     assert ask(path)[0] == 200
-    assert 4 < time.monotonic() - begin < 15
+    assert time.monotonic() - begin > 4
     assert slow.recv(100).startswith(b"HTTP/1.0 408 ")
     slow.close()
     # The service goes and comes.
