@@ -13,6 +13,8 @@
 #include "util/cleanup.h"
 #include "util/file.h"
 
+DEFINE_CLEANUP(struct config *, config_free)
+
 #define KEPT_FOLDER "tunnels"
 #define KEPT_SUFFIX ".conf"
 
@@ -164,6 +166,9 @@ static int read_before(struct overlay_tunnel *tunnel)
 
 	if (r == -ENOENT)
 		return 0;
+	/* It could not be put back as it was. */
+	if (r == 0 && strlen(text) != len)
+		r = -EINVAL;
 	if (r < 0)
 		return r;
 	free(tunnel->before);
@@ -301,6 +306,7 @@ int overlay_load(struct config **ret, const struct overlay *overlay, struct conf
 	struct set_names names = { .store = store, .base = base };
 	size_t n = count_tunnels(overlay), n_set;
 	_cleanup_free_ struct config_text *texts = NULL;
+	_cleanup_(config_freep) struct config *config = NULL;
 	int r;
 
 	if (store)
@@ -325,11 +331,15 @@ int overlay_load(struct config **ret, const struct overlay *overlay, struct conf
 			texts[n++] = (struct config_text){ .name = t->label, .text = t->text };
 		}
 	if (r == 0 && texts) {
-		r = config_load_with(ret, base->path, texts, n, problems);
+		r = config_load_with(&config, base->path, texts, n, problems);
 		if (r == 0)
-			r = config_set_runtime_dir(*ret, base->runtime_dir, problems);
+			r = config_set_runtime_dir(config, base->runtime_dir, problems);
 		if (r == 0)
-			r = config_set_state_dir(*ret, base->state_dir, problems);
+			r = config_set_state_dir(config, base->state_dir, problems);
+		if (r == 0) {
+			*ret = config;
+			config = NULL;
+		}
 	} else if (r == 0) {
 		*ret = config_ref(base);
 	}

@@ -12,20 +12,6 @@ import time
 
 from harness import DEADLINE, Program
 
-CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
- "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
-<busconfig>
- <type>custom</type>
- <listen>unix:path={path}</listen>
- <auth>EXTERNAL</auth>
- <policy context="default">
-  <allow send_destination="*" eavesdrop="true"/>
-  <allow eavesdrop="true"/>
-  <allow own="*"/>
- </policy>
-</busconfig>
-"""
-
 
 class Talking(Program):
     """A program that is spoken to on its standard input and whose standard output is read."""
@@ -127,16 +113,6 @@ class Terminal:
         _, status = os.waitpid(self.pid, 0)
         os.close(self.fd)
         return os.waitstatus_to_exitcode(status)
-
-
-def start_bus(dir):
-    """The daemon of a bus, and its address."""
-    path = dir / "bus.sock"
-    config = dir / "bus.conf"
-    config.write_text(CONFIG.format(path=path))
-    daemon = Talking(["dbus-daemon", f"--config-file={config}", "--nofork", "--print-address"])
-    daemon.await_line("^unix:")
-    return daemon, f"unix:path={path}"
 
 
 def completion_file():

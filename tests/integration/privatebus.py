@@ -5,26 +5,11 @@ import subprocess
 import dbus
 import dbus.bus
 
-from harness import DEADLINE, Program, wait_for
+from busdaemon import BusDaemon
+from harness import DEADLINE, wait_for
 
 NAME = "org.espat1"
 ROOT = "/org/espat1"
-
-CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
- "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
-<busconfig>
-  <type>system</type>
-  <listen>unix:path={socket}</listen>
-  <auth>EXTERNAL</auth>
-  <policy context="default">
-    <allow send_destination="*" eavesdrop="true"/>
-    <allow eavesdrop="true"/>
-    <allow own="*"/>
-    <allow user="*"/>
-  </policy>
-</busconfig>
-"""
-
 
 class BusError(Exception):
     """@name is without org.espat1.Error. in front."""
@@ -49,21 +34,10 @@ def plain(value):
     return value
 
 
-class PrivateBus(Program):
+class PrivateBus(BusDaemon):
     def __init__(self, dir):
-        self.path = dir / "bus"
-        (dir / "bus.conf").write_text(CONFIG.format(socket=self.path))
-        self.address = f"unix:path={self.path}"
-        self.path.unlink(missing_ok=True)
-        super().__init__(["dbus-daemon", "--nofork", f"--config-file={dir / 'bus.conf'}"])
-        self.connection = wait_for(self._reached, "the bus")
-        self.path.chmod(0o777)
-
-    def _reached(self):
-        try:
-            return self.connect()
-        except dbus.DBusException:
-            return None
+        super().__init__(dir)
+        self.connection = self.connect()
 
     def connect(self):
         return dbus.bus.BusConnection(self.address)

@@ -226,6 +226,24 @@ def test_host_gone(sim, tmp):
         os.close(line.fd)
 
 
+def test_opened_again(sim, tmp):
+    """A host that goes in the middle of a command, and one that goes on with it at once: it is answered."""
+    with Sim(sim) as s:
+        line = Line(s.path, 115200)
+        line.until(rb'ready\r\n')
+        line.command('ATE0')
+        for i in range(200):
+            line.write(b'AT+CIPST')
+            os.close(line.fd)
+            # A few microseconds, each time others: the simulator is anywhere between seeing it go and reading that.
+            end = time.perf_counter_ns() + i % 40 * 1000
+            while time.perf_counter_ns() < end:
+                pass
+            line.fd = os.open(s.path, os.O_RDWR | os.O_NOCTTY)
+            line.command('AMAC?', rb'^\+CIPSTAMAC:"[^"]*"\r\n\r\nOK\r\n')
+        os.close(line.fd)
+
+
 def cpu(pid):
     with open(f'/proc/{pid}/stat') as f:
         fields = f.read().rsplit(')', 1)[1].split()

@@ -112,6 +112,8 @@ struct chip_key *chip_nvs(struct bench *b, const char *name);
 bool chip_holds(struct bench *b, const char *name, const struct cert_blob *blob);
 /* The port comes up, and until the device is ready or has failed. */
 void bench_up(struct bench *b);
+/* The same, and all that it does by itself has been done; what it was told before is forgotten. */
+void bench_up_idle(struct bench *b);
 /* Until nobody has anything to say at the present time. */
 void bench_run(struct bench *b);
 /* One thing that the chip does, or one that it has said; false: there is none. */

@@ -4,6 +4,7 @@
 
 #include "test.h"
 
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +30,27 @@ static inline void clean(void)
 
 	snprintf(command, sizeof(command), "rm -rf %s && mkdir -m 0755 %s", dir, dir);
 	assert_int_equal(system(command), 0);
+}
+
+static inline void make_file(const char *path)
+{
+	FILE *f = fopen(path, "w");
+
+	assert_non_null(f);
+	fclose(f);
+}
+
+/* How many entries it has. */
+static inline size_t count_files(void)
+{
+	DIR *d = opendir(dir);
+	size_t n = 0;
+
+	assert_non_null(d);
+	while (readdir(d))
+		n++;
+	closedir(d);
+	return n - 2;
 }
 
 static inline int make_temp_dir(void **state)

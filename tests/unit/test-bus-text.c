@@ -9,6 +9,7 @@
 
 #include "bus/bus-text.h"
 #include "bus/error.h"
+#include "read-text.h"
 
 #define R "\xef\xbf\xbd"
 
@@ -115,18 +116,6 @@ static void test_problems(void **state)
 }
 
 /* ---- the manual ---- */
-
-static char *read_file(const char *path)
-{
-	FILE *f = fopen(path, "r");
-	char *text = NULL;
-	size_t size = 0;
-
-	assert_non_null(f);
-	assert_true(getdelim(&text, &size, '\0', f) > 0);
-	fclose(f);
-	return text;
-}
 
 /* As a word of its own, in a macro's line. */
 static void assert_described(const char *manual, const char *name, size_t len)

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "bus/internal.h"
+#include "read-text.h"
 #include "util/log.h"
 
 #define DEVICE "/org/espat1/device/esp0"
@@ -52,18 +53,6 @@ static void interface_lines(char *buf, size_t size, const char *xml, const char 
 		buf[used++] = '\n';
 	}
 	buf[used] = '\0';
-}
-
-static char *read_file(const char *path)
-{
-	FILE *f = fopen(path, "r");
-	char *text = NULL;
-	size_t size = 0;
-
-	assert_non_null(f);
-	assert_true(getdelim(&text, &size, '\0', f) > 0);
-	fclose(f);
-	return text;
 }
 
 static void test_introspection(void **state)

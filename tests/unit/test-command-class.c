@@ -10,23 +10,8 @@
 #include "device/internal.h"
 #include "device/request.h"
 #include "fake-chip.h"
+#include "log-capture.h"
 #include "util/log.h"
-
-static char logged[65536]; /* all log lines, each with LF */
-
-__attribute__((format(printf, 2, 3))) void __wrap_log_msg(enum log_level level, const char *format,
-							  ...);
-void __wrap_log_msg(enum log_level level, const char *format, ...)
-{
-	size_t len = strlen(logged);
-	va_list ap;
-
-	va_start(ap, format);
-	len += (size_t)vsnprintf(logged + len, sizeof(logged) - len, format, ap);
-	va_end(ap);
-	assert_true(len + 2 < sizeof(logged));
-	strcpy(logged + len, "\n");
-}
 
 /* ---- classes ---- */
 
@@ -288,7 +273,7 @@ static int setup(void **state)
 	bench_up(&b);
 	assert_int_equal(b.dev->state, DEVICE_READY);
 	bench_pass(&b, 5 * TIMERS_S);
-	logged[0] = '\0';
+	log_capture_reset();
 	*state = &b;
 	return 0;
 }
@@ -376,7 +361,7 @@ static void test_raw_is_not_logged(void **state)
 	assert_string_equal(o->lines, "+NOTE:xyzzy|");
 	assert_null(strstr(logged, "xyzzy"));
 	assert_non_null(strstr(logged, "esp0: a raw command is said: AT+CWSAP\n"));
-	logged[0] = '\0';
+	log_capture_reset();
 	command(b, "AT+CIPSTA?");
 	assert_null(strstr(logged, "raw"));
 	assert_non_null(strstr(logged, "10.0.2.15"));

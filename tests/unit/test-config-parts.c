@@ -10,55 +10,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "config-files.h"
 #include "config/config.h"
-#include "temp-dir.h"
 
 #define DEVICE "devices = ( { name = \"esp0\"; port = \"/dev/ttyUSB0\"; } );\n"
 #define TUNNEL(name, more)                                                                         \
 	"tunnels = ( { name = \"" name "\"; host = \"h\"; port = 1; " more " } );\n"
-
-/* libconfig 1.5 forgets the string that it was reading when a syntax error comes. */
-const char *__lsan_default_suppressions(void);
-const char *__lsan_default_suppressions(void)
-{
-	return "leak:libconfig";
-}
 
 /* An own folder for each test, with its conf.d. */
 static int setup(void **state)
 {
 	clean();
 	return mkdir(path_of("conf.d"), 0755);
-}
-
-static void put(const char *name, const char *text)
-{
-	FILE *f = fopen(path_of(name), "w");
-
-	assert_non_null(f);
-	assert_int_equal(fwrite(text, 1, strlen(text), f), strlen(text));
-	assert_int_equal(fclose(f), 0);
-}
-
-/* All complaints, a line each, without the folder. */
-static char *joined(const struct problems *problems)
-{
-	char *text = NULL;
-	size_t size = 0;
-	FILE *f = open_memstream(&text, &size);
-
-	assert_non_null(f);
-	for (size_t i = 0; i < problems->count; i++) {
-		const char *p = problems->items[i].text, *hit;
-
-		while ((hit = strstr(p, dir))) {
-			fwrite(p, 1, (size_t)(hit - p), f);
-			p = hit + strlen(dir) + 1;
-		}
-		fprintf(f, "%s\n", p);
-	}
-	fclose(f);
-	return text;
 }
 
 /* "" as @expected: it is good, and the config is returned; else NULL. */

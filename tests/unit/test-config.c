@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "config-files.h"
 #include "config/config.h"
 
 #define DEVICE "devices = ( { name = \"esp0\"; port = \"/dev/ttyUSB0\"; } );\n"
@@ -31,54 +32,9 @@
 	"`extra_namespaces`\n"
 #define TEN "1234567890"
 
-/* libconfig 1.5 forgets the string that it was reading when a syntax error comes. */
-const char *__lsan_default_suppressions(void);
-const char *__lsan_default_suppressions(void)
-{
-	return "leak:libconfig";
-}
-
-static char dir[] = "/tmp/test-config.XXXXXX";
-
-static void put_file(const char *name, const char *text, size_t len)
-{
-	char path[256];
-	FILE *f;
-
-	snprintf(path, sizeof(path), "%s/%s", dir, name);
-	f = fopen(path, "w");
-	assert_non_null(f);
-	assert_int_equal(fwrite(text, 1, len, f), len);
-	assert_int_equal(fclose(f), 0);
-}
-
 static int load(struct config **ret, const char *name, struct problems *problems)
 {
-	char path[256];
-
-	snprintf(path, sizeof(path), "%s/%s", dir, name);
-	return config_load(ret, path, problems);
-}
-
-/* All complaints, a line each, without the folder. */
-static char *joined(const struct problems *problems)
-{
-	char *text = NULL;
-	size_t size = 0;
-	FILE *f = open_memstream(&text, &size);
-
-	assert_non_null(f);
-	for (size_t i = 0; i < problems->count; i++) {
-		const char *p = problems->items[i].text, *hit;
-
-		while ((hit = strstr(p, dir))) {
-			fwrite(p, 1, (size_t)(hit - p), f);
-			p = hit + strlen(dir) + 1;
-		}
-		fprintf(f, "%s\n", p);
-	}
-	fclose(f);
-	return text;
+	return config_load(ret, path_of(name), problems);
 }
 
 /* "" as @expected: it is good. */
@@ -89,7 +45,7 @@ static void expect_bytes(const char *text, size_t len, const char *expected)
 	char *got;
 	int r;
 
-	put_file("a.conf", text, len);
+	put_bytes("a.conf", text, len);
 	r = load(&config, "a.conf", &problems);
 	got = joined(&problems);
 	assert_string_equal(got, expected);
@@ -111,7 +67,7 @@ static struct config *load_good(const char *text)
 	struct config *config = NULL;
 	char *got;
 
-	put_file("a.conf", text, strlen(text));
+	put("a.conf", text);
 	load(&config, "a.conf", &problems);
 	got = joined(&problems);
 	assert_string_equal(got, "");
@@ -142,7 +98,7 @@ static void test_whole(void **state)
 	struct config *config = NULL;
 	char path[256];
 
-	put_file("a.conf", text, strlen(text));
+	put("a.conf", text);
 	assert_int_equal(load(&config, "a.conf", &problems), 0);
 	assert_int_equal(problems.count, 0);
 	assert_string_equal(config->runtime_dir, "/run/x");
@@ -199,8 +155,7 @@ static void test_defaults(void **state)
 	struct problems problems = PROBLEMS_NULL;
 	struct config *config = NULL;
 
-	put_file("a.conf", DEVICE TUNNEL("insecure = true;"),
-		 strlen(DEVICE TUNNEL("insecure = true;")));
+	put("a.conf", DEVICE TUNNEL("insecure = true;"));
 	assert_int_equal(load(&config, "a.conf", &problems), 0);
 	assert_string_equal(config->runtime_dir, "/run/espat");
 	assert_string_equal(config->state_dir, "/var/lib/espat");
@@ -1138,7 +1093,7 @@ static void test_cases(void **state)
 	static const char inc[] = "authorities = ( { name = \"a\"; file = \"f\"; slot = 10; } );\n";
 	char fifo[256];
 
-	put_file("inc.conf", inc, strlen(inc));
+	put("inc.conf", inc);
 	snprintf(fifo, sizeof(fifo), "%s/fifo", dir);
 	assert_int_equal(mkfifo(fifo, 0600), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
@@ -1165,7 +1120,7 @@ static void test_mode(void **state)
 
 		snprintf(text, sizeof(text), DEVICE TUNNEL("insecure = true; mode = %s;"),
 			 modes[i].value);
-		put_file("a.conf", text, strlen(text));
+		put("a.conf", text);
 		load(&config, "a.conf", &problems);
 		assert_int_equal(config ? (int)config->tunnels[0].mode : -1, modes[i].mode);
 		if (!config)
@@ -1364,7 +1319,7 @@ static void test_values(void **state)
 
 		snprintf(text, sizeof(text), "%.*s%s%s", (int)(hole - values[i].format),
 			 values[i].format, values[i].value, hole + 2);
-		put_file("a.conf", text, strlen(text));
+		put("a.conf", text);
 		load(&config, "a.conf", &problems);
 		snprintf(message, sizeof(message), "%.100s", values[i].value);
 		if ((config != NULL) != values[i].good)
@@ -1385,7 +1340,7 @@ static void test_files(void **state)
 	assert_int_equal(config_load(&config, dir, &problems), -EINVAL);
 	assert_int_equal(load(&config, "fifo", &problems), -EINVAL);
 	memset(big, '\n', 1024 * 1024 + 1);
-	put_file("big", big, 1024 * 1024 + 1);
+	put_bytes("big", big, 1024 * 1024 + 1);
 	assert_int_equal(load(&config, "big", &problems), -EINVAL);
 	assert_null(config);
 	got = joined(&problems);
@@ -1406,7 +1361,7 @@ static void test_set_dirs(void **state)
 	struct config *config = NULL;
 	char path[300], cwd[4096];
 
-	put_file("a.conf", text, strlen(text));
+	put("a.conf", text);
 	assert_int_equal(load(&config, "a.conf", &problems), 0);
 	assert_int_equal(config_set_runtime_dir(config, "/tmp/r/", &problems), 0);
 	assert_string_equal(config->runtime_dir, "/tmp/r");
@@ -1437,8 +1392,8 @@ static void test_relative_config(void **state)
 	char cwd[4096], path[256];
 
 	assert_non_null(getcwd(cwd, sizeof(cwd)));
-	put_file("a.conf", text, strlen(text));
-	put_file("b.conf", good, strlen(good));
+	put("a.conf", text);
+	put("b.conf", good);
 	assert_int_equal(chdir(dir), 0);
 	assert_int_equal(config_load(&config, "a.conf", &problems), -EINVAL);
 	problems_clear(&problems);
@@ -1619,12 +1574,12 @@ static void test_doubles_in_files(void **state)
 	static const char nvs[] = "nvs = ( { namespace = \"mqtt_ca\"; slot = 1; file = \"f\"; },\n";
 	static const char authority[] = "authorities = ( { name = \"a\"; file = \"f\"; },\n";
 
-	put_file("inc.conf", nvs, strlen(nvs));
+	put("inc.conf", nvs);
 	expect("@include \"inc.conf\"\n{ namespace = \"mqtt_ca\"; slot = 1; file = \"g\"; } "
 	       ");\n" DEVICE,
 	       "a.conf:2: second nvs entry for the key mqtt_ca.1 of all devices, the first is in "
 	       "inc.conf:1, expected one\n");
-	put_file("inc.conf", authority, strlen(authority));
+	put("inc.conf", authority);
 	expect("@include \"inc.conf\"\n{ name = \"a\"; file = \"g\"; } );\n" DEVICE,
 	       "a.conf:2: second authority with the name `a`, the first is in inc.conf:1, expected "
 	       "a name "
@@ -1759,7 +1714,7 @@ static void test_all_keys_explained(void **state)
 		struct config *config = NULL;
 		char *keys = NULL;
 
-		put_file("a.conf", groups[i], strlen(groups[i]));
+		put("a.conf", groups[i]);
 		assert_int_equal(load(&config, "a.conf", &problems), -EINVAL);
 		for (size_t k = 0; k < problems.count && !keys; k++)
 			if (strstr(problems.items[k].text, "unknown key `x`"))
@@ -1780,23 +1735,6 @@ static void test_all_keys_explained(void **state)
 	assert_true(n >= 60);
 	free(example);
 	free(manual);
-}
-
-static int setup(void **state)
-{
-	return mkdtemp(dir) ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-	static const char *const names[] = { "a.conf", "b.conf", "inc.conf", "fifo", "big" };
-	char path[256];
-
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-		snprintf(path, sizeof(path), "%s/%s", dir, names[i]);
-		unlink(path);
-	}
-	return rmdir(dir);
 }
 
 int main(void)
@@ -1825,5 +1763,5 @@ int main(void)
 		cmocka_unit_test(test_all_keys_explained),
 	};
 
-	return cmocka_run_group_tests_name("config", tests, setup, teardown);
+	return cmocka_run_group_tests_name("config", tests, make_temp_dir, remove_temp_dir);
 }

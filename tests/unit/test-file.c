@@ -2,7 +2,6 @@
 /* util/file: whole files, in the face of everything that may be in the way. */
 #include "test.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -48,19 +47,6 @@ static unsigned int mode_of(const char *name)
 
 	assert_int_equal(lstat(path_of(name), &st), 0);
 	return st.st_mode & 07777;
-}
-
-/* How many files are in the folder. */
-static size_t count_files(void)
-{
-	DIR *d = opendir(dir);
-	size_t n = 0;
-
-	assert_non_null(d);
-	while (readdir(d))
-		n++;
-	closedir(d);
-	return n - 2;
 }
 
 /* Runs @fn in a process of its own; as somebody who is bound by permissions if @bound. */

@@ -7,23 +7,8 @@
 
 #include "device/internal.h"
 #include "fake-chip.h"
+#include "log-capture.h"
 #include "util/log.h"
-
-static char logged[16384]; /* all log lines, each with LF */
-
-__attribute__((format(printf, 2, 3))) void __wrap_log_msg(enum log_level level, const char *format,
-							  ...);
-void __wrap_log_msg(enum log_level level, const char *format, ...)
-{
-	size_t len = strlen(logged);
-	va_list ap;
-
-	va_start(ap, format);
-	len += (size_t)vsnprintf(logged + len, sizeof(logged) - len, format, ap);
-	va_end(ap);
-	assert_true(len + 2 < sizeof(logged));
-	strcpy(logged + len, "\n");
-}
 
 #define ADDRESS_LINES                                                                              \
 	"+CIPSTA:ip:\"10.0.2.77\"\r\n+CIPSTA:gateway:\"10.0.2.2\"\r\n"                             \
@@ -44,7 +29,7 @@ static int setup(void **state)
 	b.config.n_tunnels = 0;
 	b.tunnel.authority = NULL;
 	b.tunnel.identity = NULL;
-	logged[0] = '\0';
+	log_capture_reset();
 	*state = &b;
 	return 0;
 }

@@ -81,18 +81,6 @@ static int teardown(void **state)
 	return 0;
 }
 
-static size_t entries(void)
-{
-	DIR *d = opendir(dir);
-	size_t n = 0;
-
-	assert_non_null(d);
-	while (readdir(d))
-		n++;
-	closedir(d);
-	return n - 2;
-}
-
 static struct sockaddr_un address(const char *path)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
@@ -118,14 +106,6 @@ static int listening(const char *path)
 
 	assert_int_equal(listen(fd, 8), 0);
 	return fd;
-}
-
-static void make_file(const char *path)
-{
-	FILE *f = fopen(path, "w");
-
-	assert_non_null(f);
-	fclose(f);
 }
 
 /* Returns 0 or -errno. */
@@ -171,12 +151,12 @@ static void test_bind(void **state)
 		assert_int_equal(look(l.name).st_uid, geteuid());
 		assert_int_equal(fcntl(l.fd, F_GETFD), FD_CLOEXEC);
 		assert_true(fcntl(l.fd, F_GETFL) & O_NONBLOCK);
-		assert_int_equal(entries(), 1);
+		assert_int_equal(count_files(), 1);
 		if (geteuid() == 0)
 			assert_served();
 		listener_close(&l);
 		assert_int_equal(l.fd, -1);
-		assert_int_equal(entries(), 0);
+		assert_int_equal(count_files(), 0);
 	}
 }
 
@@ -238,7 +218,7 @@ static void test_temporary_name_that_is_taken(void **state)
 	make_file(path_of(".broker.001"));
 	assert_int_equal(listener_bind(&l, dir, &config, why), 0);
 	assert_served();
-	assert_int_equal(entries(), 3);
+	assert_int_equal(count_files(), 3);
 }
 
 static void test_stale_is_replaced(void **state)
@@ -252,7 +232,7 @@ static void test_stale_is_replaced(void **state)
 		old = look(path_of("broker.sock"));
 		assert_int_equal(listener_bind(&l, dir, &config, why), 0);
 		assert_int_not_equal(look(path_of("broker.sock")).st_ino, old.st_ino);
-		assert_int_equal(entries(), 1);
+		assert_int_equal(count_files(), 1);
 		assert_served();
 		listener_close(&l);
 	}
@@ -318,7 +298,7 @@ static void test_what_is_somebodys_is_left_alone(void **state)
 		clean();
 		keep_fd = -1;
 		foreign[i].place(path_of("broker.sock"));
-		n = entries();
+		n = count_files();
 		before = look(path_of("broker.sock"));
 		renames = 0;
 		assert_int_equal(listener_bind(&l, dir, &config, why), foreign[i].error);
@@ -331,7 +311,7 @@ static void test_what_is_somebodys_is_left_alone(void **state)
 		after = look(path_of("broker.sock"));
 		assert_int_equal(after.st_ino, before.st_ino);
 		assert_int_equal(after.st_mode, before.st_mode);
-		assert_int_equal(entries(), n);
+		assert_int_equal(count_files(), n);
 		if (keep_fd >= 0)
 			close(keep_fd);
 	}
@@ -363,7 +343,7 @@ static void test_race_for_a_stale_one(void **state)
 		assert_int_equal(listener_bind(&l, dir, &config, why), foreign[foreign_now].error);
 		/* Exchanged, and back again. */
 		assert_true(renames >= 3);
-		assert_int_equal(entries(), linked ? 2 : 1);
+		assert_int_equal(count_files(), linked ? 2 : 1);
 		if (keep_fd >= 0)
 			assert_int_equal(look(path_of("broker.sock")).st_mode & S_IFMT, S_IFSOCK);
 		if (foreign[foreign_now].place == place_served)
@@ -386,7 +366,7 @@ static void test_stale_one_that_goes_away(void **state)
 	assert_int_equal(listener_bind(&l, dir, &config, why), 0);
 	assert_int_equal(renames, 3);
 	assert_served();
-	assert_int_equal(entries(), 1);
+	assert_int_equal(count_files(), 1);
 }
 
 /* It is in the way, and gone when it is looked at. */
@@ -421,7 +401,7 @@ static void test_race_without_end(void **state)
 	close(bound(path_of("broker.sock"), SOCK_STREAM));
 	assert_int_equal(listener_bind(&l, dir, &config, why), -EEXIST);
 	assert_int_equal(l.fd, -1);
-	assert_int_equal(entries(), 2);
+	assert_int_equal(count_files(), 2);
 }
 
 static void test_only_our_own_is_removed(void **state)
@@ -430,7 +410,7 @@ static void test_only_our_own_is_removed(void **state)
 	assert_int_equal(unlink(l.name), 0);
 	make_file(l.name);
 	listener_close(&l);
-	assert_int_equal(entries(), 1);
+	assert_int_equal(count_files(), 1);
 	assert_int_equal(unlink(path_of("broker.sock")), 0);
 	/* The one of a successor. */
 	assert_int_equal(listener_bind(&l, dir, &config, why), 0);
@@ -444,7 +424,7 @@ static void test_only_our_own_is_removed(void **state)
 	assert_int_equal(listener_bind(&l, dir, &config, why), 0);
 	assert_int_equal(unlink(l.name), 0);
 	listener_close(&l);
-	assert_int_equal(entries(), 0);
+	assert_int_equal(count_files(), 0);
 }
 
 /* ---- access ---- */
@@ -536,12 +516,12 @@ static void test_file_system_without_acls(void **state)
 	assert_string_equal(why,
 			    "its file system has no ACLs, which acl_users and acl_groups need");
 	assert_int_equal(l.fd, -1);
-	assert_int_equal(entries(), 0);
+	assert_int_equal(count_files(), 0);
 	/* Another failure is one, asked for or not. */
 	acl_failure = EIO;
 	config.acl_groups.n = 0;
 	assert_int_equal(listener_bind(&l, dir, &config, why), -EIO);
-	assert_int_equal(entries(), 0);
+	assert_int_equal(count_files(), 0);
 }
 
 static void test_group_of_the_folder(void **state)

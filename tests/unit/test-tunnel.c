@@ -12,31 +12,11 @@
 #include <sys/un.h>
 
 #include "fake-chip.h"
+#include "log-capture.h"
 #include "temp-dir.h"
 #include "tunnel/pool.h"
 #include "tunnel/tunnel.h"
 #include "util/clock.h"
-#include "util/log.h"
-
-__attribute__((format(printf, 2, 3))) void __wrap_log_msg(enum log_level level, const char *format,
-							  ...);
-
-static char logged[65536];
-static size_t logged_len;
-
-void __wrap_log_msg(enum log_level level, const char *format, ...)
-{
-	va_list ap;
-	int n;
-
-	va_start(ap, format);
-	n = vsnprintf(logged + logged_len, sizeof(logged) - logged_len, format, ap);
-	va_end(ap);
-	assert_true(n >= 0 && logged_len + (size_t)n + 2 < sizeof(logged));
-	logged_len += (size_t)n;
-	logged[logged_len++] = '\n';
-	logged[logged_len] = '\0';
-}
 
 static struct rig {
 	struct bench b;
@@ -122,8 +102,7 @@ static int setup(void **state)
 	assert_int_equal(pool_add_device(&rig.pool, rig.b.dev), 0);
 	rig.watch.changed = on_changed;
 	rig.watch.failed = on_failed;
-	logged_len = 0;
-	logged[0] = '\0';
+	log_capture_reset();
 	return 0;
 }
 
@@ -246,14 +225,6 @@ static int listening(const char *path)
 	assert_int_equal(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
 	assert_int_equal(listen(fd, 8), 0);
 	return fd;
-}
-
-static void make_file(const char *path)
-{
-	FILE *f = fopen(path, "w");
-
-	assert_non_null(f);
-	fclose(f);
 }
 
 static bool exists(const char *path)

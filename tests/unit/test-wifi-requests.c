@@ -9,23 +9,8 @@
 #include "device/internal.h"
 #include "device/request.h"
 #include "fake-chip.h"
+#include "log-capture.h"
 #include "util/log.h"
-
-static char logged[65536]; /* all log lines, each with LF */
-
-__attribute__((format(printf, 2, 3))) void __wrap_log_msg(enum log_level level, const char *format,
-							  ...);
-void __wrap_log_msg(enum log_level level, const char *format, ...)
-{
-	size_t len = strlen(logged);
-	va_list ap;
-
-	va_start(ap, format);
-	len += (size_t)vsnprintf(logged + len, sizeof(logged) - len, format, ap);
-	va_end(ap);
-	assert_true(len + 2 < sizeof(logged));
-	strcpy(logged + len, "\n");
-}
 
 /* What became of a request. */
 struct outcome {
@@ -95,21 +80,15 @@ static int setup(void **state)
 	b.config.n_tunnels = 0;
 	b.tunnel.authority = NULL;
 	b.tunnel.identity = NULL;
-	logged[0] = '\0';
+	log_capture_reset();
 	*state = &b;
 	return 0;
 }
 
 static int setup_ready(void **state)
 {
-	struct bench *b;
-
 	setup(state);
-	b = *state;
-	bench_up(b);
-	assert_int_equal(b->dev->state, DEVICE_READY);
-	bench_pass(b, 5 * TIMERS_S);
-	chip_forget(b);
+	bench_up_idle(*state);
 	return 0;
 }
 
