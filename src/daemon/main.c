@@ -246,7 +246,7 @@ static void note_forgotten(void *userdata, enum store_kind kind, const char *nam
 	if (!load_config_has(userdata, kind, name))
 		log_notice(
 			"%s:%s is kept in the state folder, and the configuration has it no more: "
-			"`espatd --forget %s:%s` removes it",
+			"`espatd -c FILE --forget %s:%s` removes it",
 			text, name, text, name);
 }
 

@@ -206,6 +206,19 @@ int overlay_keep(struct overlay_tunnel *tunnel, const char *state_dir)
 	return r;
 }
 
+int overlay_forget_left_out(const char *name, const char *state_dir)
+{
+	_cleanup_free_ char *path = NULL;
+
+	if (syntax_name(name))
+		return -ENOENT;
+	if (asprintf(&path, "%s/" KEPT_FOLDER "/%s" KEPT_SUFFIX, state_dir, name) < 0) {
+		path = NULL;
+		return -ENOMEM;
+	}
+	return file_remove(path);
+}
+
 int overlay_forget(const struct overlay_tunnel *tunnel, const char *state_dir)
 {
 	int r = file_remove(tunnel->label);

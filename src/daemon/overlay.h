@@ -44,6 +44,11 @@ int overlay_keep(struct overlay_tunnel *tunnel, const char *state_dir);
 int overlay_forget(const struct overlay_tunnel *tunnel, const char *state_dir);
 /* Its file is as it was before overlay_keep(). */
 void overlay_take_back(struct overlay_tunnel *tunnel, const char *state_dir);
+/*
+ * Removes the file of a kept tunnel that is not in the overlay: it was left out. Returns 0, -ENOENT if
+ * there is none, or another -errno.
+ */
+int overlay_forget_left_out(const char *name, const char *state_dir);
 /* Out of the overlay, and freed. */
 void overlay_drop(struct overlay_tunnel *tunnel);
 

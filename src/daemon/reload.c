@@ -401,8 +401,8 @@ static int base_unchanged(struct daemon *daemon, struct config **ret, struct bus
 	problems_clear(&problems);
 	if (!config_equal(daemon->base, base))
 		return bus_fail(failure, BUS_E_CONFIGURATION,
-				"%s has changed since it was read, and that is not in effect: "
-				"reload first",
+				"the configuration (%s or what belongs to it) has changed since it "
+				"was read, and that is not in effect: reload first",
 				base->path);
 	*ret = base;
 	base = NULL;

@@ -108,19 +108,52 @@ static int service_create_tunnel(void *userdata, const char *name, const char *t
 		       : 0;
 }
 
+/* One that does not fit the configuration, so that there is nothing but its file. */
+static int remove_left_out(struct daemon *daemon, const char *name, struct bus_failure *failure)
+{
+	_cleanup_close_ int lock_fd = -1;
+	int r;
+
+	if (lock_state(daemon, &lock_fd, failure) < 0)
+		return -1;
+	r = overlay_forget_left_out(name, daemon->config->state_dir);
+	if (r == -ENOENT)
+		return bus_fail(failure, BUS_E_NO_SUCH_TUNNEL, "no tunnel has the name \"%.80s\"",
+				name);
+	if (r < 0)
+		return fail_errno(failure, "cannot remove what is kept of it", r);
+	log_object(LOG_LEVEL_NOTICE, &(struct log_object){ .tunnel = name },
+		   "what was kept of it, and did not fit, was removed over D-Bus");
+	return 0;
+}
+
+/*
+ * The files of the configuration are others now, perhaps just because of this tunnel, and are not in
+ * effect. It serves nobody any more; its object goes with the next reload.
+ */
+static void remove_later(struct daemon *daemon, struct overlay_tunnel *removed)
+{
+	for (size_t i = 0; i < daemon->n_tunnels; i++) {
+		if (strcmp(daemon->tunnels[i]->config->name, removed->name) != 0)
+			continue;
+		tunnel_drain(daemon->tunnels[i]);
+		tunnel_disconnect(daemon->tunnels[i], "removed over D-Bus");
+	}
+}
+
 static int service_remove_tunnel(void *userdata, const char *name, struct bus_failure *failure)
 {
 	struct daemon *daemon = userdata;
 	struct overlay_tunnel *tunnel = overlay_find(&daemon->overlay, name);
 	_cleanup_close_ int lock_fd = -1;
+	bool later = false;
 	int r;
 
 	if (!tunnel && is_configured_tunnel(daemon, name))
 		return bus_fail(failure, BUS_E_IN_CONFIGURATION,
 				"the tunnel %s is in the configuration: take it out there", name);
 	if (!tunnel)
-		return bus_fail(failure, BUS_E_NO_SUCH_TUNNEL, "no tunnel has the name \"%.80s\"",
-				name);
+		return remove_left_out(daemon, name, failure);
 	if (tunnel->persistent && lock_state(daemon, &lock_fd, failure) < 0)
 		return -1;
 	r = tunnel->persistent ? overlay_forget(tunnel, daemon->config->state_dir) : 0;
@@ -128,13 +161,20 @@ static int service_remove_tunnel(void *userdata, const char *name, struct bus_fa
 		return fail_errno(failure, "cannot remove what is kept of it", r);
 	list_remove(&tunnel->node);
 	if (daemon_refresh(daemon, failure) < 0) {
-		list_append(&daemon->overlay.tunnels, &tunnel->node);
-		if (tunnel->persistent)
-			overlay_keep(tunnel, daemon->config->state_dir);
-		return -1;
+		later = failure->error == BUS_E_CONFIGURATION;
+		if (!later) {
+			list_append(&daemon->overlay.tunnels, &tunnel->node);
+			if (tunnel->persistent)
+				overlay_keep(tunnel, daemon->config->state_dir);
+			return -1;
+		}
+		remove_later(daemon, tunnel);
 	}
-	log_object(LOG_LEVEL_NOTICE, &(struct log_object){ .tunnel = name }, "removed over D-Bus");
+	log_object(LOG_LEVEL_NOTICE, &(struct log_object){ .tunnel = name }, "removed over D-Bus%s",
+		   later ? ", with the next reload" : "");
 	overlay_drop(tunnel);
+	if (later)
+		return 0;
 	return change_begin(daemon, SIZE_MAX, "as configured", NULL, NULL) < 0
 		       ? bus_fail(failure, BUS_E_NO_MEMORY, "espatd is out of memory")
 		       : 0;

@@ -220,7 +220,7 @@ static void blame_generation(const struct tunnel *tunnel, const char *kind, cons
 	tunnel_log_warning(
 		tunnel,
 		"it connected with generation %u of %s %s, and does not with generation %u: "
-		"`espatd --rollback %s:%s` and a reload bring the one before back",
+		"`espatctl certs rollback %s:%s` brings the one before back",
 		good, kind, name, now, kind, name);
 }
 
@@ -349,7 +349,7 @@ unsigned int tunnel_disconnect(struct tunnel *tunnel, const char *why)
 static void tunnel_tell_unwanted(struct tunnel *tunnel)
 {
 	if (tunnel->unwanted > 0)
-		tunnel_log_warning(tunnel,
+		tunnel_log_failure(tunnel, REASON_UNWANTED,
 				   "%u more clients were refused within a minute, the last one of "
 				   "user %u [" REASON_UNWANTED "]",
 				   tunnel->unwanted, tunnel->unwanted_uid);
@@ -373,7 +373,7 @@ static void tunnel_refuse_peer(struct tunnel *tunnel, const struct peer *peer)
 		tunnel->unwanted++;
 		return;
 	}
-	tunnel_log_warning(tunnel,
+	tunnel_log_failure(tunnel, REASON_UNWANTED,
 			   "a client was refused: user %u, group %u (process %d) is neither of "
 			   "`allow_uids` nor of `allow_gids` [" REASON_UNWANTED "]",
 			   peer->uid, peer->gid, (int)peer->pid);

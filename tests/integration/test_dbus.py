@@ -189,6 +189,31 @@ def test_kept_tunnel_that_does_not_fit_any_more(bench, bus, up, serve):
     assert works(daemon)
 
 
+    # And it can be got rid of.
+    bus.manager("RemoveTunnel", "s", "kept")
+    assert not list((bench.dir / "state").glob("tunnels/*"))
+    refusal("NoSuchTunnel", bus.manager, "RemoveTunnel", "s", "kept")
+
+
+def test_kept_tunnel_that_is_in_the_way(bench, bus, up, serve):
+    """It needs what is to go: then it can go first, though the files have changed."""
+    server = serve()
+    daemon = up(tunnel(server))
+    bus.manager("CreateTunnel", "sa{sv}", "kept", {"host": "broker.test", "port": server.port, "authority": "corp",
+                                                   "identity": "gateway", "persist": True})
+    daemon.await_line("^kept: listening on")
+    bench.identity["name"] = "other"
+    bench.rewrite(tunnel(server))
+    assert "kept.conf" in refusal("BadConfiguration", bus.manager, "Reload")
+    with daemon.connect() as stays:
+        assert exchange(stays, b"before") == b"before"
+        bus.manager("RemoveTunnel", "s", "kept")
+        assert not daemon.socket_path("kept").exists()
+        bus.manager("Reload")
+        refusal("NoSuchTunnel", bus.manager, "GetTunnel", "s", "kept")
+        assert exchange(stays, b"after") == b"after"
+
+
 @pytest.mark.parametrize("error, options", [
     ("BadConfiguration", {}),
     ("BadConfiguration", {"host": "broker.test"}),
