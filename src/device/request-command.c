@@ -99,9 +99,9 @@ static const char refused_flash[] =
 	"it reads or writes the chip's flash or memory, where its keys are";
 static const char refused_data[] =
 	"it waits for data, or brings some, that nobody could tell from answers";
-static const char refused_names[] =
-	"names of networks may hold anything, also what looks like an answer or a report; there is a "
-	"method of its own that can tell them apart";
+static const char refused_names[] = "names of networks may hold anything, also what looks like an "
+				    "answer or a report; there is a "
+				    "method of its own that can tell them apart";
 static const char refused_passthrough[] = "after it the chip takes commands for data";
 static const char refused_links[] = "links are opened and used by the daemon alone";
 static const char refused_tls[] =

@@ -47,7 +47,8 @@ static void chip_is_unknown(struct device *dev, const char *expected)
 			  "%s: it gets no key and no password, and its tunnels stay down. To "
 			  "accept it: %s",
 			  text,
-			  dev->settings->mac ? "change `mac`" : "espatctl adopt, or espatd -c FILE --adopt");
+			  dev->settings->mac ? "change `mac`"
+					     : "espatctl adopt, or espatd -c FILE --adopt");
 	device_set_error(dev, "%s", text);
 	device_enter_state(dev, DEVICE_UNKNOWN_CHIP);
 }
