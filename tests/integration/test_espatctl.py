@@ -575,8 +575,25 @@ def test_udev(ctl):
     assert rule in rules.read_text().splitlines()
     rules.unlink()
     ctl.run("udev", "--write", *where, status=1)
-    assert rule not in rules.read_text()
+    assert not rules.exists()
     assert "not there" in ctl.errors
+
+
+def test_udev_nothing_to_write(ctl):
+    rules = ctl.dir / "70-espat.rules"
+    where = ["--sysfs", str(ctl.dir), "--udev-data", str(ctl.dir), "--rules", str(rules)]
+    ctl.start("--set", "esp0:Device.Port=unix:/run/x", "--set", "esp1:Device.Port=tcp:host:1")
+    assert len(re.findall("^# esp[01]: .*needs no rule$", ctl.run("udev", *where), re.M)) == 2
+    assert ctl.run("udev", "--write", *where) == (
+        f"There is no rule to write: {rules} stays as it is.\n")
+    assert not rules.exists() and ctl.errors == ""
+    # One of before, of a device that needs none any more.
+    rules.write_text('# mine\n\nSYMLINK+="espat-esp0"\n')
+    ctl.run("udev", "--write", *where)
+    assert "SYMLINK" not in rules.read_text()
+    before = rules.stat().st_mtime_ns
+    ctl.run("udev", "--write", *where)
+    assert rules.stat().st_mtime_ns == before
 
 
 # ---- metrics ----
