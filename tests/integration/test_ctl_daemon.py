@@ -461,6 +461,17 @@ def test_trace_into_a_file(ctl, bench, up):
     assert "# end: the limit of 1 s" in ctl.run("trace", "esp0", "--seconds", "1")
 
 
+def test_trace_displaced(ctl, up):
+    up()
+    first = ctl.go("trace")
+    first.await_line("begun at")
+    second = ctl.go("trace")
+    second.await_line("begun at")
+    assert first.wait() == 0
+    assert "espatctl: the trace has ended: another one begins" in first.log()
+    assert interrupt(second) == 0 and not any("espatctl:" in line for line in second.log())
+
+
 def test_trace_to_its_limit(ctl, bench, up):
     daemon = up()
     trace = ctl.go("trace", "--bytes", "4096")

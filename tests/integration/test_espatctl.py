@@ -453,6 +453,32 @@ def test_trace_file(ctl):
     assert "H>D" in file.read_text()
 
 
+def test_trace_lone_argument(ctl):
+    """With a slash in it, it is the file."""
+    ctl.start("--devices", "1")
+    file = ctl.dir / "trace"
+    trace = ctl.go("trace", str(file))
+    ctl.called("esp0 StartTrace")
+    ctl.fake.say("wire")
+    assert trace.wait() == 0 and "H>D" in file.read_text()
+    ctl.run("trace", "trace", status=5)
+    ctl.start("--devices", "2")
+    ctl.run("trace", str(ctl.dir / "other"), status=2)
+    assert "esp0, esp1" in ctl.errors and not (ctl.dir / "other").exists()
+
+
+@pytest.mark.parametrize("why, told", [("another one begins", True), ("the limit of 1 s", False)])
+@pytest.mark.parametrize("to_file", [True, False])
+def test_trace_displaced(ctl, why, told, to_file):
+    ctl.start("--devices", "1")
+    trace = ctl.go("trace", *([str(ctl.dir / "trace")] if to_file else []))
+    ctl.called("StartTrace")
+    ctl.fake.say(f"wire {why}")
+    assert trace.wait() == 0
+    message = f"espatctl: the trace has ended: {why}"
+    assert (message in trace.log()) == told and (to_file or any(f"# end: {why}" in x for x in trace.log()))
+
+
 def test_trace_stops(ctl):
     ctl.start("--devices", "1")
     trace = ctl.go("trace")
@@ -776,6 +802,10 @@ def test_zsh_completion(ctl):
 def test_manual(ctl):
     """espatctl(1) has each command, option, finding, and member of JSON."""
     text = (completion_file().parents[2] / "man/espatctl.1").read_text()
+    for command in ("doctor", "udev", "metrics", "monitor", "trace"):
+        line = re.search(rf"^\.It Cm {command}\b.*", text, re.M)[0]
+        own = set(re.findall(r"^ +--([a-z-]+)", ctl.run(command, "--help").split("--bus")[0], re.M))
+        assert own == set(re.findall(r"Fl \\-([a-z-]+)", line)), command
     for command in complete(ctl, ""):
         assert re.search(rf"^\.It Cm {command}\b", text, re.M), command
         for option in complete(ctl, command, "--"):
