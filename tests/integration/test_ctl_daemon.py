@@ -187,7 +187,10 @@ def test_names(ctl, pki, up, serve):
     ctl.run("certs", "set-identity", "gateway", pki / "ca.pem", pki / "client.key", status=1)
     assert "certificate" in ctl.errors
     ctl.run("certs", "set-identity", "gateway", pki / "client.pem", "/dev/null", status=1)
-    assert "the key: is empty" in ctl.errors
+    assert ctl.errors == "espatctl: /dev/null: is empty, expected PEM or DER\n"
+    (pki / "broken.pem").write_text("none\n")
+    ctl.run("certs", "set-authority", "corp", pki / "broken.pem", status=1)
+    assert ctl.errors.startswith(f"espatctl: {pki}/broken.pem: ") and "argument" not in ctl.errors
     ctl.run("certs", "set-authority", "corp", pki / "client.key", status=1)
     assert "private key" in ctl.errors and works(daemon)
     ctl.run("certs", "remove-authority", "corp", status=1)

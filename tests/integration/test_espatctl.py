@@ -350,6 +350,26 @@ def test_set_names(ctl):
     assert ctl.fake.mark() == mark
 
 
+def test_set_names_refused(ctl):
+    """What is wrong is told of the file, not of what the service got."""
+    bad = "org.espat1.Error.BadCertificate"
+    ctl.start("--fail", f"SetAuthority={bad}:the argument: is empty\nesp0: the argument: no",
+              "--fail", f"SetIdentity={bad}:the certificate: is empty\n"
+              "the key: is -in a way old: openssl pkey -in the key -out NEWFILE")
+    cert, key = ctl.dir / "cert.pem", ctl.dir / "key.pem"
+    cert.write_text(PEM)
+    key.write_text(KEY)
+    ctl.run("certs", "set-authority", "corp", str(cert), status=1)
+    assert ctl.errors == f"espatctl: {cert}: is empty\nespatctl: esp0: the argument: no\n"
+    ctl.run("certs", "set-authority", "corp", "-", input=PEM.encode(), status=1)
+    assert ctl.errors.startswith("espatctl: standard input: is empty\n")
+    ctl.run("certs", "set-identity", "gw", str(cert), str(key), status=1)
+    assert ctl.errors == f"espatctl: {cert}: is empty\nespatctl: {key}: is -in a way old: " \
+        f"openssl pkey -in {key} -out NEWFILE\n"
+    ctl.run("certs", "set-authority", b"\xff", str(cert), status=2)
+    assert "UTF-8" in ctl.errors
+
+
 def test_join(ctl):
     ctl.start("--devices", "1")
     file = ctl.dir / "password"
@@ -778,6 +798,8 @@ def test_bash_completion(ctl):
     assert set(complete(ctl, "tunnel", "add", "x", "")) == {f"{key}=" for key in tunnel_keys()}
     (ctl.dir / "some.pem").touch()
     assert complete(ctl, "certs", "load", "client_ca", "3", "so") == ["some.pem"]
+    assert complete(ctl, "trace", "./so") == ["./some.pem"]
+    assert complete(ctl, *bus, "trace", "e") == ["esp0", "esp1"]
     assert complete(ctl, "certs", "") == [
         "list", "load", "erase", "verify", "rollback", "orphans", "authorities", "identities",
         "set-authority", "set-identity", "remove-authority", "remove-identity"]
