@@ -134,7 +134,7 @@ static void remember(struct trace *t, const char *buf, size_t n)
 /* The service has written the file, and nobody here has seen it. */
 static void remember_file(struct trace *t)
 {
-	_cleanup_close_ int fd = open(t->file, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	_cleanup_close_ int fd = open(t->file, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	struct stat st;
 	ssize_t n;
 

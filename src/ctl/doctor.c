@@ -130,7 +130,7 @@ static const char *sandbox_advice(const char *port, const char *error)
 		return "the service's sandbox has no network: copy " ESPATD_DOC "/espatd-tcp.conf "
 		       "to /etc/systemd/system/espatd.service.d/, and name the host in it, see "
 		       "espatd(8)";
-	if (has(error, "DeviceAllow") || forbidden)
+	if (has(error, "DeviceAllow") || (forbidden && strncmp(port, "unix:", 5) != 0))
 		return "the service's sandbox has ttyUSB and ttyACM only: give it others by a "
 		       "drop-in (systemctl edit espatd) with [Service] and `DeviceAllow=char-ttyS "
 		       "rw`, see espatd(8)";

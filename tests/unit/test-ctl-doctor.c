@@ -269,6 +269,9 @@ static void test_port_on_network(void **state)
 	}
 	b.device.last_error = S("cannot connect to host:1: Connection refused");
 	expect(&b, DOCTOR_ERROR, "port", "refused", "other end");
+	b.device.port = S("unix:/run/x");
+	b.device.last_error = S("cannot connect to /run/x: Operation not permitted");
+	expect(&b, DOCTOR_ERROR, "port", "permitted", "other end");
 }
 
 /* One look at a chip that looks for its own is too little to say that there is none. */
