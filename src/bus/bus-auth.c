@@ -102,12 +102,11 @@ static int auth_on_polkit(sd_bus_message *m, void *userdata, sd_bus_error *ret_e
 	if (r > 0 && allowed)
 		auth_end(auth, BUS_OK, "polkit allows it");
 	else if (r > 0 && challenge)
-		auth_end(
-			auth, BUS_E_NOT_AUTHORIZED,
-			may_be_asked(auth)
-				? "polkit asks for a password, and there is no agent to ask for it "
-				  "(on a console: pkttyagent)"
-				: "polkit asks for a password, and the call forbids to ask");
+		auth_end(auth, BUS_E_NOT_AUTHORIZED,
+			 may_be_asked(auth)
+				 ? "polkit wants a password, which it could not ask you for (with "
+				   "sudo?)"
+				 : "polkit asks for a password, and the call forbids to ask");
 	else if (r > 0)
 		auth_end(auth, BUS_E_NOT_AUTHORIZED, "polkit denies it");
 	else

@@ -58,10 +58,19 @@ enum ctl_exit ctl_closed(const struct ctl *ctl)
 	return CTL_UNREACHABLE;
 }
 
+static enum ctl_exit ctl_not_utf8(void)
+{
+	ctl_error("an argument cannot be sent: it must be UTF-8");
+	return CTL_USAGE;
+}
+
 enum ctl_exit ctl_call_failed(const struct ctl *ctl, const sd_bus_error *error, int r)
 {
 	if (ctl_is_closed(r))
 		return ctl_closed(ctl);
+	/* A string that no message can carry, as one that is no UTF-8. */
+	if (r == -EINVAL && !sd_bus_error_is_set(error))
+		return ctl_not_utf8();
 	if (!sd_bus_error_is_set(error)) {
 		ctl_error("cannot ask the service: %s", strerror(-r));
 		return r == -ETIMEDOUT ? CTL_UNREACHABLE : CTL_FAILED;
@@ -211,11 +220,6 @@ static enum ctl_exit call_list(struct ctl *ctl, const struct ctl_method *method,
 	if (status != CTL_OK)
 		return status;
 	r = try_list(ctl, method, &error, reply, types, ap);
-	/* A string that no message can carry, as one that is no UTF-8. */
-	if (r == -EINVAL && !sd_bus_error_is_set(&error)) {
-		ctl_error("an argument cannot be sent: it must be UTF-8");
-		return CTL_USAGE;
-	}
 	return r < 0 ? ctl_call_failed(ctl, &error, r) : CTL_OK;
 }
 

@@ -142,19 +142,105 @@ static enum ctl_exit read_certs(struct secret *s, const char *path)
 	return CTL_OK;
 }
 
+/* What the service calls it that it got without a name, and what the caller does; NULL at the end. */
+struct called {
+	const char *there, *here;
+};
+
+static const char *file_name(const char *path)
+{
+	return strcmp(path, "-") == 0 ? "standard input" : path;
+}
+
+/* Where in @line it is called so as the file of a command that is advised. */
+static const char *find_in(const char *line, const char *there)
+{
+	const char *in = line;
+
+	while ((in = strstr(in, " -in ")) && strncmp(in + 5, there, strlen(there)) != 0)
+		in += 5;
+	return in ? in + 5 : NULL;
+}
+
+/* A line of the service's complaints, which begins with what it is about. */
+static void put_complaint(FILE *f, const struct called *names, const char *line)
+{
+	const char *in;
+	size_t n = 0;
+
+	for (; names->there; names++) {
+		n = strlen(names->there);
+		if (strncmp(line, names->there, n) == 0 && line[n] == ':')
+			break;
+	}
+	if (!names->there) {
+		fprintf(f, "%s\n", line);
+		return;
+	}
+	line += n;
+	in = find_in(line, names->there);
+	fputs(names->here, f);
+	if (in) {
+		fprintf(f, "%.*s%s", (int)(in - line), line, names->here);
+		line = in + n;
+	}
+	fprintf(f, "%s\n", line);
+}
+
+/* The same error with the names of files in it. */
+static enum ctl_exit refused(const struct ctl *ctl, const sd_bus_error *error, int r,
+			     const struct called *names)
+{
+	_cleanup_bus_error_ sd_bus_error told = SD_BUS_ERROR_NULL;
+	_cleanup_free_ char *text = NULL, *lines = NULL;
+	char *line, *rest;
+	size_t size;
+	FILE *f;
+
+	if (!sd_bus_error_is_set(error) || !error->message)
+		return ctl_call_failed(ctl, error, r);
+	lines = strdup(error->message);
+	f = lines ? open_memstream(&text, &size) : NULL;
+	if (!f)
+		return ctl_oom();
+	for (rest = lines; (line = strsep(&rest, "\n"));)
+		put_complaint(f, names, line);
+	if (fclose(f) != 0)
+		return ctl_oom();
+	sd_bus_error_set(&told, error->name, text);
+	return ctl_call_failed(ctl, &told, r);
+}
+
+static enum ctl_exit set_done(const struct ctl *ctl, const char *member, const sd_bus_error *error,
+			      int r, sd_bus_message *reply, const struct called *names)
+{
+	enum ctl_exit status;
+
+	if (r < 0)
+		return refused(ctl, error, r, names);
+	status = ctl_expect(reply, RESULTS, member);
+	return status == CTL_OK ? show_results(ctl, reply, member) : status;
+}
+
 enum ctl_exit certs_set_authority(struct ctl *ctl)
 {
 	const struct ctl_method set = { ESPAT_ROOT, ESPAT_MANAGER, "SetAuthority", true };
 	_cleanup_message_ sd_bus_message *reply = NULL;
+	_cleanup_bus_error_ sd_bus_error error = SD_BUS_ERROR_NULL;
 	_cleanup_secret_ struct secret pem = { 0 };
 	enum ctl_exit status;
+	int r;
 
 	if (ctl->argc != 2)
 		return ctl_usage("certs set-authority: expected NAME FILE");
 	status = read_certs(&pem, ctl->argv[1]);
 	if (status == CTL_OK)
-		status = ctl_ask(ctl, &set, RESULTS, &reply, "ss", ctl->argv[0], pem.data);
-	return status == CTL_OK ? show_results(ctl, reply, "SetAuthority") : status;
+		status = ctl_connect(ctl);
+	if (status != CTL_OK)
+		return status;
+	r = ctl_try(ctl, &set, &error, &reply, "ss", ctl->argv[0], pem.data);
+	return set_done(ctl, set.member, &error, r, reply,
+			(struct called[]){ { "the argument", file_name(ctl->argv[1]) }, { 0 } });
 }
 
 enum ctl_exit certs_set_identity(struct ctl *ctl)
@@ -162,8 +248,10 @@ enum ctl_exit certs_set_identity(struct ctl *ctl)
 	const struct ctl_method set = { ESPAT_ROOT, ESPAT_MANAGER, "SetIdentity", true };
 	_cleanup_message_ sd_bus_message *reply = NULL;
 	_cleanup_secret_ struct secret cert = { 0 }, key = { 0 };
+	_cleanup_bus_error_ sd_bus_error error = SD_BUS_ERROR_NULL;
 	_cleanup_close_ int fd = -1;
 	enum ctl_exit status;
+	int r;
 
 	if (ctl->argc != 3)
 		return ctl_usage("certs set-identity: expected NAME CERT KEY");
@@ -175,6 +263,14 @@ enum ctl_exit certs_set_identity(struct ctl *ctl)
 	if (status == CTL_OK)
 		status = secret_fd(&key, &fd);
 	if (status == CTL_OK)
-		status = ctl_ask(ctl, &set, RESULTS, &reply, "ssh", ctl->argv[0], cert.data, fd);
-	return status == CTL_OK ? show_results(ctl, reply, "SetIdentity") : status;
+		status = ctl_connect(ctl);
+	if (status != CTL_OK)
+		return status;
+	r = ctl_try(ctl, &set, &error, &reply, "ssh", ctl->argv[0], cert.data, fd);
+	return set_done(ctl, set.member, &error, r, reply,
+			(struct called[]){ { "the certificate", file_name(ctl->argv[1]) },
+					   { "the key", file_name(ctl->argv[2]) },
+					   /* both, as that they do not belong together */
+					   { "the argument", file_name(ctl->argv[1]) },
+					   { 0 } });
 }

@@ -14,9 +14,12 @@
 
 #include "ctl/bus.h"
 #include "ctl/wait.h"
+#include "util/cleanup.h"
 
 /* ms, after the service has said that it has stopped */
 #define REST_TIMEOUT 2000
+/* More than the last line of a trace takes, which says why it has ended. */
+#define TAIL_MAX 256
 
 struct trace {
 	struct ctl *ctl;
@@ -25,6 +28,8 @@ struct trace {
 	int given;        /* for the service */
 	int watched; /* the pipe's other end, or an inotify that tells when the file is closed */
 	bool tty;
+	char tail[TAIL_MAX]; /* the last bytes that came through the pipe */
+	size_t tail_len;
 };
 
 /* Its own file: nobody else's is written to, and nobody else reads it. */
@@ -110,8 +115,55 @@ static void clean_bytes(char *buf, size_t n)
 			buf[i] = '?';
 }
 
+/* Keeps the end of what was seen so far. */
+static void remember(struct trace *t, const char *buf, size_t n)
+{
+	size_t kept = t->tail_len;
+
+	if (n >= TAIL_MAX) {
+		buf += n - TAIL_MAX;
+		n = TAIL_MAX;
+	}
+	if (kept > TAIL_MAX - n)
+		kept = TAIL_MAX - n;
+	memmove(t->tail, t->tail + t->tail_len - kept, kept);
+	memcpy(t->tail + kept, buf, n);
+	t->tail_len = kept + n;
+}
+
+/* The service has written the file, and nobody here has seen it. */
+static void remember_file(struct trace *t)
+{
+	_cleanup_close_ int fd = open(t->file, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	struct stat st;
+	ssize_t n;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return;
+	n = pread(fd, t->tail, TAIL_MAX, st.st_size > TAIL_MAX ? st.st_size - TAIL_MAX : 0);
+	t->tail_len = n > 0 ? (size_t)n : 0;
+}
+
+/* "   12.345 # end: WHY": a limit was asked for, all else comes as a surprise. */
+static void tell_end(struct trace *t)
+{
+	char text[TAIL_MAX + 1], *line;
+
+	if (t->file)
+		remember_file(t);
+	if (t->tail_len == 0 || t->tail[t->tail_len - 1] != '\n')
+		return;
+	memcpy(text, t->tail, t->tail_len);
+	text[t->tail_len - 1] = '\0';
+	line = strrchr(text, '\n');
+	line = line ? line + 1 : text;
+	line += strspn(line, " 0123456789.");
+	if (strncmp(line, "# end: ", 7) == 0 && strncmp(line + 7, "the limit of ", 13) != 0)
+		ctl_error("the trace has ended: %s", line + 7);
+}
+
 /* Returns 1 as long as there is more, 0 at the end, or -errno. */
-static int copy_some(const struct trace *t)
+static int copy_some(struct trace *t)
 {
 	char buf[4096];
 	ssize_t n = read(t->watched, buf, sizeof(buf));
@@ -122,6 +174,7 @@ static int copy_some(const struct trace *t)
 		return 0;
 	if (n == 0)
 		return 0;
+	remember(t, buf, (size_t)n);
 	if (t->tty)
 		clean_bytes(buf, (size_t)n);
 	if (fwrite(buf, 1, (size_t)n, stdout) != (size_t)n || fflush(stdout) != 0)
@@ -130,7 +183,7 @@ static int copy_some(const struct trace *t)
 }
 
 /* What was written before the service has stopped; it does not wait for one that does not close. */
-static void copy_rest(const struct trace *t)
+static void copy_rest(struct trace *t)
 {
 	struct pollfd fd = { .fd = t->watched, .events = POLLIN };
 
@@ -160,8 +213,10 @@ static enum ctl_exit follow(struct trace *t, struct waiter *w)
 			return ctl_closed(t->ctl);
 		}
 	}
-	if (r == 0)
+	if (r == 0) {
+		tell_end(t);
 		return CTL_OK;
+	}
 	stop(t);
 	ctl_error("cannot write the trace: %s", strerror(-r));
 	return CTL_FAILED;
@@ -189,15 +244,28 @@ static void drop_empty(const char *file)
 		unlink(file);
 }
 
-enum ctl_exit cmd_trace(struct ctl *ctl)
+/* [DEVICE] [FILE]: one alone is the device, whose name has no slash, unless it has one. */
+static enum ctl_exit parse_arguments(struct trace *t)
 {
-	struct trace t = { .ctl = ctl, .given = -1, .watched = -1 };
-	enum ctl_exit status;
+	const struct ctl *ctl = t->ctl;
+	const char *device = ctl->argc > 0 ? ctl->argv[0] : NULL;
+	const char *file = ctl->argc > 1 ? ctl->argv[1] : NULL;
 
 	if (ctl->argc > 2)
 		return ctl_usage("too many arguments");
-	status = ctl_device(ctl, ctl->argc > 0 ? ctl->argv[0] : NULL, &t.device);
-	t.file = ctl->argc > 1 && strcmp(ctl->argv[1], "-") != 0 ? ctl->argv[1] : NULL;
+	if (ctl->argc == 1 && strchr(device, '/')) {
+		file = device;
+		device = NULL;
+	}
+	t->file = file && strcmp(file, "-") != 0 ? file : NULL;
+	return ctl_device(t->ctl, device, &t->device);
+}
+
+enum ctl_exit cmd_trace(struct ctl *ctl)
+{
+	struct trace t = { .ctl = ctl, .given = -1, .watched = -1 };
+	enum ctl_exit status = parse_arguments(&t);
+
 	if (status == CTL_OK)
 		status = t.file ? open_file(&t) : open_pipe(&t);
 	if (status == CTL_OK) {

@@ -77,9 +77,9 @@ static void json_rule(struct json *j, const struct snap_device *d, const struct 
 	json_end(j);
 }
 
-/* Returns whether each device that needs a rule has one. */
+/* Returns whether each device that needs a rule has one. @n: how many have one; NULL: who cares. */
 static bool put_rules(FILE *f, struct json *j, const struct ctl *ctl, const struct snapshot *snap,
-		      const char *present)
+		      const char *present, size_t *n)
 {
 	struct rule rule;
 	bool all = true;
@@ -94,6 +94,8 @@ static bool put_rules(FILE *f, struct json *j, const struct ctl *ctl, const stru
 			json_rule(j, &snap->devices[i], &rule);
 		else
 			put_rule(f, &snap->devices[i], &rule);
+		if (n && (rule.result == UDEV_RULE || rule.kept))
+			++*n;
 		if (rule.result == UDEV_FAILED && !rule.kept)
 			all = false;
 		if (rule.result == UDEV_FAILED && ctl->opt.write)
@@ -106,20 +108,34 @@ static bool put_rules(FILE *f, struct json *j, const struct ctl *ctl, const stru
 	return all;
 }
 
+static bool any_rule(const char *rules)
+{
+	for (; *rules; rules += strcspn(rules, "\n"), rules += *rules == '\n')
+		if (*rules != '#' && *rules != '\n')
+			return true;
+	return false;
+}
+
 static enum ctl_exit write_rules(const struct ctl *ctl, const struct snapshot *snap,
 				 const char *present)
 {
 	_cleanup_free_ char *text = NULL;
-	size_t size;
+	size_t size, n = 0;
 	FILE *f = open_memstream(&text, &size);
 	bool all;
 	int r;
 
 	if (!f)
 		return ctl_oom();
-	all = put_rules(f, NULL, ctl, snap, present);
+	all = put_rules(f, NULL, ctl, snap, present, &n);
 	if (fclose(f) != 0)
 		return ctl_oom();
+	/* Rules of devices that are not there any more go, too. */
+	if (n == 0 && !(present && any_rule(present))) {
+		if (!ctl->json)
+			printf("There is no rule to write: %s stays as it is.\n", ctl->opt.rules);
+		return all ? CTL_OK : CTL_FAILED;
+	}
 	r = file_write_atomic(ctl->opt.rules, text, size, 0644);
 	if (r < 0) {
 		ctl_error("cannot write %s: %s", ctl->opt.rules, strerror(-r));
@@ -157,5 +173,6 @@ enum ctl_exit cmd_udev(struct ctl *ctl)
 	}
 	if (ctl->opt.write)
 		return write_rules(ctl, &snap, present);
-	return put_rules(stdout, ctl->json ? &j : NULL, ctl, &snap, present) ? CTL_OK : CTL_FAILED;
+	return put_rules(stdout, ctl->json ? &j : NULL, ctl, &snap, present, NULL) ? CTL_OK
+										   : CTL_FAILED;
 }

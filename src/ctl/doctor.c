@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "ctl/text.h"
+#include "util/cleanup.h"
 
 /* ---- findings ---- */
 
@@ -103,8 +104,8 @@ static void examine_service(const struct doctor_input *in, const struct about *a
 	else if (is(unit, "failed"))
 		find(about, DOCTOR_ERROR, "service-failed",
 		     "espatd has failed\n"
-		     "see why: journalctl -u espatd -n 30; is the configuration right: espatd -c "
-		     "/etc/espat/espatd.conf --check");
+		     "see why: journalctl -u espatd -n 30; is the configuration right: "
+		     "sudo " ESPATD_PATH " -c " ESPATD_CONFIG " --check");
 	else if (is(unit, "active"))
 		find(about, DOCTOR_ERROR, "service-without-bus",
 		     "espatd runs, but is not on this bus\n"
@@ -119,15 +120,36 @@ static void examine_service(const struct doctor_input *in, const struct about *a
 
 /* ---- devices ---- */
 
-/* Why the port cannot be had, by what the service was told. */
-static const char *port_advice(const char *error)
+/* What systemd keeps the service from; NULL: it is something else. */
+static const char *sandbox_advice(const char *port, const char *error)
 {
+	bool forbidden = has(error, "Operation not permitted");
+
+	if (strncmp(port, "tcp:", 4) == 0 &&
+	    (forbidden || has(error, "Address family") || has(error, "cannot look up")))
+		return "the service's sandbox has no network: copy " ESPATD_DOC "/espatd-tcp.conf "
+		       "to /etc/systemd/system/espatd.service.d/, and name the host in it, see "
+		       "espatd(8)";
+	if (has(error, "DeviceAllow") || (forbidden && strncmp(port, "unix:", 5) != 0))
+		return "the service's sandbox has ttyUSB and ttyACM only: give it others by a "
+		       "drop-in (systemctl edit espatd) with [Service] and `DeviceAllow=char-ttyS "
+		       "rw`, see espatd(8)";
+	return NULL;
+}
+
+/* Why the port cannot be had, by what the service was told. */
+static const char *port_advice(const char *port, const char *error)
+{
+	const char *sandbox = sandbox_advice(port, error);
+
+	if (sandbox)
+		return sandbox;
 	if (has(error, "busy") || has(error, "another program") || has(error, "used by") ||
 	    has(error, "held by") || has(error, "in use"))
 		return "somebody else has the port: `fuser -v` on it says who; end that program "
 		       "(ModemManager, a serial console, brltty?)";
 	if (has(error, "permission"))
-		return "the user espatd must be in the group of the device file (dialout, on some "
+		return "the user espat must be in the group of the device file (dialout, on some "
 		       "systems uucp)";
 	if (has(error, "no such") || has(error, "plugged in") || has(error, "there is no"))
 		return "is it plugged in, and the name right? `ls -l /dev/serial/by-id` shows what "
@@ -253,7 +275,7 @@ static void examine_device(const struct doctor_input *in, const struct about *ab
 	if (is(d->state, "absent"))
 		find(about, DOCTOR_ERROR, "port", "%s%s\n%s",
 		     *d->last_error ? "" : "cannot open its port ",
-		     *d->last_error ? d->last_error : d->port, port_advice(d->last_error));
+		     *d->last_error ? d->last_error : d->port, port_advice(d->port, d->last_error));
 	else if (is(d->state, "unknown-chip"))
 		find(about, DOCTOR_ERROR, "unknown-chip",
 		     "%s%s is not the chip that belongs here, and gets no key and no password\n"
@@ -368,6 +390,8 @@ static void examine_material(struct doctor_findings *out, const char *object,
 
 /* ---- tunnels ---- */
 
+#define NOT_TRUSTED "not-trusted-or-handshake-failed"
+
 static const struct reason {
 	const char *reason, *advice;
 } reasons[] = {
@@ -378,10 +402,7 @@ static const struct reason {
 		     "(firewall, client isolation of the access point)?" },
 	{ "timeout", "is the server reachable from the chip's network? if only links are scarce: "
 		     "fewer clients at a time, or a second chip" },
-	{ "not-trusted-or-handshake-failed",
-	  "compare with: openssl s_client -tls1_2 -connect HOST:PORT -servername NAME; does "
-	  "`authority` have the server's root, is `server_name` in its certificate, does it accept "
-	  "`identity`, has it TLS 1.2?" },
+	{ NOT_TRUSTED, NULL }, /* see put_tls_advice() */
 	{ "no-material",
 	  "espatctl certs verify and espatctl certs authorities say what is missing" },
 	{ "clock-not-set",
@@ -404,14 +425,104 @@ static const struct reason *find_reason(const char *reason)
 	return NULL;
 }
 
-static void examine_last_error(const struct about *about, const struct snap_tunnel *t)
+static bool is_used_by(const struct snap_material *m, const char *tunnel)
+{
+	for (size_t i = 0; m->tunnels && m->tunnels[i]; i++)
+		if (is(m->tunnels[i], tunnel))
+			return true;
+	return false;
+}
+
+static bool has_material(const struct snap_material *m, size_t n, const char *name)
+{
+	for (size_t i = 0; i < n; i++)
+		if (is(m[i].name, name))
+			return true;
+	return false;
+}
+
+/* The material of the tunnel that can be taken back, if any. */
+static const struct snap_material *find_previous(const struct snap_material *m, size_t n,
+						 const struct snap_tunnel *t)
+{
+	for (size_t i = 0; i < n; i++)
+		if (m[i].previous && is_used_by(&m[i], t->name))
+			return &m[i];
+	return NULL;
+}
+
+/* @both: the name alone would not tell which one is meant. */
+static void put_rollback(FILE *f, const char *kind, const struct snap_material *m, bool both)
+{
+	if (m)
+		fprintf(f, "; if it began with the new %s: espatctl certs rollback %s%s%s", kind,
+			both ? kind : "", both ? ":" : "", m->name);
+}
+
+/* The bus does not tell `server_name`; without one it is the host, which as an address is none. */
+static void put_openssl(FILE *f, const struct snap_tunnel *t)
+{
+	bool v6 = strchr(t->host, ':');
+	bool address = v6 || t->host[strspn(t->host, "0123456789.")] == '\0';
+
+	fprintf(f, "openssl s_client -tls1_2 -connect %s%s%s:%u -servername %s%s", v6 ? "[" : "",
+		t->host, v6 ? "]" : "", t->port, address ? "NAME" : t->host,
+		address ? " (the tunnel's `server_name`)" : " (or the tunnel's `server_name`)");
+}
+
+static void put_tls_advice(FILE *f, const struct snapshot *snap, const struct snap_tunnel *t)
+{
+	const struct snap_material *authority, *identity;
+
+	authority = find_previous(snap->authorities, snap->n_authorities, t);
+	identity = find_previous(snap->identities, snap->n_identities, t);
+	fputs("compare with: ", f);
+	put_openssl(f, t);
+	fputs("; does `authority` have the server's root, is `server_name` in its certificate, "
+	      "does it accept `identity`, has it TLS 1.2?",
+	      f);
+	put_rollback(f, "authority", authority,
+		     authority &&
+			     has_material(snap->identities, snap->n_identities, authority->name));
+	put_rollback(f, "identity", identity,
+		     identity &&
+			     has_material(snap->authorities, snap->n_authorities, identity->name));
+}
+
+/* NULL: no memory. */
+static char *tls_advice(const struct snapshot *snap, const struct snap_tunnel *t)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *f = open_memstream(&text, &size);
+
+	if (!f)
+		return NULL;
+	put_tls_advice(f, snap, t);
+	if (fclose(f) == 0)
+		return text;
+	free(text);
+	return NULL;
+}
+
+static void examine_last_error(const struct doctor_input *in, const struct about *about,
+			       const struct snap_tunnel *t)
 {
 	const struct reason *reason = find_reason(t->last_error_reason);
+	const char *advice = reason ? reason->advice : "see: journalctl -u espatd";
+	_cleanup_free_ char *tls = NULL;
 
+	if (!advice) {
+		tls = tls_advice(in->snap, t);
+		if (!tls) {
+			about->out->failed = true;
+			return;
+		}
+		advice = tls;
+	}
 	find(about, DOCTOR_WARNING, reason ? reason->reason : "last-error",
 	     "connecting to %s port %u has failed: %s (%" PRIu64 " of %" PRIu64 ")\n%s", t->host,
-	     t->port, t->last_error, t->failures, t->failures + t->connects,
-	     reason ? reason->advice : "see: journalctl -u espatd");
+	     t->port, t->last_error, t->failures, t->failures + t->connects, advice);
 }
 
 static void examine_tunnel(const struct doctor_input *in, const struct about *about,
@@ -422,7 +533,7 @@ static void examine_tunnel(const struct doctor_input *in, const struct about *ab
 	if (is(t->state, "failed"))
 		find(about, DOCTOR_ERROR, "socket",
 		     "its socket cannot be made: %s\n"
-		     "has the user espatd the right to write there, and has nobody else a file of "
+		     "has the user espat the right to write there, and has nobody else a file of "
 		     "that name?",
 		     *t->last_error ? t->last_error : t->socket_path);
 	else if (is(t->state, "waiting") && d && is(d->state, "ready"))
@@ -438,7 +549,7 @@ static void examine_tunnel(const struct doctor_input *in, const struct about *ab
 		find(about, DOCTOR_NOTE, "draining",
 		     "it takes no clients any more\nit goes when the last one has gone");
 	if (!is(t->state, "failed") && *t->last_error)
-		examine_last_error(about, t);
+		examine_last_error(in, about, t);
 	if (!t->verified)
 		find(about, DOCTOR_WARNING, "insecure",
 		     "the server is not verified: whoever stands between can read and change "

@@ -31,10 +31,10 @@ static const struct ctl_command commands[] = {
 	{ "tunnels", "[NAME]", "the tunnels, or all of one", NULL, 0, cmd_tunnels },
 	{ "certs", "[list|load|erase|verify|rollback|orphans|...]",
 	  "certificates and keys, on the chips and by name",
-	  "  list [DEVICE]                      what stands on the chips (the default)\n"
+	  "  list [DEVICE]                      what was read of the chips so far (the default)\n"
 	  "  load [DEVICE] NAMESPACE SLOT FILE  writes a value; FILE may be -\n"
 	  "  erase [DEVICE] NAMESPACE SLOT      erases one; SLOT: 0 to 9, or none\n"
-	  "  verify [DEVICE]                    reads all that should be there\n"
+	  "  verify [DEVICE]                    reads all that should be there, repairs nothing\n"
 	  "  orphans [DEVICE]                   what espatd has written and nobody needs\n"
 	  "  authorities, identities            the names, and what they hold\n"
 	  "  set-authority NAME FILE            new CA certificates\n"
@@ -54,7 +54,9 @@ static const struct ctl_command commands[] = {
 	  OPT_PERSIST, cmd_tunnel },
 	{ "monitor", "", "shows changes as they come", NULL, OPT_SECONDS, cmd_monitor },
 	{ "trace", "[DEVICE] [FILE]", "records the AT traffic of a chip",
-	  "Without FILE it goes to standard output. With one argument, that is the device.\n",
+	  "Without FILE it goes to standard output. With one argument, that is the device, or "
+	  "with\n"
+	  "a / in it, the file.\n",
 	  OPT_SECONDS | OPT_BYTES, cmd_trace },
 	{ "command", "[DEVICE] LINE", "sends an AT command, and shows the answer", NULL, 0,
 	  cmd_command },
@@ -89,9 +91,9 @@ static const struct {
 	{ OPT_HIDDEN, "hidden", "      --hidden             the network does not tell its name" },
 	{ OPT_SECONDS, "seconds", "      --seconds N          ends after so long" },
 	{ OPT_BYTES, "bytes", "      --bytes N            ends after so much" },
-	{ OPT_WRITE, "write", "      --write              writes the file of rules" },
+	{ OPT_WRITE, "write", "      --write              writes them to the file of rules" },
 	{ OPT_RULES, "rules",
-	  "      --rules FILE         which one (/etc/udev/rules.d/70-espat.rules)" },
+	  "      --rules FILE         the file of rules (/etc/udev/rules.d/70-espat.rules)" },
 	{ OPT_SYSFS, "sysfs", "      --sysfs DIR          instead of /sys" },
 	{ OPT_UDEV_DATA, "udev-data", "      --udev-data DIR      instead of /run/udev/data" },
 	{ OPT_TEXTFILE, "textfile",

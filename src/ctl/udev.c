@@ -273,27 +273,40 @@ static enum udev_result rule_by_id(const struct udev_roots *roots, const char *n
 
 /* ---- /dev/... ---- */
 
-/* "ttyUSB0", behind whatever link; false: it is not there, or too long. */
+/* "ttyUSB0" of a path; false: too long. */
+static bool last_of(const char *path, char *buf, size_t size)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash && (size_t)snprintf(buf, size, "%s", slash + 1) < size;
+}
+
+/* The same behind whatever link; of one that is not there, what its own name says. */
 static bool tty_of(const char *port, char *buf, size_t size)
 {
 	_cleanup_free_ char *real = realpath(port, NULL);
-	const char *slash = strrchr(real ? real : port, '/');
 
-	return slash && (size_t)snprintf(buf, size, "%s", slash + 1) < size;
+	return last_of(real ? real : port, buf, size);
+}
+
+static enum udev_result no_need(char *text, size_t size, const char *port, const char *what)
+{
+	no_rule(text, size, "%s is %s, no serial adapter, and needs no rule", port, what);
+	return UDEV_NO_NEED;
 }
 
 static enum udev_result rule_by_path(const struct udev_roots *roots, const char *name,
 				     const char *port, char *text, size_t size)
 {
+	_cleanup_free_ char *real = realpath(port, NULL);
+	const char *target = real ? real : port;
 	char tty[64], path[PATH_MAX], match[128], kernel[64];
 	struct usb_port usb;
 
-	if (!tty_of(port, tty, sizeof(tty)))
+	if (strncmp(target, "/dev/pts/", 9) == 0)
+		return no_need(text, size, port, "a pseudo-terminal");
+	if (!last_of(target, tty, sizeof(tty)))
 		return no_rule(text, size, "%s is no name of a port", port);
-	if (strncmp(port, "/dev/pts/", 9) == 0) {
-		no_rule(text, size, "%s is a pseudo-terminal", port);
-		return UDEV_NO_NEED;
-	}
 	snprintf(path, sizeof(path), "%s/class/tty/%s", roots->sysfs, tty);
 	if (access(path, F_OK) < 0)
 		return no_rule(text, size, "%s is not there, so it is not known what it is", port);
@@ -315,8 +328,10 @@ enum udev_result udev_rule(const struct udev_roots *roots, const char *name, con
 		return rule_by_id(roots, name, port, text, size);
 	if (port[0] == '/')
 		return rule_by_path(roots, name, port, text, size);
-	no_rule(text, size, "%s is no serial port of this host", port);
-	return UDEV_NO_NEED;
+	return no_need(text, size, port,
+		       strncmp(port, "unix:", 5) == 0  ? "a socket"
+		       : strncmp(port, "tcp:", 4) == 0 ? "a connection"
+						       : "no file of a device");
 }
 
 bool udev_is_ignored(const struct udev_roots *roots, const char *port)

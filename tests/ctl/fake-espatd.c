@@ -7,6 +7,7 @@
  *   failed TUNNEL REASON TEXT...          the signal ConnectionFailed
  *   gone OBJECT                           InterfacesRemoved
  *   wire                                  closes the descriptor of the trace
+ *   wire WHY                              the same, with a last line that tells why
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -580,7 +581,9 @@ static void obey(struct fake *fake, char *line)
 	} else if (strncmp(line, "gone ", 5) == 0) {
 		CHECK(sd_bus_emit_interfaces_removed(fake->bus, find(fake, line + 5)->path,
 						     "org.espat1.Tunnel", NULL));
-	} else if (strcmp(line, "wire") == 0 && fake->trace >= 0) {
+	} else if (strncmp(line, "wire", 4) == 0 && fake->trace >= 0) {
+		if (line[4] == ' ')
+			dprintf(fake->trace, "    1.000 # end: %s\n", line + 5);
 		close(fake->trace);
 		fake->trace = -1;
 	}

@@ -187,7 +187,10 @@ def test_names(ctl, pki, up, serve):
     ctl.run("certs", "set-identity", "gateway", pki / "ca.pem", pki / "client.key", status=1)
     assert "certificate" in ctl.errors
     ctl.run("certs", "set-identity", "gateway", pki / "client.pem", "/dev/null", status=1)
-    assert "the key: is empty" in ctl.errors
+    assert ctl.errors == "espatctl: /dev/null: is empty, expected PEM or DER\n"
+    (pki / "broken.pem").write_text("none\n")
+    ctl.run("certs", "set-authority", "corp", pki / "broken.pem", status=1)
+    assert ctl.errors.startswith(f"espatctl: {pki}/broken.pem: ") and "argument" not in ctl.errors
     ctl.run("certs", "set-authority", "corp", pki / "client.key", status=1)
     assert "private key" in ctl.errors and works(daemon)
     ctl.run("certs", "remove-authority", "corp", status=1)
@@ -459,6 +462,17 @@ def test_trace_into_a_file(ctl, bench, up):
     assert file.read_text() == text
     # It was ended by that: another one can begin.
     assert "# end: the limit of 1 s" in ctl.run("trace", "esp0", "--seconds", "1")
+
+
+def test_trace_displaced(ctl, up):
+    up()
+    first = ctl.go("trace")
+    first.await_line("begun at")
+    second = ctl.go("trace")
+    second.await_line("begun at")
+    assert first.wait() == 0
+    assert "espatctl: the trace has ended: another one begins" in first.log()
+    assert interrupt(second) == 0 and not any("espatctl:" in line for line in second.log())
 
 
 def test_trace_to_its_limit(ctl, bench, up):

@@ -351,6 +351,26 @@ def test_set_names(ctl):
     assert ctl.fake.mark() == mark
 
 
+def test_set_names_refused(ctl):
+    """What is wrong is told of the file, not of what the service got."""
+    bad = "org.espat1.Error.BadCertificate"
+    ctl.start("--fail", f"SetAuthority={bad}:the argument: is empty\nesp0: the argument: no",
+              "--fail", f"SetIdentity={bad}:the certificate: is empty\n"
+              "the key: is -in a way old: openssl pkey -in the key -out NEWFILE")
+    cert, key = ctl.dir / "cert.pem", ctl.dir / "key.pem"
+    cert.write_text(PEM)
+    key.write_text(KEY)
+    ctl.run("certs", "set-authority", "corp", str(cert), status=1)
+    assert ctl.errors == f"espatctl: {cert}: is empty\nespatctl: esp0: the argument: no\n"
+    ctl.run("certs", "set-authority", "corp", "-", input=PEM.encode(), status=1)
+    assert ctl.errors.startswith("espatctl: standard input: is empty\n")
+    ctl.run("certs", "set-identity", "gw", str(cert), str(key), status=1)
+    assert ctl.errors == f"espatctl: {cert}: is empty\nespatctl: {key}: is -in a way old: " \
+        f"openssl pkey -in {key} -out NEWFILE\n"
+    ctl.run("certs", "set-authority", b"\xff", str(cert), status=2)
+    assert "UTF-8" in ctl.errors
+
+
 def test_join(ctl):
     ctl.start("--devices", "1")
     file = ctl.dir / "password"
@@ -452,6 +472,32 @@ def test_trace_file(ctl):
     ctl.fake.say("wire")
     assert trace.wait() == 0
     assert "H>D" in file.read_text()
+
+
+def test_trace_lone_argument(ctl):
+    """With a slash in it, it is the file."""
+    ctl.start("--devices", "1")
+    file = ctl.dir / "trace"
+    trace = ctl.go("trace", str(file))
+    ctl.called("esp0 StartTrace")
+    ctl.fake.say("wire")
+    assert trace.wait() == 0 and "H>D" in file.read_text()
+    ctl.run("trace", "trace", status=5)
+    ctl.start("--devices", "2")
+    ctl.run("trace", str(ctl.dir / "other"), status=2)
+    assert "esp0, esp1" in ctl.errors and not (ctl.dir / "other").exists()
+
+
+@pytest.mark.parametrize("why, told", [("another one begins", True), ("the limit of 1 s", False)])
+@pytest.mark.parametrize("to_file", [True, False])
+def test_trace_displaced(ctl, why, told, to_file):
+    ctl.start("--devices", "1")
+    trace = ctl.go("trace", *([str(ctl.dir / "trace")] if to_file else []))
+    ctl.called("StartTrace")
+    ctl.fake.say(f"wire {why}")
+    assert trace.wait() == 0
+    message = f"espatctl: the trace has ended: {why}"
+    assert (message in trace.log()) == told and (to_file or any(f"# end: {why}" in x for x in trace.log()))
 
 
 def test_trace_stops(ctl):
@@ -576,8 +622,25 @@ def test_udev(ctl):
     assert rule in rules.read_text().splitlines()
     rules.unlink()
     ctl.run("udev", "--write", *where, status=1)
-    assert rule not in rules.read_text()
+    assert not rules.exists()
     assert "not there" in ctl.errors
+
+
+def test_udev_nothing_to_write(ctl):
+    rules = ctl.dir / "70-espat.rules"
+    where = ["--sysfs", str(ctl.dir), "--udev-data", str(ctl.dir), "--rules", str(rules)]
+    ctl.start("--set", "esp0:Device.Port=unix:/run/x", "--set", "esp1:Device.Port=tcp:host:1")
+    assert len(re.findall("^# esp[01]: .*needs no rule$", ctl.run("udev", *where), re.M)) == 2
+    assert ctl.run("udev", "--write", *where) == (
+        f"There is no rule to write: {rules} stays as it is.\n")
+    assert not rules.exists() and ctl.errors == ""
+    # One of before, of a device that needs none any more.
+    rules.write_text('# mine\n\nSYMLINK+="espat-esp0"\n')
+    ctl.run("udev", "--write", *where)
+    assert "SYMLINK" not in rules.read_text()
+    before = rules.stat().st_mtime_ns
+    ctl.run("udev", "--write", *where)
+    assert rules.stat().st_mtime_ns == before
 
 
 # ---- metrics ----
@@ -736,6 +799,8 @@ def test_bash_completion(ctl):
     assert set(complete(ctl, "tunnel", "add", "x", "")) == {f"{key}=" for key in tunnel_keys()}
     (ctl.dir / "some.pem").touch()
     assert complete(ctl, "certs", "load", "client_ca", "3", "so") == ["some.pem"]
+    assert complete(ctl, "trace", "./so") == ["./some.pem"]
+    assert complete(ctl, *bus, "trace", "e") == ["esp0", "esp1"]
     assert complete(ctl, "certs", "") == [
         "list", "load", "erase", "verify", "rollback", "orphans", "authorities", "identities",
         "set-authority", "set-identity", "remove-authority", "remove-identity"]
@@ -760,6 +825,10 @@ def test_zsh_completion(ctl):
 def test_manual(ctl):
     """espatctl(1) has each command, option, finding, and member of JSON."""
     text = (completion_file().parents[2] / "man/espatctl.1").read_text()
+    for command in ("doctor", "udev", "metrics", "monitor", "trace"):
+        line = re.search(rf"^\.It Cm {command}\b.*", text, re.M)[0]
+        own = set(re.findall(r"^ +--([a-z-]+)", ctl.run(command, "--help").split("--bus")[0], re.M))
+        assert own == set(re.findall(r"Fl \\-([a-z-]+)", line)), command
     for command in complete(ctl, ""):
         assert re.search(rf"^\.It Cm {command}\b", text, re.M), command
         for option in complete(ctl, command, "--"):

@@ -273,7 +273,7 @@ static void test_polkit_that_never_answers(void **state)
 /* That somebody would have to be asked, and cannot be: what the caller can do about it is told. */
 static void test_nobody_to_ask(void **state)
 {
-	static const char *const words[] = { "forbids to ask", "no agent" };
+	static const char *const words[] = { "forbids to ask", "(with sudo?)" };
 
 	bench_start_polkit("challenge");
 	bench_be_stranger();
@@ -287,6 +287,9 @@ static void test_nobody_to_ask(void **state)
 		bench_await_reply(&reply);
 		assert_string_equal(reply.error, "NotAuthorized");
 		assert_non_null(strstr(reply.text, words[i]));
+		assert_non_null(strstr(reply.text, "root, the group espat-admin, or polkit"));
+		/* One that is registered for a shell is none for what runs in it. */
+		assert_null(strstr(reply.text, "pkttyagent"));
 		bench_reply_clear(&reply);
 	}
 	assert_int_equal(bench.n_ops, 0);

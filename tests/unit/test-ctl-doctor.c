@@ -141,6 +141,8 @@ static void test_service(void **state)
 		{ NULL, NULL, "service-not-running", "systemctl start" },
 		{ "inactive", "loaded", "service-not-running", "systemctl start" },
 		{ "failed", "loaded", "service-failed", "journalctl" },
+		{ "failed", "loaded", "service-failed", "right: sudo /" },
+		{ "failed", "loaded", "service-failed", "/espatd -c /" },
 		{ "active", "loaded", "service-without-bus", "--bus" },
 		{ "activating", "loaded", "service-starting", "wait" },
 		{ "inactive", "not-found", "service-not-installed", "install" },
@@ -172,7 +174,11 @@ static void test_device(void **state)
 		{ "absent", "cannot set up /dev/pts/3: another program uses it", 0, DOCTOR_ERROR,
 		  "port", "another program", "fuser" },
 		{ "absent", "cannot open /dev/ttyUSB0: Permission denied", 0, DOCTOR_ERROR, "port",
-		  "denied", "dialout" },
+		  "denied", "user espat must be in the group of the device file (dialout" },
+		{ "absent", "cannot open /dev/ttyS0: Operation not permitted", 0, DOCTOR_ERROR,
+		  "port", "permitted", "DeviceAllow=char-ttyS rw" },
+		{ "absent", "cannot open /dev/ttyS0: not in the unit's DeviceAllow=, permission", 0,
+		  DOCTOR_ERROR, "port", "ttyS0", "DeviceAllow=char-ttyS rw" },
 		{ "absent", "there is no /dev/ttyUSB0", 0, DOCTOR_ERROR, "port", "there is no",
 		  "plugged in" },
 		{ "absent", "no USB serial port 10c4:ea60 is plugged in", 0, DOCTOR_ERROR, "port",
@@ -242,6 +248,30 @@ static void test_device(void **state)
 		}
 		expect(&b, table[i].severity, table[i].id, table[i].what, table[i].advice);
 	}
+}
+
+/* A service in its sandbox, which has no network; the same word means another thing for a file. */
+static void test_port_on_network(void **state)
+{
+	static const char *const errors[] = {
+		"cannot connect to localhost:1: Address family not supported by protocol",
+		"cannot connect to 192.0.2.1:1: Operation not permitted",
+		"cannot look up chip.example: Temporary failure in name resolution",
+	};
+	struct bench b;
+
+	bench_init(&b);
+	b.device.state = S("absent");
+	b.device.port = S("tcp:host:1");
+	for (size_t i = 0; i < ARRAY_SIZE(errors); i++) {
+		b.device.last_error = S(errors[i]);
+		expect(&b, DOCTOR_ERROR, "port", errors[i], "/espatd-tcp.conf to /etc/systemd");
+	}
+	b.device.last_error = S("cannot connect to host:1: Connection refused");
+	expect(&b, DOCTOR_ERROR, "port", "refused", "other end");
+	b.device.port = S("unix:/run/x");
+	b.device.last_error = S("cannot connect to /run/x: Operation not permitted");
+	expect(&b, DOCTOR_ERROR, "port", "permitted", "other end");
 }
 
 /* One look at a chip that looks for its own is too little to say that there is none. */
@@ -367,6 +397,48 @@ static void test_tunnel(void **state)
 	expect(&b, DOCTOR_WARNING, "last-error", "it did not work", "journalctl");
 }
 
+/* What is asked of openssl can be typed as it stands, and what was set last can be taken back. */
+static void test_tunnel_tls(void **state)
+{
+	static const struct {
+		const char *host, *line;
+	} hosts[] = {
+		{ "broker.example", "openssl s_client -tls1_2 -connect broker.example:8883 "
+				    "-servername broker.example (or " },
+		{ "192.0.2.7", "-connect 192.0.2.7:8883 -servername NAME (the" },
+		{ "2001:db8::7", "-connect [2001:db8::7]:8883 -servername NAME (the" },
+	};
+	char *mine[] = { S("other"), S("broker"), NULL }, *others[] = { S("other"), NULL };
+	struct bench b;
+
+	bench_init(&b);
+	b.tunnel.last_error = S("not trusted");
+	b.tunnel.last_error_reason = S("not-trusted-or-handshake-failed");
+	for (size_t i = 0; i < ARRAY_SIZE(hosts); i++) {
+		b.tunnel.host = S(hosts[i].host);
+		expect(&b, DOCTOR_WARNING, b.tunnel.last_error_reason, "not trusted",
+		       hosts[i].line);
+	}
+	b.identity.name = S("gateway");
+	b.authority.previous = true;
+	b.authority.tunnels = mine;
+	b.identity.previous = true;
+	b.identity.tunnels = others;
+	expect(&b, DOCTOR_WARNING, b.tunnel.last_error_reason, "not trusted",
+	       "TLS 1.2?; if it began with the new authority: espatctl certs rollback corp");
+	b.authority.previous = false;
+	doctor_examine(&b.in, &b.out);
+	assert_null(strstr(b.out.items[0].advice, "rollback"));
+	doctor_clear(&b.out);
+	b.identity.tunnels = mine;
+	expect(&b, DOCTOR_WARNING, b.tunnel.last_error_reason, "not trusted",
+	       "TLS 1.2?; if it began with the new identity: espatctl certs rollback gateway");
+	/* One name for both. */
+	b.identity.name = b.authority.name;
+	expect(&b, DOCTOR_WARNING, b.tunnel.last_error_reason, "not trusted",
+	       "espatctl certs rollback identity:corp");
+}
+
 static void test_many(void **state)
 {
 	static struct snap_tunnel tunnels[DOCTOR_FINDINGS_MAX + 1];
@@ -389,11 +461,12 @@ static void test_many(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_healthy), cmocka_unit_test(test_service),
-		cmocka_unit_test(test_device),  cmocka_unit_test(test_probing_at_once),
-		cmocka_unit_test(test_ready),   cmocka_unit_test(test_modem_manager),
-		cmocka_unit_test(test_dates),   cmocka_unit_test(test_values),
-		cmocka_unit_test(test_tunnel),  cmocka_unit_test(test_many),
+		cmocka_unit_test(test_healthy),         cmocka_unit_test(test_service),
+		cmocka_unit_test(test_device),          cmocka_unit_test(test_probing_at_once),
+		cmocka_unit_test(test_ready),           cmocka_unit_test(test_modem_manager),
+		cmocka_unit_test(test_dates),           cmocka_unit_test(test_values),
+		cmocka_unit_test(test_tunnel),          cmocka_unit_test(test_many),
+		cmocka_unit_test(test_port_on_network), cmocka_unit_test(test_tunnel_tls),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

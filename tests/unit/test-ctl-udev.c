@@ -2,6 +2,7 @@
 /* ctl/udev: rules for adapters of a made-up /sys. No rule may match by vendor and product alone. */
 #include "test.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -127,12 +128,23 @@ static void test_others(void **state)
 	put("sys/class/tty/ttyS0/dev", "4:64\n");
 	expect("/dev/ttyS0", UDEV_RULE, "SUBSYSTEM==\"tty\", KERNEL==\"ttyS0\", " ACTION);
 	expect("/dev/ttyUSB9", UDEV_FAILED, "not there");
-	expect("/dev/pts/3", UDEV_NO_NEED, "pseudo-terminal");
-	expect("tcp:host:1234", UDEV_NO_NEED, "no serial port of this host");
-	expect("unix:/run/x", UDEV_NO_NEED, "no serial port of this host");
+	expect("/dev/pts/3", UDEV_NO_NEED, "a pseudo-terminal, no serial adapter");
+	expect("tcp:host:1234", UDEV_NO_NEED, "no serial adapter, and needs no rule");
+	expect("unix:/run/x", UDEV_NO_NEED, "no serial adapter, and needs no rule");
 	expect("usb:xyz", UDEV_FAILED, "not usb:VID:PID");
 	expect("usb:10c4:ea60x", UDEV_FAILED, "not usb:VID:PID");
-	expect("ttyUSB0", UDEV_NO_NEED, "no serial port");
+	expect("ttyUSB0", UDEV_NO_NEED, "no file of a device");
+}
+
+/* As what simulates a chip names its end. */
+static void test_link_to_terminal(void **state)
+{
+	int fd = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+
+	assert_true(fd >= 0 && grantpt(fd) == 0 && unlockpt(fd) == 0);
+	assert_int_equal(symlink(ptsname(fd), path_of("tty-esp0")), 0);
+	expect(path_of("tty-esp0"), UDEV_NO_NEED, "tty-esp0 is a pseudo-terminal");
+	close(fd);
 }
 
 /* What a serial number may have in it must not become a rule, or a pattern for others. */
@@ -193,6 +205,7 @@ int main(void)
 		cmocka_unit_test_setup(test_place, setup),
 		cmocka_unit_test_setup(test_link, setup),
 		cmocka_unit_test_setup(test_others, setup),
+		cmocka_unit_test_setup(test_link_to_terminal, setup),
 		cmocka_unit_test_setup(test_hostile, setup),
 		cmocka_unit_test_setup(test_ignored, setup),
 		cmocka_unit_test(test_find_rule),

@@ -83,6 +83,8 @@ _espatctl() {
 		return
 	fi
 
+	# One argument alone with a slash in it is the file.
+	[[ "${#words[@]} ${words[*]}" == '1 trace' && $cur == */* ]] && words+=('')
 	case "${#words[@]} ${words[*]}" in
 	'0 ') choice=$commands ;;
 	'1 certs')
