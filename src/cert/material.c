@@ -123,11 +123,22 @@ static bool is_credential(const char *path)
 	return n > 0 && strncmp(path, folder, n) == 0 && path[n] == '/';
 }
 
+/*
+ * Root's file that is lent to the service by its group, as the package does with espatd.conf: with mode
+ * 0600 we could not read it. Who owns a file can always take the group's bits away, be it we ourselves;
+ * and one that is a stranger's can be changed by him, and so is worth a warning all the more.
+ */
+static bool is_lent(const struct stat *st)
+{
+	return st->st_uid == 0 && geteuid() != 0 && st->st_gid == getegid() &&
+	       (st->st_mode & (S_IRWXG | S_IRWXO)) == S_IRGRP;
+}
+
 /* Secrets are for their owner alone; the daemon still works with others, so it is no error. */
 static int warn_mode(const struct stat *st, const char *what, const struct cert_source *source,
 		     struct problems *problems)
 {
-	if (!(st->st_mode & (S_IRGRP | S_IROTH)) || is_credential(source->name))
+	if (!(st->st_mode & (S_IRGRP | S_IROTH)) || is_credential(source->name) || is_lent(st))
 		return 0;
 	return cert_complain(source, problems, PROBLEM_WARNING,
 			     "%s can be read by %s (mode %04o), expected mode 0600", what,

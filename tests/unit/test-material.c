@@ -342,6 +342,51 @@ static void test_mode(void **state)
 	material_free(material);
 }
 
+static void test_lent_by_root(void **state)
+{
+	static const struct {
+		mode_t mode;
+		uid_t owner, euid;
+		gid_t group, egid;
+		const char *readers; /* NULL: no warning */
+	} cases[] = {
+		{ 0640, 0, 993, 990, 990, NULL },
+		{ 0440, 0, 993, 990, 990, NULL },
+		/* Another group's members; or others, too. */
+		{ 0640, 0, 993, 4, 990, "its group" },
+		{ 0644, 0, 993, 990, 990, "everybody" },
+		/* They can change it. */
+		{ 0660, 0, 993, 990, 990, "its group" },
+		/* Whose 0600 would do, or who is nobody to trust. */
+		{ 0640, 993, 993, 990, 990, "its group" },
+		{ 0640, 1000, 993, 990, 990, "its group" },
+		{ 0640, 0, 0, 0, 0, "its group" },
+	};
+	struct material *material = NULL;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		char expected[160] = "";
+
+		if (cases[i].readers)
+			snprintf(expected, sizeof(expected),
+				 "W a.conf:5: lent.key: the private key can be read by %s (mode "
+				 "%04o), expected mode 0600\n",
+				 cases[i].readers, cases[i].mode);
+		copy("ec.key", "lent.key");
+		assert_int_equal(chmod(path_of("lent.key"), cases[i].mode), 0);
+		fake.euid = cases[i].euid;
+		fake.egid = cases[i].egid;
+		fake.owner = cases[i].owner;
+		fake.group = cases[i].group;
+		fake.on = true;
+		load(&material, "ec.pem", "lent.key", expected);
+		memset(&fake, 0, sizeof(fake));
+		material_free(material);
+		material = NULL;
+	}
+	unlink(path_of("lent.key"));
+}
+
 /* What is searched for and where it is kept: in memory of its own, which is not searched. */
 struct secret {
 	uint8_t file[8192]; /* the key's PEM */
@@ -1612,6 +1657,7 @@ int main(void)
 		cmocka_unit_test(test_bad),
 		cmocka_unit_test_teardown(test_permission, teardown_fake),
 		cmocka_unit_test(test_mode),
+		cmocka_unit_test_teardown(test_lent_by_root, teardown_fake),
 		cmocka_unit_test(test_password),
 		cmocka_unit_test(test_psk),
 		cmocka_unit_test(test_nvs_raw),
