@@ -5,6 +5,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,14 @@
 #define PASSWORD_MAX 64
 /* The longest first line of any secret's file. */
 #define SECRET_MAX 64
+
+/* How files are looked at. */
+struct load {
+	time_t now;
+	enum material_dates dates;
+	bool just_a_look; /* it is not for running, so the service's credentials may be missing */
+	struct problems *problems;
+};
 
 static const char *kind_text(enum cert_kind kind)
 {
@@ -48,8 +57,34 @@ static int refuse(const struct cert_source *source, struct problems *problems, c
 	return r < 0 ? r : -EINVAL;
 }
 
+/* Who we are, in @buf or a name that is there already. */
+static const char *user_text(char *buf, size_t size)
+{
+	struct passwd entry, *found = NULL;
+	char number[32];
+
+	snprintf(number, sizeof(number), "%lu", (unsigned long)geteuid());
+	if (getpwuid_r(geteuid(), &entry, buf, size, &found) != 0 || !found) {
+		snprintf(buf, size, "%s", number);
+		return buf;
+	}
+	return entry.pw_name;
+}
+
+/* With @secret the file may be one that is meant for root alone. */
+static int refuse_permission(const struct cert_source *source, struct problems *problems,
+			     bool secret)
+{
+	char buf[1024];
+
+	return cert_complain(source, problems, PROBLEM_ERROR,
+			     "permission denied for user %s, expected a readable file%s",
+			     user_text(buf, sizeof(buf)),
+			     secret ? ", or LoadCredential= of the service" : "");
+}
+
 static int refuse_errno(const struct cert_source *source, struct problems *problems, int error,
-			const char *expected)
+			const char *expected, bool secret)
 {
 	int r;
 
@@ -58,9 +93,7 @@ static int refuse_errno(const struct cert_source *source, struct problems *probl
 	if (error == ENOENT || error == ENOTDIR)
 		return refuse(source, problems, "no such file", expected);
 	if (error == EACCES || error == EPERM)
-		r = cert_complain(source, problems, PROBLEM_ERROR,
-				  "permission denied for user %lu, expected a readable file",
-				  (unsigned long)geteuid());
+		r = refuse_permission(source, problems, secret);
 	else
 		r = cert_complain(source, problems, PROBLEM_ERROR,
 				  "cannot be read: %s, expected %s", strerror(error), expected);
@@ -90,11 +123,22 @@ static bool is_credential(const char *path)
 	return n > 0 && strncmp(path, folder, n) == 0 && path[n] == '/';
 }
 
+/*
+ * Root's file that is lent to the service by its group, as the package does with espatd.conf: with mode
+ * 0600 we could not read it. Who owns a file can always take the group's bits away, be it we ourselves;
+ * and one that is a stranger's can be changed by him, and so is worth a warning all the more.
+ */
+static bool is_lent(const struct stat *st)
+{
+	return st->st_uid == 0 && geteuid() != 0 && st->st_gid == getegid() &&
+	       (st->st_mode & (S_IRWXG | S_IRWXO)) == S_IRGRP;
+}
+
 /* Secrets are for their owner alone; the daemon still works with others, so it is no error. */
 static int warn_mode(const struct stat *st, const char *what, const struct cert_source *source,
 		     struct problems *problems)
 {
-	if (!(st->st_mode & (S_IRGRP | S_IROTH)) || is_credential(source->name))
+	if (!(st->st_mode & (S_IRGRP | S_IROTH)) || is_credential(source->name) || is_lent(st))
 		return 0;
 	return cert_complain(source, problems, PROBLEM_WARNING,
 			     "%s can be read by %s (mode %04o), expected mode 0600", what,
@@ -102,24 +146,46 @@ static int warn_mode(const struct stat *st, const char *what, const struct cert_
 			     (unsigned int)(st->st_mode & 07777));
 }
 
+/* One that config_load() could not give the path of. */
+static int refuse_credential(const char *name, const struct cert_source *source,
+			     const struct load *load)
+{
+	int r;
+
+	if (load->just_a_look)
+		r = cert_complain(source, load->problems, PROBLEM_WARNING,
+				  "not looked at: CREDENTIALS_DIRECTORY is not set, expected the "
+				  "service's LoadCredential=%s:FILE",
+				  name);
+	else
+		r = cert_complain(source, load->problems, PROBLEM_ERROR,
+				  "CREDENTIALS_DIRECTORY is not set, expected a service that was "
+				  "started with LoadCredential=%s:FILE",
+				  name);
+	return r < 0 ? r : -EINVAL;
+}
+
 /*
  * Opens a regular file; @secret says what is in it if only its owner should read it. Returns the file
  * descriptor, -EINVAL after a complaint, or -ENOMEM.
  */
 static int material_open(const char *path, const char *expected, const char *secret,
-			 const struct cert_source *source, struct problems *problems)
+			 const struct cert_source *source, const struct load *load)
 {
+	struct problems *problems = load->problems;
 	struct stat st;
 	int fd, r;
 
+	if (config_credential_name(path))
+		return refuse_credential(config_credential_name(path), source, load);
 	/* O_NONBLOCK: a pipe must not hold us up before it is refused. */
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	if (fd < 0 && errno == ENXIO)
 		return refuse(source, problems, "is a socket or a device", expected);
 	if (fd < 0)
-		return refuse_errno(source, problems, errno, expected);
+		return refuse_errno(source, problems, errno, expected, secret);
 	if (fstat(fd, &st) < 0)
-		r = refuse_errno(source, problems, errno, expected);
+		r = refuse_errno(source, problems, errno, expected, secret);
 	else if (!S_ISREG(st.st_mode))
 		r = refuse(source, problems, mode_text(st.st_mode), expected);
 	else
@@ -149,20 +215,20 @@ static int take_raw(struct cert_blob **ret, const void *data, size_t len,
 		      "1 to 8191 bytes");
 }
 
-static int read_blob(struct cert_blob **ret, enum cert_kind kind, const char *path, time_t now,
-		     const struct cert_source *source, struct problems *problems)
+static int read_blob(struct cert_blob **ret, enum cert_kind kind, const char *path,
+		     const struct cert_source *source, const struct load *load)
 {
 	const char *expected = kind_text(kind);
+	const char *secret = kind == CERT_KIND_KEY   ? "the private key"
+			     : kind == CERT_KIND_RAW ? "the value"
+						     : NULL;
+	struct problems *problems = load->problems;
 	_cleanup_close_ int fd = -1;
 	uint8_t *data;
 	size_t len = 0;
 	int r;
 
-	fd = material_open(path, expected,
-			   kind == CERT_KIND_KEY   ? "the private key"
-			   : kind == CERT_KIND_RAW ? "the value"
-						   : NULL,
-			   source, problems);
+	fd = material_open(path, expected, secret, source, load);
 	if (fd < 0)
 		return fd;
 	data = malloc(MATERIAL_FILE_MAX + 1);
@@ -172,11 +238,11 @@ static int read_blob(struct cert_blob **ret, enum cert_kind kind, const char *pa
 	if (r == -E2BIG)
 		r = refuse_large(source, problems, kind);
 	else if (r < 0)
-		r = refuse_errno(source, problems, -r, expected);
+		r = refuse_errno(source, problems, -r, expected, secret);
 	else if (kind == CERT_KIND_RAW)
 		r = take_raw(ret, data, len, source, problems);
 	else
-		r = cert_check(ret, kind, data, len, now, source, problems);
+		r = cert_check(ret, kind, data, len, load->now, source, problems);
 	intake_wipe(data, MATERIAL_FILE_MAX + 1);
 	return r;
 }
@@ -194,8 +260,9 @@ static bool is_hex(const uint8_t *data, size_t len)
  * The secret itself is read again when it is used; here it is only looked at.
  */
 static int check_secret(const char *path, const char *what, const char *expected, size_t max,
-			bool hex, const struct config_where *where, struct problems *problems)
+			bool hex, const struct config_where *where, const struct load *load)
 {
+	struct problems *problems = load->problems;
 	const struct cert_source source = {
 		.file = where->file,
 		.line = where->line,
@@ -208,12 +275,12 @@ static int check_secret(const char *path, const char *what, const char *expected
 	ssize_t n;
 	int r = 0;
 
-	fd = material_open(path, expected, what, &source, problems);
+	fd = material_open(path, expected, what, &source, load);
 	if (fd < 0)
 		return fd;
 	n = read(fd, data, sizeof(data));
 	if (n < 0)
-		return refuse_errno(&source, problems, errno, expected);
+		return refuse_errno(&source, problems, errno, expected, true);
 	while (len < (size_t)n && data[len] != '\n' && data[len] != '\r')
 		len++;
 	snprintf(text, sizeof(text), "its first line is longer than %zu bytes", max);
@@ -229,21 +296,21 @@ static int check_secret(const char *path, const char *what, const char *expected
 	return r;
 }
 
-static int check_password(const struct config_wifi *wifi, struct problems *problems)
+static int check_password(const struct config_wifi *wifi, const struct load *load)
 {
 	return check_secret(wifi->password_file, "the password",
 			    "a file with the Wi-Fi password in its first line", PASSWORD_MAX, false,
-			    &wifi->where, problems);
+			    &wifi->where, load);
 }
 
-static int check_psk(const struct config_psk *psk, struct problems *problems)
+static int check_psk(const struct config_psk *psk, const struct load *load)
 {
 	return check_secret(psk->file, "the key",
 			    psk->hex ? "a file with a key of 1 to 32 bytes, in hexadecimal, in its "
 				       "first line"
 				     : "a file with a key of 1 to 32 bytes in its first line",
 			    psk->hex ? 2 * CONFIG_PSK_MAX : CONFIG_PSK_MAX, psk->hex, &psk->where,
-			    problems);
+			    load);
 }
 
 /* A complaint was counted: the other files are still looked at. */
@@ -253,13 +320,6 @@ static int go_on(int r)
 }
 
 /* ---- what the files of an item hold ---- */
-
-/* How files are looked at. */
-struct load {
-	time_t now;
-	enum material_dates dates;
-	struct problems *problems;
-};
 
 /* One file of an item, into item->blobs[i]. */
 static int load_file(struct material_item *item, size_t i, enum cert_kind kind, const char *path,
@@ -273,7 +333,7 @@ static int load_file(struct material_item *item, size_t i, enum cert_kind kind, 
 	};
 
 	item->n_blobs = i + 1;
-	return go_on(read_blob(&item->blobs[i], kind, path, load->now, &source, load->problems));
+	return go_on(read_blob(&item->blobs[i], kind, path, &source, load));
 }
 
 static int load_authority(struct material_item *item, const struct load *load)
@@ -535,16 +595,16 @@ static void inform_item(struct material_item *item)
 
 /* ---- all of it ---- */
 
-static int check_secrets(const struct config *config, struct problems *problems)
+static int check_secrets(const struct config *config, const struct load *load)
 {
 	int r = 0;
 
 	for (size_t i = 0; i < config->n_devices && r == 0; i++)
 		if (config->devices[i].has_wifi && config->devices[i].wifi.password_file)
-			r = go_on(check_password(&config->devices[i].wifi, problems));
+			r = go_on(check_password(&config->devices[i].wifi, load));
 	for (size_t i = 0; i < config->n_tunnels && r == 0; i++)
 		if (config->tunnels[i].has_psk)
-			r = go_on(check_psk(&config->tunnels[i].psk, problems));
+			r = go_on(check_psk(&config->tunnels[i].psk, load));
 	return r;
 }
 
@@ -631,6 +691,37 @@ static int material_new(struct material **ret, const struct config *config)
 
 DEFINE_CLEANUP(struct material *, material_free)
 
+/* All files of the config. Returns 0 or -ENOMEM; complaints were counted. */
+static int look_at_files(struct material *material, const struct load *load)
+{
+	int r;
+
+	r = check_secrets(material->config, load);
+	for (size_t i = 0; i < material->n_items && r == 0; i++)
+		r = load_item(&material->items[i], load);
+	return r < 0 ? r : check_nvs_pairs(material, load->problems);
+}
+
+int material_check(const struct config *config, time_t now, struct problems *problems)
+{
+	const struct load load = {
+		.now = now,
+		.dates = MATERIAL_DATES_REFUSE,
+		.just_a_look = true,
+		.problems = problems,
+	};
+	_cleanup_(material_freep) struct material *material = NULL;
+	size_t errors = problems->errors;
+	int r;
+
+	r = material_new(&material, config);
+	if (r == 0)
+		r = look_at_files(material, &load);
+	if (r < 0)
+		return r;
+	return problems->errors > errors ? -EINVAL : 0;
+}
+
 int material_load(struct material **ret, const struct config *config, struct store *store,
 		  time_t now, enum material_dates dates, struct problems *problems)
 {
@@ -642,11 +733,7 @@ int material_load(struct material **ret, const struct config *config, struct sto
 	r = material_new(&material, config);
 	if (r < 0)
 		return r;
-	r = check_secrets(config, problems);
-	for (size_t i = 0; i < material->n_items && r == 0; i++)
-		r = load_item(&material->items[i], &load);
-	if (r == 0)
-		r = check_nvs_pairs(material, problems);
+	r = look_at_files(material, &load);
 	for (size_t i = 0; dates == MATERIAL_DATES_REFUSE_NEW && i < material->n_items && r == 0 &&
 			   problems->errors == errors;
 	     i++)
@@ -849,6 +936,22 @@ int material_origin(const struct material_item *item, uint8_t origin[CERT_DIGEST
 		r = problems->errors > errors ? -EINVAL : digest_item(&files, origin);
 	item_clear(&files);
 	return r;
+}
+
+void material_last_origin(const struct material_item *item, struct store *store,
+			  uint8_t origin[CERT_DIGEST_SIZE], time_t now)
+{
+	_cleanup_(store_item_freep) struct store_item *stored = NULL;
+	struct problems problems = PROBLEMS_NULL;
+	int r;
+
+	r = material_origin(item, origin, now, &problems);
+	problems_clear(&problems);
+	if (r == 0)
+		return;
+	memset(origin, 0, CERT_DIGEST_SIZE);
+	if (store_load(store, store_kind_of(item), item->name, STORE_CURRENT, &stored) == 0)
+		memcpy(origin, stored->origin, CERT_DIGEST_SIZE);
 }
 
 /* ---- what is handed over in service ---- */

@@ -65,6 +65,12 @@ struct material {
 int material_load(struct material **ret, const struct config *config, struct store *store,
 		  time_t now, enum material_dates dates, struct problems *problems);
 /*
+ * The same look for whoever checks a configuration, and nothing is kept. Credentials of the service need
+ * not be there: they get a warning. Returns 0, -EINVAL if there was an error among the complaints, or
+ * -ENOMEM.
+ */
+int material_check(const struct config *config, time_t now, struct problems *problems);
+/*
  * For a @config whose files say what they said when @old was loaded: nothing but what the store has as
  * current generations is another one, and names may be new that have no files. No file is read. Returns
  * 0 or -errno.
@@ -90,6 +96,12 @@ int material_read(const struct material_item *item, size_t blob, struct store *s
  */
 int material_origin(const struct material_item *item, uint8_t origin[CERT_DIGEST_SIZE], time_t now,
 		    struct problems *problems);
+/*
+ * The same for something that is to win over the files until they change: files that cannot be read now
+ * are as good as those that were taken last, which @store knows of.
+ */
+void material_last_origin(const struct material_item *item, struct store *store,
+			  uint8_t origin[CERT_DIGEST_SIZE], time_t now);
 /*
  * What somebody hands over in service: @cert, and of an identity @key, are checked as files are (dates too)
  * and become the current generation in the store; it is taken by the next material_load(). What is

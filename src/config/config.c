@@ -47,6 +47,13 @@ static int check_sockets(const struct config *config, const char *runtime_dir,
 	return r;
 }
 
+const char *config_credential_name(const char *path)
+{
+	size_t n = strlen(CONFIG_CREDENTIAL);
+
+	return strncmp(path, CONFIG_CREDENTIAL, n) == 0 ? path + n : NULL;
+}
+
 bool config_needs_authority(const struct config *config, const struct config_device *device,
 			    const struct config_authority *authority)
 {

@@ -50,6 +50,8 @@
 
 /* Of one list of users or groups: more of them share a group. */
 #define CONFIG_IDS_MAX 32
+/* What stands before the name of a file of the service's credentials. */
+#define CONFIG_CREDENTIAL "credential:"
 /* Files in `conf.d`, and texts: one for each tunnel, authority and identity, in both. */
 #define CONFIG_DROP_INS_MAX 256
 #define CONFIG_TEXTS_MAX (CONFIG_TUNNELS_MAX + 2 * CONFIG_MATERIAL_MAX)
@@ -226,7 +228,8 @@ struct config {
  * Reads @path and what is beside it. All complaints go to @problems, one line each: "file:line: what, expected what".
  * Returns 0 and the config in *ret (owned by the caller), -EINVAL if there is any error among the
  * complaints, or -ENOMEM. Relative file names are taken relative to the folder of the file that
- * they stand in.
+ * they stand in. A credential of the service is the path of its file, or without a CREDENTIALS_DIRECTORY
+ * "credential:NAME" as it stands there: no path, which who needs the bytes has to complain of.
  */
 int config_load(struct config **ret, const char *path, struct problems *problems);
 /* A piece of configuration that stands in no file. */
@@ -248,6 +251,8 @@ int config_load_with(struct config **ret, const char *path, const struct config_
  */
 int config_set_runtime_dir(struct config *config, const char *dir, struct problems *problems);
 int config_set_state_dir(struct config *config, const char *dir, struct problems *problems);
+/* NAME of "credential:NAME", in @path; NULL: it is the path of a file. */
+const char *config_credential_name(const char *path);
 /* Whether @device must hold it in a slot of its own: for its tunnels, or by an NVS entry. */
 bool config_needs_authority(const struct config *config, const struct config_device *device,
 			    const struct config_authority *authority);

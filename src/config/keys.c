@@ -256,36 +256,32 @@ static bool key_has_type(const struct key *key, const config_setting_t *setting)
 
 /* ---- credentials ---- */
 
-#define CREDENTIAL "credential:"
-
 /* NULL, or what is expected of @value's name, which may be anything. */
 static const char *key_check_credential(const char *value)
 {
-	const char *name = value + strlen(CREDENTIAL);
+	const char *name = config_credential_name(value);
 	size_t len = strlen(name);
 
 	if (len == 0 || len > NAME_MAX || strchr(name, '/') || strcmp(name, ".") == 0 ||
 	    strcmp(name, "..") == 0)
-		return CREDENTIAL "NAME, with a file name and no path as NAME";
+		return CONFIG_CREDENTIAL "NAME, with a file name and no path as NAME";
 	return NULL;
 }
 
-/* The file of a credential whose name is good; NULL after a complaint. See systemd.exec(5). */
-static char *key_credential_path(struct key_reader *reader, const struct key *key,
-				 const config_setting_t *setting, const char *value)
+/*
+ * The file of a credential whose name is good, see systemd.exec(5). Nobody has it but the service: what
+ * needs no bytes of it must work in a shell, too, so there it stays as it is, for whoever opens it to
+ * complain.
+ */
+static char *key_credential_path(struct key_reader *reader, const char *value)
 {
 	const char *folder = getenv("CREDENTIALS_DIRECTORY");
-	const char *name = value + strlen(CREDENTIAL);
 	char *path;
 
-	if (!folder || folder[0] != '/') {
-		key_complain(reader, setting,
-			     "`%s` is \"" SHOWN "\" and CREDENTIALS_DIRECTORY is not set, expected "
-			     "a service that was started with LoadCredential=" SHOWN ":FILE",
-			     key->name, value, name);
-		return NULL;
-	}
-	path = key_absolute_path(folder, name);
+	/* systemd sets an absolute one. */
+	if (!folder || folder[0] != '/')
+		return key_strdup(reader, value);
+	path = key_absolute_path(folder, config_credential_name(value));
 	if (!path)
 		key_fail(reader);
 	return path;
@@ -293,7 +289,7 @@ static char *key_credential_path(struct key_reader *reader, const struct key *ke
 
 static bool key_is_credential(const struct key *key, const char *value)
 {
-	return key->type == KEY_FILE && strncmp(value, CREDENTIAL, strlen(CREDENTIAL)) == 0;
+	return key->type == KEY_FILE && config_credential_name(value);
 }
 
 /* ---- the types ---- */
@@ -319,7 +315,7 @@ static void key_read_string(struct key_reader *reader, const struct key *key,
 	if (expected || key->type == KEY_STRING)
 		*field = key_strdup(reader, value);
 	else if (key_is_credential(key, value))
-		*field = key_credential_path(reader, key, setting, value);
+		*field = key_credential_path(reader, value);
 	else if (!(*field = key_absolute_path(reader->folder, value)))
 		key_fail(reader);
 }

@@ -10,7 +10,6 @@
 
 #include "daemon/chips.h"
 #include "daemon/load.h"
-#include "daemon/report.h"
 #include "daemon/state.h"
 #include "util/cleanup.h"
 #include "util/log.h"
@@ -67,19 +66,26 @@ int action_adopt(const struct config *config, char *argument)
 	return EXIT_SUCCESS;
 }
 
+/* NAME of authority:NAME or identity:NAME; NULL: it is something else. */
+static const char *split_argument(const char *argument, enum store_kind *kind)
+{
+	*kind = strncmp(argument, "identity:", 9) == 0 ? STORE_IDENTITY : STORE_AUTHORITY;
+	if (*kind == STORE_IDENTITY)
+		return argument + 9;
+	return strncmp(argument, "authority:", 10) == 0 ? argument + 10 : NULL;
+}
+
 /* @argument: authority:NAME or identity:NAME */
 int action_forget(struct daemon_parts *parts, const char *argument)
 {
-	enum store_kind kind = strncmp(argument, "identity:", 9) == 0 ? STORE_IDENTITY
-								      : STORE_AUTHORITY;
-	const char *name = strchr(argument, ':');
+	enum store_kind kind;
+	const char *name = split_argument(argument, &kind);
 	_cleanup_close_ int lock_fd = -1;
 	int r;
 
-	if (!name || (kind == STORE_AUTHORITY && strncmp(argument, "authority:", 10) != 0))
+	if (!name)
 		return action_usage_error("--forget: expected authority:NAME or identity:NAME, not",
 					  argument);
-	name++;
 	if (load_config_has(parts->base, kind, name)) {
 		log_error("%s is in the configuration: take it out first", argument);
 		return EXIT_FAILURE;
@@ -96,44 +102,28 @@ int action_forget(struct daemon_parts *parts, const char *argument)
 	return EXIT_SUCCESS;
 }
 
-/* @argument: authority:NAME or identity:NAME */
-static const struct material_item *find_item(const struct material *material, const char *argument)
+int action_rollback(struct daemon_parts *parts, const char *argument)
 {
-	for (size_t i = 0; i < material->n_items; i++) {
-		const struct material_item *item = &material->items[i];
-		const char *kind = item->type == MATERIAL_AUTHORITY ? "authority:" : "identity:";
-		size_t n = strlen(kind);
-
-		if (item->type != MATERIAL_NVS && strncmp(argument, kind, n) == 0 &&
-		    strcmp(argument + n, item->name) == 0)
-			return item;
-	}
-	log_error("%s is no authority:NAME or identity:NAME of this configuration", argument);
-	return NULL;
-}
-
-int action_rollback(struct daemon_parts *parts, const char *argument, struct problems *problems)
-{
-	const struct material_item *item = find_item(parts->material, argument);
+	enum store_kind kind;
+	const char *name = split_argument(argument, &kind);
+	struct material_item item;
 	uint8_t origin[CERT_DIGEST_SIZE];
 	_cleanup_close_ int lock_fd = -1;
 	int r;
 
-	if (!item)
+	if (!name || !load_find_item(parts->config, kind, name, &item)) {
+		log_error("%s is no authority:NAME or identity:NAME of this configuration",
+			  argument);
 		return EXIT_FAILURE;
+	}
 	r = load_open_store(parts, &lock_fd);
 	if (r < 0)
 		return EXIT_FAILURE;
-	r = material_origin(item, origin, time(NULL), problems);
-	if (r == 0)
-		r = store_roll_back(parts->store,
-				    item->type == MATERIAL_IDENTITY ? STORE_IDENTITY
-								    : STORE_AUTHORITY,
-				    item->name, origin, time(NULL));
+	/* The service's credentials cannot be read here. */
+	material_last_origin(&item, parts->store, origin, time(NULL));
+	r = store_roll_back(parts->store, kind, name, origin, time(NULL));
 	if (r == -ENOENT)
 		log_error("nothing is kept of %s from before", argument);
-	else if (r == -EINVAL)
-		log_problems(problems);
 	else if (r < 0)
 		log_error("cannot roll %s back: %s", argument, strerror(-r));
 	else

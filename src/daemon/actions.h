@@ -15,4 +15,4 @@ const struct config_device *action_find_device(const struct config *config, cons
 int action_adopt(const struct config *config, char *argument);
 /* @argument: authority:NAME or identity:NAME */
 int action_forget(struct daemon_parts *parts, const char *argument);
-int action_rollback(struct daemon_parts *parts, const char *argument, struct problems *problems);
+int action_rollback(struct daemon_parts *parts, const char *argument);

@@ -74,12 +74,20 @@ static int load_overlay(struct daemon_parts *parts, struct problems *problems)
 				    problems);
 }
 
+/* What the files hold has nothing to do with actions that change the state folder. */
 static int load_material(struct daemon_parts *parts, enum load_how how, struct problems *problems)
 {
-	return material_load(&parts->material, parts->config,
-			     how == LOAD_TO_RUN ? parts->store : NULL, time(NULL),
-			     how == LOAD_TO_CHECK ? MATERIAL_DATES_REFUSE : MATERIAL_DATES_WARN,
-			     problems);
+	switch (how) {
+	case LOAD_TO_CHECK:
+		return material_check(parts->config, time(NULL), problems);
+	case LOAD_TO_RUN:
+		return material_load(&parts->material, parts->config, parts->store, time(NULL),
+				     MATERIAL_DATES_WARN, problems);
+	case LOAD_CONFIG_ONLY:
+	case LOAD_TO_ROLL_BACK:
+		break;
+	}
+	return 0;
 }
 
 int load_all(struct daemon_parts *parts, const struct daemon_options *options, enum load_how how,
@@ -98,23 +106,38 @@ int load_all(struct daemon_parts *parts, const struct daemon_options *options, e
 		r = load_overlay(parts, problems);
 	else
 		parts->config = config_ref(parts->base);
-	/* What the files hold has nothing to do with the other actions. */
-	if (r == 0 && how != LOAD_CONFIG_ONLY)
+	if (r == 0)
 		r = load_material(parts, how, problems);
 	log_state_error(parts, r);
 	return r;
 }
 
+bool load_find_item(const struct config *config, enum store_kind kind, const char *name,
+		    struct material_item *ret)
+{
+	const struct config_authority *authority = NULL;
+	const struct config_identity *identity = NULL;
+
+	for (size_t i = 0; kind == STORE_AUTHORITY && i < config->n_authorities; i++)
+		if (strcmp(config->authorities[i].name, name) == 0)
+			authority = &config->authorities[i];
+	for (size_t i = 0; kind == STORE_IDENTITY && i < config->n_identities; i++)
+		if (strcmp(config->identities[i].name, name) == 0)
+			identity = &config->identities[i];
+	if (authority)
+		*ret = (struct material_item){ .type = MATERIAL_AUTHORITY,
+					       .name = authority->name,
+					       .config = authority };
+	else if (identity)
+		*ret = (struct material_item){ .type = MATERIAL_IDENTITY,
+					       .name = identity->name,
+					       .config = identity };
+	return authority || identity;
+}
+
 bool load_config_has(const struct config *config, enum store_kind kind, const char *name)
 {
-	if (kind == STORE_AUTHORITY) {
-		for (size_t i = 0; i < config->n_authorities; i++)
-			if (strcmp(config->authorities[i].name, name) == 0)
-				return true;
-		return false;
-	}
-	for (size_t i = 0; i < config->n_identities; i++)
-		if (strcmp(config->identities[i].name, name) == 0)
-			return true;
-	return false;
+	struct material_item item;
+
+	return load_find_item(config, kind, name, &item);
 }

@@ -304,9 +304,7 @@ static int run(const struct options *options)
 	case ACTION_ADOPT:
 		return action_adopt(parts.config, options->argument);
 	case ACTION_ROLLBACK:
-		status = action_rollback(&parts, options->argument, &problems);
-		problems_clear(&problems);
-		return status;
+		return action_rollback(&parts, options->argument);
 	case ACTION_FORGET:
 		return action_forget(&parts, options->argument);
 	case ACTION_RUN:

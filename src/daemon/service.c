@@ -212,34 +212,16 @@ static bool is_in_use(const struct config *config, enum store_kind kind, const c
 	return at > 0;
 }
 
-static bool has_files(const struct material_item *item)
-{
-	if (item->type == MATERIAL_IDENTITY)
-		return ((const struct config_identity *)item->config)->cert != NULL;
-	return ((const struct config_authority *)item->config)->file != NULL;
-}
-
-/*
- * What the configuration's files of it hold: it wins until they change. Files that cannot be read now
- * are as good as those that were taken last.
- */
+/* What the configuration's files of it hold: it wins until they change. */
 static void origin_of(struct daemon *daemon, enum store_kind kind, const char *name,
 		      uint8_t origin[CERT_DIGEST_SIZE])
 {
 	const struct material_item *item = material_find(daemon->material, kind, name);
-	struct problems problems = PROBLEMS_NULL;
-	struct store_item *stored = NULL;
 
-	memset(origin, 0, CERT_DIGEST_SIZE);
-	if (!item || !has_files(item))
-		return;
-	if (material_origin(item, origin, time(NULL), &problems) < 0) {
+	if (item)
+		material_last_origin(item, daemon->store, origin, time(NULL));
+	else
 		memset(origin, 0, CERT_DIGEST_SIZE);
-		if (store_load(daemon->store, kind, name, STORE_CURRENT, &stored) == 0)
-			memcpy(origin, stored->origin, CERT_DIGEST_SIZE);
-		store_item_free(stored);
-	}
-	problems_clear(&problems);
 }
 
 /* The store has another current generation of @name: all chips that need it get it. */

@@ -37,6 +37,17 @@ __attribute__((format(printf, 3, 4))) static void explain(char *why, size_t size
 	va_end(ap);
 }
 
+/*
+ * The file is there, as stat(2) has told. The device cgroup of a service's sandbox refuses access(2) and
+ * open(2) of it with EPERM, where a file's mode gives EACCES.
+ */
+static void explain_open(char *why, size_t size, const char *path, int error)
+{
+	explain(why, size, "cannot open %s: %s%s", path, strerror(error),
+		error == EPERM ? " (as a service it takes DeviceAllow= in a drop-in, see espatd(8))"
+			       : "");
+}
+
 /* ---- a serial port ---- */
 
 static int sp_errno(enum sp_return r)
@@ -105,7 +116,7 @@ static int open_serial(struct port_line *line, struct sp_port *sp, unsigned int 
 	ret = sp_open(sp, SP_MODE_READ_WRITE);
 	if (ret != SP_OK) {
 		r = sp_errno(ret);
-		explain(why, why_size, "cannot open %s: %s", sp_get_port_name(sp), strerror(-r));
+		explain_open(why, why_size, sp_get_port_name(sp), -r);
 		sp_free_port(sp);
 		return r;
 	}
@@ -233,7 +244,7 @@ static int open_pty(struct port_line *line, const char *path, unsigned int baud,
 	fd = open(path, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0) {
 		r = -errno;
-		explain(why, why_size, "cannot open %s: %s", path, strerror(-r));
+		explain_open(why, why_size, path, -r);
 		return r;
 	}
 	if (pty_speed(baud) == B0) {
@@ -314,7 +325,10 @@ static int open_tcp(struct port_line *line, const char *spec, char *why, size_t 
 		r = -errno;
 	freeaddrinfo(list);
 	if (r < 0) {
-		explain(why, why_size, "cannot connect to %s: %s", spec, strerror(-r));
+		explain(why, why_size, "cannot connect to %s: %s%s", spec, strerror(-r),
+			r == -EAFNOSUPPORT ? " (the service's sandbox has no network: "
+					     "espatd-tcp.conf, see espatd(8))"
+					   : "");
 		return r;
 	}
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
@@ -323,28 +337,44 @@ static int open_tcp(struct port_line *line, const char *spec, char *why, size_t 
 	return 0;
 }
 
-static bool is_pty(const char *path)
+static bool is_pty(const struct stat *st)
 {
-	struct stat st;
+	return S_ISCHR(st->st_mode) && major(st->st_rdev) >= PTS_MAJOR_FIRST &&
+	       major(st->st_rdev) <= PTS_MAJOR_LAST;
+}
 
-	return stat(path, &st) == 0 && S_ISCHR(st.st_mode) &&
-	       major(st.st_rdev) >= PTS_MAJOR_FIRST && major(st.st_rdev) <= PTS_MAJOR_LAST;
+/* By stat(2): access(2) fails on a device that a sandbox forbids, too. */
+static int stat_line(const char *path, struct stat *st, char *why, size_t why_size)
+{
+	int r;
+
+	if (stat(path, st) == 0)
+		return 0;
+	r = -errno;
+	if (r == -ENOENT || r == -ENOTDIR) {
+		explain(why, why_size, "there is no %s", path);
+		return -ENOENT;
+	}
+	explain_open(why, why_size, path, -r);
+	return r;
 }
 
 int port_line_open(struct port_line *line, const char *spec, unsigned int baud, char *why,
 		   size_t why_size)
 {
+	struct stat st;
+	int r;
+
 	if (strncmp(spec, "unix:", 5) == 0)
 		return open_unix(line, spec + 5, why, why_size);
 	if (strncmp(spec, "tcp:", 4) == 0)
 		return open_tcp(line, spec + 4, why, why_size);
 	if (strncmp(spec, "usb:", 4) == 0)
 		return open_usb(line, spec + 4, baud, why, why_size);
-	if (access(spec, F_OK) < 0) {
-		explain(why, why_size, "there is no %s", spec);
-		return -ENOENT;
-	}
-	if (is_pty(spec))
+	r = stat_line(spec, &st, why, why_size);
+	if (r < 0)
+		return r;
+	if (is_pty(&st))
 		return open_pty(line, spec, baud, why, why_size);
 	return open_serial_path(line, spec, baud, why, why_size);
 }

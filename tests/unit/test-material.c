@@ -210,15 +210,120 @@ static void test_bad(void **state)
 		assert_int_equal(load(&material, cases[i].file, cases[i].key, cases[i].expected),
 				 -EINVAL);
 	assert_null(material);
-	if (geteuid() != 0) {
-		char expected[128];
+}
 
-		snprintf(expected, sizeof(expected),
-			 "a.conf:3: closed: permission denied for user %u, expected a readable "
-			 "file\n",
-			 geteuid());
-		load(&material, "closed", NULL, expected);
+/* ---- who we are ---- */
+
+/* What the process and its files are taken for, if not what they are. */
+static struct {
+	uid_t euid, owner;
+	gid_t egid, group;
+	bool on;
+	int open_error;
+} fake;
+
+uid_t __real_geteuid(void);
+uid_t __wrap_geteuid(void);
+gid_t __real_getegid(void);
+gid_t __wrap_getegid(void);
+int __real_fstat64(int fd, struct stat *st);
+int __wrap_fstat64(int fd, struct stat *st);
+int __real_open64(const char *path, int flags, ...);
+int __wrap_open64(const char *path, int flags, ...);
+
+uid_t __wrap_geteuid(void)
+{
+	return fake.on ? fake.euid : __real_geteuid();
+}
+
+gid_t __wrap_getegid(void)
+{
+	return fake.on ? fake.egid : __real_getegid();
+}
+
+int __wrap_fstat64(int fd, struct stat *st)
+{
+	int r = __real_fstat64(fd, st);
+
+	if (fake.on) {
+		st->st_uid = fake.owner;
+		st->st_gid = fake.group;
 	}
+	return r;
+}
+
+int __wrap_open64(const char *path, int flags, ...)
+{
+	va_list ap;
+	mode_t mode;
+
+	va_start(ap, flags);
+	mode = flags & O_CREAT ? va_arg(ap, mode_t) : 0;
+	va_end(ap);
+	if (fake.open_error == 0)
+		return __real_open64(path, flags, mode);
+	errno = fake.open_error;
+	return -1;
+}
+
+/* A test that has failed leaves nothing to those behind it. */
+static int teardown_fake(void **state)
+{
+	memset(&fake, 0, sizeof(fake));
+	return 0;
+}
+
+#define EXPECTED_READABLE "expected a readable file"
+
+static void test_permission(void **state)
+{
+	static const struct {
+		int error;
+		uid_t euid;
+		const char *key, *expected;
+	} cases[] = {
+		/* A name of every system; and a number that no system has a user for. */
+		{ EACCES, 0, NULL,
+		  "a.conf:3: ec.pem: permission denied for user root, " EXPECTED_READABLE "\n" },
+		{ EPERM, 4123456789, NULL,
+		  "a.conf:3: ec.pem: permission denied for user 4123456789, " EXPECTED_READABLE
+		  "\n" },
+		/* Only what is a secret may be meant for root alone. */
+		{ EACCES, 0, "ec.key",
+		  "a.conf:5: ec.pem: permission denied for user root, " EXPECTED_READABLE "\n"
+		  "a.conf:5: ec.key: permission denied for user root, " EXPECTED_READABLE
+		  ", or LoadCredential= of the service\n" },
+	};
+	struct material *material = NULL;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		fake.on = true;
+		fake.euid = cases[i].euid;
+		fake.open_error = cases[i].error;
+		load(&material, "ec.pem", cases[i].key, cases[i].expected);
+		memset(&fake, 0, sizeof(fake));
+	}
+	assert_null(material);
+}
+
+static void put_text(const char *name, const char *text, size_t len, mode_t mode)
+{
+	BIO *bio = BIO_new(BIO_s_mem());
+
+	BIO_write(bio, text, (int)len);
+	put_bio(name, bio, mode);
+}
+
+static void copy(const char *from, const char *to)
+{
+	static char data[65536];
+	int fd = open(path_of(from), O_RDONLY | O_CLOEXEC);
+	ssize_t n = read(fd, data, sizeof(data));
+
+	assert_true(n > 0);
+	close(fd);
+	unlink(path_of(to));
+	put_text(to, data, (size_t)n, 0600);
 }
 
 static void test_mode(void **state)
@@ -235,6 +340,51 @@ static void test_mode(void **state)
 	     "mode "
 	     "0600\n");
 	material_free(material);
+}
+
+static void test_lent_by_root(void **state)
+{
+	static const struct {
+		mode_t mode;
+		uid_t owner, euid;
+		gid_t group, egid;
+		const char *readers; /* NULL: no warning */
+	} cases[] = {
+		{ 0640, 0, 993, 990, 990, NULL },
+		{ 0440, 0, 993, 990, 990, NULL },
+		/* Another group's members; or others, too. */
+		{ 0640, 0, 993, 4, 990, "its group" },
+		{ 0644, 0, 993, 990, 990, "everybody" },
+		/* They can change it. */
+		{ 0660, 0, 993, 990, 990, "its group" },
+		/* Whose 0600 would do, or who is nobody to trust. */
+		{ 0640, 993, 993, 990, 990, "its group" },
+		{ 0640, 1000, 993, 990, 990, "its group" },
+		{ 0640, 0, 0, 0, 0, "its group" },
+	};
+	struct material *material = NULL;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		char expected[160] = "";
+
+		if (cases[i].readers)
+			snprintf(expected, sizeof(expected),
+				 "W a.conf:5: lent.key: the private key can be read by %s (mode "
+				 "%04o), expected mode 0600\n",
+				 cases[i].readers, cases[i].mode);
+		copy("ec.key", "lent.key");
+		assert_int_equal(chmod(path_of("lent.key"), cases[i].mode), 0);
+		fake.euid = cases[i].euid;
+		fake.egid = cases[i].egid;
+		fake.owner = cases[i].owner;
+		fake.group = cases[i].group;
+		fake.on = true;
+		load(&material, "ec.pem", "lent.key", expected);
+		memset(&fake, 0, sizeof(fake));
+		material_free(material);
+		material = NULL;
+	}
+	unlink(path_of("lent.key"));
 }
 
 /* What is searched for and where it is kept: in memory of its own, which is not searched. */
@@ -347,14 +497,6 @@ static void test_wiped(void **state)
 		assert_int_equal(count_windows(secret), 0);
 		munmap(area, sizeof(struct secret) + 3 * 4096);
 	}
-}
-
-static void put_text(const char *name, const char *text, size_t len, mode_t mode)
-{
-	BIO *bio = BIO_new(BIO_s_mem());
-
-	BIO_write(bio, text, (int)len);
-	put_bio(name, bio, mode);
 }
 
 static void test_password(void **state)
@@ -631,6 +773,101 @@ static void test_nvs_pairs(void **state)
 	free_nvs(nvs, 2);
 }
 
+/* ---- credentials of the service, in a shell ---- */
+
+/* The complaints of one call, a line each, "W" before warnings. */
+static char *text_of(struct problems *problems)
+{
+	char *text = NULL;
+	size_t size = 0;
+	FILE *f = open_memstream(&text, &size);
+
+	for (size_t i = 0; i < problems->count; i++)
+		fprintf(f, "%s%s\n", problems->items[i].severity == PROBLEM_WARNING ? "W " : "",
+			problems->items[i].text);
+	fclose(f);
+	problems_clear(problems);
+	return text;
+}
+
+static void test_unresolved(void **state)
+{
+	struct config_device device = {
+		.has_wifi = true,
+		.wifi = { .where = { "a.conf", 1 }, .password_file = (char *)"credential:wifi" },
+	};
+	struct config_tunnel tunnel = {
+		.has_psk = true,
+		.psk = { .where = { "a.conf", 2 }, .file = (char *)"credential:psk" },
+	};
+	struct config_identity identity = {
+		.where = { "a.conf", 3 },
+		.name = (char *)"i",
+		.cert = path_of("rsa.pem"),
+		.key = (char *)"credential:key",
+	};
+	struct config_nvs nvs[] = {
+		entry("mqtt_cert", CONFIG_NVS_CERT, "ec.pem", 4),
+		{ .where = { "a.conf", 5 },
+		  .namespace = (char *)"mqtt_key",
+		  .slot = CONFIG_SLOT_NONE,
+		  .kind = CONFIG_NVS_KEY,
+		  .file = (char *)"credential:mqtt" },
+	};
+	struct config_authority authority = {
+		.where = { "a.conf", 6 },
+		.name = (char *)"a",
+		.file = path_of("old.pem"),
+	};
+	struct config config = {
+		.devices = &device,
+		.n_devices = 1,
+		.tunnels = &tunnel,
+		.n_tunnels = 1,
+		.identities = &identity,
+		.n_identities = 1,
+		.nvs = nvs,
+		.n_nvs = ARRAY_SIZE(nvs),
+	};
+	struct problems problems = PROBLEMS_NULL;
+	struct material *material = NULL;
+	char *text;
+
+#define UNSET "CREDENTIALS_DIRECTORY is not set, expected "
+#define UNSET_TO_RUN(line, name)                                                                   \
+	"a.conf:" line ": credential:" name ": " UNSET                                             \
+	"a service that was started with LoadCredential=" name ":FILE\n"
+#define UNSET_TO_CHECK(line, name)                                                                 \
+	"W a.conf:" line ": credential:" name ": not looked at: " UNSET                            \
+	"the service's LoadCredential=" name ":FILE\n"
+	assert_int_equal(
+		material_load(&material, &config, NULL, MAKE_NOW, MATERIAL_DATES_WARN, &problems),
+		-EINVAL);
+	assert_null(material);
+	text = text_of(&problems);
+	assert_string_equal(text, UNSET_TO_RUN("1", "wifi") UNSET_TO_RUN("2", "psk")
+					  UNSET_TO_RUN("3", "key") UNSET_TO_RUN("5", "mqtt"));
+	free(text);
+
+	assert_int_equal(material_check(&config, MAKE_NOW, &problems), 0);
+	text = text_of(&problems);
+	assert_string_equal(text, UNSET_TO_CHECK("1", "wifi") UNSET_TO_CHECK("2", "psk")
+					  UNSET_TO_CHECK("3", "key") UNSET_TO_CHECK("5", "mqtt"));
+	free(text);
+
+	/* All else is looked at as ever. */
+	config.authorities = &authority;
+	config.n_authorities = 1;
+	assert_int_equal(material_check(&config, MAKE_NOW, &problems), -EINVAL);
+	assert_int_equal(problems.errors, 2);
+	assert_int_equal(problems.count, 2 + 4);
+	text = text_of(&problems);
+	assert_non_null(strstr(text, "\na.conf:6: "));
+	assert_non_null(strstr(text, "expired"));
+	free(text);
+	free(nvs[0].file);
+}
+
 /* ---- generations ---- */
 
 static struct {
@@ -641,18 +878,6 @@ static struct {
 	struct store *store;
 	struct material *material;
 } g;
-
-static void copy(const char *from, const char *to)
-{
-	static char data[65536];
-	int fd = open(path_of(from), O_RDONLY | O_CLOEXEC);
-	ssize_t n = read(fd, data, sizeof(data));
-
-	assert_true(n > 0);
-	close(fd);
-	unlink(path_of(to));
-	put_text(to, data, (size_t)n, 0600);
-}
 
 static int setup_store(void **state)
 {
@@ -1056,6 +1281,38 @@ static void test_origin(void **state)
 	problems_clear(&problems);
 }
 
+static void test_last_origin(void **state)
+{
+	static const uint8_t none[CERT_DIGEST_SIZE];
+	struct problems problems = PROBLEMS_NULL;
+	uint8_t before[CERT_DIGEST_SIZE], now[CERT_DIGEST_SIZE], origin[CERT_DIGEST_SIZE];
+	/* Of the configuration alone, without blobs. */
+	const struct material_item item = {
+		.type = MATERIAL_IDENTITY,
+		.name = g.identity.name,
+		.config = &g.identity,
+	};
+	char *key = g.identity.key;
+
+	memset(origin, 1, sizeof(origin));
+	g.identity.key = (char *)"credential:k";
+	material_last_origin(&item, g.store, origin, MAKE_NOW);
+	assert_memory_equal(origin, none, sizeof(origin));
+	g.identity.key = key;
+	reload(0);
+	assert_int_equal(material_origin(&item, before, MAKE_NOW, &problems), 0);
+	copy("ec2.pem", "c");
+	assert_int_equal(material_origin(&item, now, MAKE_NOW, &problems), 0);
+	assert_memory_not_equal(now, before, sizeof(now));
+	material_last_origin(&item, g.store, origin, MAKE_NOW);
+	assert_memory_equal(origin, now, sizeof(origin));
+	/* A half of it is nothing. */
+	g.identity.key = (char *)"credential:k";
+	material_last_origin(&item, g.store, origin, MAKE_NOW);
+	assert_memory_equal(origin, before, sizeof(origin));
+	g.identity.key = key;
+}
+
 static void test_replace(void **state)
 {
 	struct material *kept;
@@ -1398,11 +1655,14 @@ int main(void)
 		cmocka_unit_test(test_wiped),
 		cmocka_unit_test(test_good),
 		cmocka_unit_test(test_bad),
+		cmocka_unit_test_teardown(test_permission, teardown_fake),
 		cmocka_unit_test(test_mode),
+		cmocka_unit_test_teardown(test_lent_by_root, teardown_fake),
 		cmocka_unit_test(test_password),
 		cmocka_unit_test(test_psk),
 		cmocka_unit_test(test_nvs_raw),
 		cmocka_unit_test(test_nvs_pairs),
+		cmocka_unit_test(test_unresolved),
 		S(test_generations),
 		S(test_rolled_back),
 		S(test_set),
@@ -1413,6 +1673,7 @@ int main(void)
 		S(test_read_from_files),
 		S(test_read_of_expired),
 		S(test_origin),
+		S(test_last_origin),
 		S(test_replace),
 		S(test_info),
 		S(test_without_files),
