@@ -389,7 +389,7 @@ def test_rollback(bench, serve, stream, busy):
         client.close()
     assert refused(daemon, "bad")
     line = daemon.await_line("^bad: it connected with generation 1 of authority corp", seen)
-    assert "generation 2" in line and "espatd --rollback authority:corp" in line
+    assert "generation 2" in line and "espatctl certs rollback authority:corp" in line
     reason = "unexplained" if busy else "not-trusted-or-handshake-failed"
     assert f"[{reason}]" in daemon.matching("^bad: connection failed", seen)[0]
     # It is told once, not for each client.
@@ -502,7 +502,7 @@ def test_forget(bench, serve):
     # Without it.
     bench.identity["name"] = "other"
     daemon = bench.up(tunnel(server))
-    assert daemon.matching("espatd --forget identity:gateway")
+    assert daemon.matching("espatd -c FILE --forget identity:gateway")
     assert daemon.end() == 0
     assert len(kept_of(bench, "identity-gateway")) == 2
     (bench.dir / "espatd.conf").write_text(bench.config(tunnel(server)))
