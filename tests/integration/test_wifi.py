@@ -118,7 +118,7 @@ def test_nothing_more_than_needed(bench, serve):
     assert told[:3] == ["AT+CWSTATE?", "AT+CWDHCP?", f'AT+CWJAP="lab","{PASSWORD}"']
     assert told[3].startswith("AT+SYSTIMESTAMP=") and len(told) == 4
     seen = again(bench, there)
-    assert not bench.chip.commands("+CWJAP", seen)
+    assert not bench.chip.commands("+CWJAP=", seen)
     assert works(bench.daemon)
 
 
