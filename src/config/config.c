@@ -383,6 +383,38 @@ int config_set_state_dir(struct config *config, const char *dir, struct problems
 	return 0;
 }
 
+const struct config_device *config_find_device(const struct config *config, const char *name)
+{
+	for (size_t i = 0; i < config->n_devices; i++)
+		if (strcmp(config->devices[i].name, name) == 0)
+			return &config->devices[i];
+	return NULL;
+}
+
+const struct config_authority *config_find_authority(const struct config *config, const char *name)
+{
+	for (size_t i = 0; i < config->n_authorities; i++)
+		if (strcmp(config->authorities[i].name, name) == 0)
+			return &config->authorities[i];
+	return NULL;
+}
+
+const struct config_identity *config_find_identity(const struct config *config, const char *name)
+{
+	for (size_t i = 0; i < config->n_identities; i++)
+		if (strcmp(config->identities[i].name, name) == 0)
+			return &config->identities[i];
+	return NULL;
+}
+
+const struct config_tunnel *config_find_tunnel(const struct config *config, const char *name)
+{
+	for (size_t i = 0; i < config->n_tunnels; i++)
+		if (strcmp(config->tunnels[i].name, name) == 0)
+			return &config->tunnels[i];
+	return NULL;
+}
+
 bool config_device_equal(const struct config_device *a, const struct config_device *b)
 {
 	return key_equal_group(&config_device_table, a, b);

@@ -261,6 +261,11 @@ bool config_needs_identity(const struct config *config, const struct config_devi
 /* Whether a tunnel of @family connects to @host by IPv6. */
 bool config_wants_ipv6(enum config_family family, const char *host);
 bool config_needs_nvs(const struct config_device *device, const struct config_nvs *nvs);
+/* The entry of that name, or NULL. */
+const struct config_device *config_find_device(const struct config *config, const char *name);
+const struct config_authority *config_find_authority(const struct config *config, const char *name);
+const struct config_identity *config_find_identity(const struct config *config, const char *name);
+const struct config_tunnel *config_find_tunnel(const struct config *config, const char *name);
 /* Whether both have the same settings; where they stand and what memory they are in does not matter. */
 bool config_device_equal(const struct config_device *a, const struct config_device *b);
 bool config_tunnel_equal(const struct config_tunnel *a, const struct config_tunnel *b);

@@ -23,11 +23,11 @@ int action_usage_error(const char *what, const char *argument)
 
 const struct config_device *action_find_device(const struct config *config, const char *name)
 {
-	for (size_t i = 0; i < config->n_devices; i++)
-		if (strcmp(config->devices[i].name, name) == 0)
-			return &config->devices[i];
-	log_error("no device has the name %s", name);
-	return NULL;
+	const struct config_device *device = config_find_device(config, name);
+
+	if (!device)
+		log_error("no device has the name %s", name);
+	return device;
 }
 
 /* @argument: NAME=MAC or NAME=next */

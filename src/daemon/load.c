@@ -118,12 +118,10 @@ bool load_find_item(const struct config *config, enum store_kind kind, const cha
 	const struct config_authority *authority = NULL;
 	const struct config_identity *identity = NULL;
 
-	for (size_t i = 0; kind == STORE_AUTHORITY && i < config->n_authorities; i++)
-		if (strcmp(config->authorities[i].name, name) == 0)
-			authority = &config->authorities[i];
-	for (size_t i = 0; kind == STORE_IDENTITY && i < config->n_identities; i++)
-		if (strcmp(config->identities[i].name, name) == 0)
-			identity = &config->identities[i];
+	if (kind == STORE_AUTHORITY)
+		authority = config_find_authority(config, name);
+	else
+		identity = config_find_identity(config, name);
 	if (authority)
 		*ret = (struct material_item){ .type = MATERIAL_AUTHORITY,
 					       .name = authority->name,

@@ -238,16 +238,8 @@ struct set_names {
 
 static bool is_in_base(const struct config *base, enum store_kind kind, const char *name)
 {
-	if (kind == STORE_AUTHORITY) {
-		for (size_t i = 0; i < base->n_authorities; i++)
-			if (strcmp(base->authorities[i].name, name) == 0)
-				return true;
-		return false;
-	}
-	for (size_t i = 0; i < base->n_identities; i++)
-		if (strcmp(base->identities[i].name, name) == 0)
-			return true;
-	return false;
+	return kind == STORE_AUTHORITY ? config_find_authority(base, name) != NULL
+				       : config_find_identity(base, name) != NULL;
 }
 
 /* One of the files of a configuration of before has their digest as its origin. */

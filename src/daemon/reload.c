@@ -59,26 +59,10 @@ struct device *daemon_device(struct daemon *daemon, const struct config_device *
 	return daemon->units[settings - daemon->config->devices]->dev;
 }
 
-static const struct config_device *find_device(const struct config *config, const char *name)
-{
-	for (size_t i = 0; i < config->n_devices; i++)
-		if (strcmp(config->devices[i].name, name) == 0)
-			return &config->devices[i];
-	return NULL;
-}
-
-static const struct config_tunnel *find_tunnel(const struct config *config, const char *name)
-{
-	for (size_t i = 0; i < config->n_tunnels; i++)
-		if (strcmp(config->tunnels[i].name, name) == 0)
-			return &config->tunnels[i];
-	return NULL;
-}
-
 /* The device of @fresh that @unit goes on being; NULL: it goes. */
 static const struct config_device *unit_stays(const struct unit *unit, const struct config *fresh)
 {
-	const struct config_device *settings = find_device(fresh, unit->settings->name);
+	const struct config_device *settings = config_find_device(fresh, unit->settings->name);
 
 	return settings && config_device_equal(unit->settings, settings) ? settings : NULL;
 }
@@ -86,7 +70,7 @@ static const struct config_device *unit_stays(const struct unit *unit, const str
 static const struct config_tunnel *tunnel_stays(struct daemon *daemon, const struct tunnel *tunnel,
 						const struct config *fresh)
 {
-	const struct config_tunnel *config = find_tunnel(fresh, tunnel->config->name);
+	const struct config_tunnel *config = config_find_tunnel(fresh, tunnel->config->name);
 	const struct unit *unit = unit_of_device(daemon, tunnel->dev);
 
 	return config && config_tunnel_equal(tunnel->config, config) && unit_stays(unit, fresh)
@@ -115,7 +99,7 @@ void daemon_note_idle_sockets(const struct daemon *daemon)
 	for (size_t i = 0; i < daemon->activation.n; i++) {
 		const char *name = daemon->activation.fds[i].tunnel;
 
-		if (!find_tunnel(daemon->config, name))
+		if (!config_find_tunnel(daemon->config, name))
 			log_object(LOG_LEVEL_WARNING, &(struct log_object){ .tunnel = name },
 				   "systemd has made a socket for a tunnel of this name, which "
 				   "there is not");
@@ -167,7 +151,7 @@ static void drop_tunnels(struct daemon *daemon, struct config *fresh, struct tun
 		}
 		log_object(LOG_LEVEL_NOTICE, &(struct log_object){ .tunnel = tunnel->config->name },
 			   "%s by the new configuration",
-			   find_tunnel(fresh, tunnel->config->name) ? "changed" : "removed");
+			   config_find_tunnel(fresh, tunnel->config->name) ? "changed" : "removed");
 		if (daemon->bus)
 			bus_remove_tunnel(daemon->bus, tunnel);
 		tunnel_free(tunnel, "removed or changed by a new configuration");
@@ -190,7 +174,7 @@ static void drop_units(struct daemon *daemon, struct config *fresh, struct unit 
 		}
 		log_object(LOG_LEVEL_NOTICE, &(struct log_object){ .device = unit->settings->name },
 			   "%s by the new configuration",
-			   find_device(fresh, unit->settings->name) ? "changed" : "removed");
+			   config_find_device(fresh, unit->settings->name) ? "changed" : "removed");
 		change_forget_unit(daemon, unit);
 		if (daemon->bus && unit->dev)
 			bus_remove_device(daemon->bus, unit->dev);

@@ -63,14 +63,6 @@ static int service_reload(void *userdata, struct bus_failure *failure)
 
 /* ---- tunnels ---- */
 
-static bool is_configured_tunnel(const struct daemon *daemon, const char *name)
-{
-	for (size_t i = 0; i < daemon->base->n_tunnels; i++)
-		if (strcmp(daemon->base->tunnels[i].name, name) == 0)
-			return true;
-	return false;
-}
-
 static int service_create_tunnel(void *userdata, const char *name, const char *text, bool persist,
 				 struct bus_failure *failure)
 {
@@ -82,7 +74,7 @@ static int service_create_tunnel(void *userdata, const char *name, const char *t
 
 	if (check_name(name, failure) < 0)
 		return -1;
-	if (is_configured_tunnel(daemon, name) || overlay_find(&daemon->overlay, name))
+	if (config_find_tunnel(daemon->base, name) || overlay_find(&daemon->overlay, name))
 		return bus_fail(failure, BUS_E_EXISTS, "there is a tunnel %s already", name);
 	if (persist && lock_state(daemon, &lock_fd, failure) < 0)
 		return -1;
@@ -149,7 +141,7 @@ static int service_remove_tunnel(void *userdata, const char *name, struct bus_fa
 	bool later = false;
 	int r;
 
-	if (!tunnel && is_configured_tunnel(daemon, name))
+	if (!tunnel && config_find_tunnel(daemon->base, name))
 		return bus_fail(failure, BUS_E_IN_CONFIGURATION,
 				"the tunnel %s is in the configuration: take it out there", name);
 	if (!tunnel)
