@@ -338,7 +338,19 @@ int change_begin(struct daemon *daemon, size_t item, const char *good, bus_chang
 	if (r < 0)
 		return r;
 	/* One that is no item's place is needed nowhere. */
-	change->item = item != CHANGE_ALL && item >= daemon->material->n_items ? CHANGE_GONE : item;
+	change->item = item < daemon->material->n_items ? item : CHANGE_GONE;
+	change_run(change);
+	return 0;
+}
+
+int change_begin_all(struct daemon *daemon)
+{
+	struct change *change;
+	int r = change_new(&change, daemon, "as configured", NULL, NULL);
+
+	if (r < 0)
+		return r;
+	change->item = CHANGE_ALL;
 	change_run(change);
 	return 0;
 }

@@ -91,13 +91,13 @@ void bench_time_is_up(struct timer *timer);
  * those below: espatd drains.
  */
 int daemon_reload(struct daemon *daemon, struct bus_failure *failure);
+/* What stands in files, if it is what it was: a changed file is BUS_E_CONFIGURATION. For config_free(). */
+int daemon_read_base(struct daemon *daemon, struct config **ret, struct bus_failure *failure);
 /*
- * What was made in service has changed (overlay, store), the files have not: a changed file is
- * BUS_E_CONFIGURATION. All stays as it is on failure.
+ * What was made in service has changed (overlay, store), and the files, @base, have not. All stays as it
+ * is on failure.
  */
-int daemon_refresh(struct daemon *daemon, struct bus_failure *failure);
-/* Whether daemon_refresh() would find them so. */
-int daemon_files_unchanged(struct daemon *daemon, struct bus_failure *failure);
+int daemon_refresh(struct daemon *daemon, struct config *base, struct bus_failure *failure);
 /* Makes the tunnel of config->tunnels[i]. Returns 0 or -errno. */
 int daemon_add_tunnel(struct daemon *daemon, size_t i);
 /* If the sockets that systemd has made are right for the tunnels. 0, -EINVAL after complaints, or -ENOMEM. */
@@ -106,19 +106,22 @@ int daemon_check_sockets(const struct daemon *daemon, const struct config *confi
 /* Tells of those that no tunnel has. */
 void daemon_note_idle_sockets(const struct daemon *daemon);
 struct device *daemon_device(struct daemon *daemon, const struct config_device *settings);
+/* @r of @what (NULL: it goes without saying) as an error of D-Bus; returns -1. */
+int daemon_fail_errno(struct bus_failure *failure, const char *what, int r);
 /* The complaints as one text, a line each, and in the log. */
 int daemon_fail_problems(struct bus_failure *failure, enum bus_error error,
 			 struct problems *problems);
 
 /* change.c: material that is to reach several chips */
 /*
- * The material has changed: all chips are provisioned, and those that need its @item (SIZE_MAX: all of
- * them, for all items) are watched until each has it, or cannot; then @done (may be NULL) is told the
- * results, @good of those that are done. What is replaced stays on all of them as long as one in service
- * lacks it. 0 or -ENOMEM.
+ * The material has changed: all chips are provisioned, and those that need its @item are watched until
+ * each has it, or cannot; then @done (may be NULL) is told the results, @good of those that are done.
+ * What is replaced stays on all of them as long as one in service lacks it. 0 or -ENOMEM.
  */
 int change_begin(struct daemon *daemon, size_t item, const char *good, bus_change_fn done,
 		 void *userdata);
+/* The same of all chips and items, which nobody waits for. */
+int change_begin_all(struct daemon *daemon);
 /* The same for a name of @what ("authority", lives on) that is gone, and is erased on all of them. */
 int change_begin_removal(struct daemon *daemon, const char *what, const char *name,
 			 const char *good, bus_change_fn done, void *userdata);

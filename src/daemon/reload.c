@@ -38,18 +38,24 @@ int daemon_fail_problems(struct bus_failure *failure, enum bus_error error,
 	return -1;
 }
 
+int daemon_fail_errno(struct bus_failure *failure, const char *what, int r)
+{
+	if (r == -ENOMEM)
+		return bus_fail(failure, BUS_E_NO_MEMORY, "espatd is out of memory");
+	if (r == -EWOULDBLOCK)
+		return bus_fail(failure, BUS_E_BUSY,
+				"another espatd is busy with the state folder");
+	return bus_fail(failure, BUS_E_FAILED, "%s%s%s", what ? what : "", what ? ": " : "",
+			strerror(-r));
+}
+
 /* @r of something that may have left complaints. */
 static int fail(struct bus_failure *failure, int r, struct problems *problems)
 {
 	if (problems->errors > 0)
 		return daemon_fail_problems(failure, BUS_E_CONFIGURATION, problems);
 	problems_clear(problems);
-	if (r == -ENOMEM)
-		return bus_fail(failure, BUS_E_NO_MEMORY, "espatd is out of memory");
-	if (r == -EWOULDBLOCK)
-		return bus_fail(failure, BUS_E_BUSY,
-				"another espatd is busy with the state folder");
-	return bus_fail(failure, BUS_E_FAILED, "%s", strerror(-r));
+	return daemon_fail_errno(failure, NULL, r);
 }
 
 /* ---- what stays ---- */
@@ -349,11 +355,11 @@ static int reload_now(struct daemon *daemon, struct bus_failure *failure)
 	if (r == 0) {
 		log_notice("reloaded the configuration, certificates and keys");
 		daemon_note_idle_sockets(daemon);
-		r = change_begin(daemon, SIZE_MAX, "as configured", NULL, NULL);
+		r = change_begin_all(daemon);
 	}
 	if (daemon->bus)
 		bus_reload_groups(daemon->bus);
-	return r < 0 ? bus_fail(failure, BUS_E_NO_MEMORY, "espatd is out of memory") : 0;
+	return r < 0 ? daemon_fail_errno(failure, NULL, r) : 0;
 }
 
 int daemon_reload(struct daemon *daemon, struct bus_failure *failure)
@@ -370,8 +376,7 @@ int daemon_reload(struct daemon *daemon, struct bus_failure *failure)
 	return r;
 }
 
-/* The files as they are now, if they say what they said. */
-static int base_unchanged(struct daemon *daemon, struct config **ret, struct bus_failure *failure)
+int daemon_read_base(struct daemon *daemon, struct config **ret, struct bus_failure *failure)
 {
 	struct problems problems = PROBLEMS_NULL;
 	_cleanup_(config_freep) struct config *base = NULL;
@@ -393,22 +398,13 @@ static int base_unchanged(struct daemon *daemon, struct config **ret, struct bus
 	return 0;
 }
 
-int daemon_files_unchanged(struct daemon *daemon, struct bus_failure *failure)
+int daemon_refresh(struct daemon *daemon, struct config *base, struct bus_failure *failure)
 {
-	_cleanup_(config_freep) struct config *base = NULL;
-
-	return base_unchanged(daemon, &base, failure);
-}
-
-int daemon_refresh(struct daemon *daemon, struct bus_failure *failure)
-{
-	_cleanup_(config_freep) struct config *base = NULL, *config = NULL;
+	_cleanup_(config_freep) struct config *config = NULL;
 	_cleanup_(material_freep) struct material *material = NULL;
 	struct problems problems = PROBLEMS_NULL;
 	int r;
 
-	if (base_unchanged(daemon, &base, failure) < 0)
-		return -1;
 	r = overlay_load(&config, &daemon->overlay, base, daemon->store, &problems);
 	if (r == 0)
 		r = daemon_check_sockets(daemon, config, &problems);
@@ -417,8 +413,8 @@ int daemon_refresh(struct daemon *daemon, struct bus_failure *failure)
 	if (r < 0)
 		return fail(failure, r, &problems);
 	problems_clear(&problems);
-	r = daemon_apply(daemon, base, config, material);
-	base = config = NULL;
+	r = daemon_apply(daemon, config_ref(base), config, material);
+	config = NULL;
 	material = NULL;
-	return r < 0 ? bus_fail(failure, BUS_E_NO_MEMORY, "espatd is out of memory") : 0;
+	return r < 0 ? daemon_fail_errno(failure, NULL, r) : 0;
 }

@@ -2,7 +2,6 @@
 /* What the D-Bus interface asks of the daemon as a whole. */
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,7 +9,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "cert/digest.h"
 #include "config/syntax.h"
 #include "daemon/chips.h"
 #include "daemon/internal.h"
@@ -18,6 +16,8 @@
 #include "daemon/state.h"
 #include "util/cleanup.h"
 #include "util/log.h"
+
+DEFINE_CLEANUP(struct config *, config_free)
 
 static const char *kind_text(enum store_kind kind)
 {
@@ -29,21 +29,11 @@ static enum bus_error no_such(enum store_kind kind)
 	return kind == STORE_IDENTITY ? BUS_E_NO_SUCH_IDENTITY : BUS_E_NO_SUCH_AUTHORITY;
 }
 
-static int fail_errno(struct bus_failure *failure, const char *what, int r)
-{
-	if (r == -ENOMEM)
-		return bus_fail(failure, BUS_E_NO_MEMORY, "espatd is out of memory");
-	if (r == -EWOULDBLOCK)
-		return bus_fail(failure, BUS_E_BUSY,
-				"another espatd is busy with the state folder");
-	return bus_fail(failure, BUS_E_FAILED, "%s: %s", what, strerror(-r));
-}
-
 static int lock_state(struct daemon *daemon, int *lock_fd, struct bus_failure *failure)
 {
 	int r = state_lock(daemon->config->state_dir, false, lock_fd);
 
-	return r < 0 ? fail_errno(failure, "cannot lock the state folder", r) : 0;
+	return r < 0 ? daemon_fail_errno(failure, "cannot lock the state folder", r) : 0;
 }
 
 static int check_name(const char *name, struct bus_failure *failure)
@@ -63,6 +53,23 @@ static int service_reload(void *userdata, struct bus_failure *failure)
 
 /* ---- tunnels ---- */
 
+/* The overlay has changed. */
+static int refresh(struct daemon *daemon, struct bus_failure *failure)
+{
+	_cleanup_(config_freep) struct config *base = NULL;
+
+	if (daemon_read_base(daemon, &base, failure) < 0)
+		return -1;
+	return daemon_refresh(daemon, base, failure);
+}
+
+static int begin_all(struct daemon *daemon, struct bus_failure *failure)
+{
+	int r = change_begin_all(daemon);
+
+	return r < 0 ? daemon_fail_errno(failure, NULL, r) : 0;
+}
+
 static int service_create_tunnel(void *userdata, const char *name, const char *text, bool persist,
 				 struct bus_failure *failure)
 {
@@ -80,14 +87,14 @@ static int service_create_tunnel(void *userdata, const char *name, const char *t
 		return -1;
 	r = overlay_add(&daemon->overlay, name, text, dir, persist, &tunnel);
 	if (r < 0)
-		return fail_errno(failure, name, r);
+		return daemon_fail_errno(failure, name, r);
 	/* On the disk first: what is answered to be kept must be so. */
 	r = persist ? overlay_keep(tunnel, dir) : 0;
 	if (r < 0) {
 		overlay_drop(tunnel);
-		return fail_errno(failure, "cannot keep the tunnel", r);
+		return daemon_fail_errno(failure, "cannot keep the tunnel", r);
 	}
-	if (daemon_refresh(daemon, failure) < 0) {
+	if (refresh(daemon, failure) < 0) {
 		if (persist)
 			overlay_take_back(tunnel, dir);
 		overlay_drop(tunnel);
@@ -95,9 +102,7 @@ static int service_create_tunnel(void *userdata, const char *name, const char *t
 	}
 	log_object(LOG_LEVEL_NOTICE, &(struct log_object){ .tunnel = name }, "made over D-Bus%s",
 		   persist ? ", to stay" : "");
-	return change_begin(daemon, SIZE_MAX, "as configured", NULL, NULL) < 0
-		       ? bus_fail(failure, BUS_E_NO_MEMORY, "espatd is out of memory")
-		       : 0;
+	return begin_all(daemon, failure);
 }
 
 /* One that does not fit the configuration, so that there is nothing but its file. */
@@ -113,7 +118,7 @@ static int remove_left_out(struct daemon *daemon, const char *name, struct bus_f
 		return bus_fail(failure, BUS_E_NO_SUCH_TUNNEL, "no tunnel has the name \"%.80s\"",
 				name);
 	if (r < 0)
-		return fail_errno(failure, "cannot remove what is kept of it", r);
+		return daemon_fail_errno(failure, "cannot remove what is kept of it", r);
 	log_object(LOG_LEVEL_NOTICE, &(struct log_object){ .tunnel = name },
 		   "what was kept of it, and did not fit, was removed over D-Bus");
 	return 0;
@@ -150,9 +155,9 @@ static int service_remove_tunnel(void *userdata, const char *name, struct bus_fa
 		return -1;
 	r = tunnel->persistent ? overlay_forget(tunnel, daemon->config->state_dir) : 0;
 	if (r < 0)
-		return fail_errno(failure, "cannot remove what is kept of it", r);
+		return daemon_fail_errno(failure, "cannot remove what is kept of it", r);
 	list_remove(&tunnel->node);
-	if (daemon_refresh(daemon, failure) < 0) {
+	if (refresh(daemon, failure) < 0) {
 		later = failure->error == BUS_E_CONFIGURATION;
 		if (!later) {
 			list_append(&daemon->overlay.tunnels, &tunnel->node);
@@ -167,9 +172,7 @@ static int service_remove_tunnel(void *userdata, const char *name, struct bus_fa
 	overlay_drop(tunnel);
 	if (later)
 		return 0;
-	return change_begin(daemon, SIZE_MAX, "as configured", NULL, NULL) < 0
-		       ? bus_fail(failure, BUS_E_NO_MEMORY, "espatd is out of memory")
-		       : 0;
+	return begin_all(daemon, failure);
 }
 
 static const char *service_tunnel_origin(void *userdata, const struct tunnel *tunnel)
@@ -184,6 +187,13 @@ static const char *service_tunnel_origin(void *userdata, const struct tunnel *tu
 
 /* ---- authorities and identities ---- */
 
+static bool tunnel_names(const struct config_tunnel *tunnel, enum store_kind kind, const char *name)
+{
+	if (kind == STORE_AUTHORITY)
+		return tunnel->authority && strcmp(tunnel->authority->name, name) == 0;
+	return tunnel->identity && strcmp(tunnel->identity->name, name) == 0;
+}
+
 /* The tunnels that name it, for the error. */
 static bool is_in_use(const struct config *config, enum store_kind kind, const char *name,
 		      char *buf, size_t size)
@@ -193,11 +203,8 @@ static bool is_in_use(const struct config *config, enum store_kind kind, const c
 	buf[0] = '\0';
 	for (size_t i = 0; i < config->n_tunnels; i++) {
 		const struct config_tunnel *t = &config->tunnels[i];
-		const char *used = kind == STORE_AUTHORITY
-					   ? (t->authority ? t->authority->name : NULL)
-					   : (t->identity ? t->identity->name : NULL);
 
-		if (used && strcmp(used, name) == 0 && at < size)
+		if (tunnel_names(t, kind, name) && at < size)
 			at += (size_t)snprintf(buf + at, size - at, "%s%s", at > 0 ? ", " : "",
 					       t->name);
 	}
@@ -217,19 +224,19 @@ static void origin_of(struct daemon *daemon, enum store_kind kind, const char *n
 }
 
 /* The store has another current generation of @name: all chips that need it get it. */
-static int spread(struct daemon *daemon, enum store_kind kind, const char *name, bus_change_fn done,
-		  void *userdata, struct bus_failure *failure)
+static int spread(struct daemon *daemon, struct config *base, enum store_kind kind,
+		  const char *name, bus_change_fn done, void *userdata, struct bus_failure *failure)
 {
 	const struct material_item *item;
 	size_t place;
+	int r;
 
-	if (daemon_refresh(daemon, failure) < 0)
+	if (daemon_refresh(daemon, base, failure) < 0)
 		return -1;
 	item = material_find(daemon->material, kind, name);
 	place = item ? (size_t)(item - daemon->material->items) : daemon->material->n_items;
-	if (change_begin(daemon, place, "it is on the chip", done, userdata) < 0)
-		return bus_fail(failure, BUS_E_NO_MEMORY, "espatd is out of memory");
-	return 0;
+	r = change_begin(daemon, place, "it is on the chip", done, userdata);
+	return r < 0 ? daemon_fail_errno(failure, NULL, r) : 0;
 }
 
 static int service_set_material(void *userdata, enum store_kind kind, const char *name,
@@ -240,11 +247,12 @@ static int service_set_material(void *userdata, enum store_kind kind, const char
 	struct daemon *daemon = userdata;
 	struct problems problems = PROBLEMS_NULL;
 	uint8_t origin[CERT_DIGEST_SIZE];
+	_cleanup_(config_freep) struct config *base = NULL;
 	_cleanup_close_ int lock_fd = -1;
 	bool is_new;
 	int r;
 
-	if (check_name(name, failure) < 0 || daemon_files_unchanged(daemon, failure) < 0 ||
+	if (check_name(name, failure) < 0 || daemon_read_base(daemon, &base, failure) < 0 ||
 	    lock_state(daemon, &lock_fd, failure) < 0)
 		return -1;
 	is_new = !material_find(daemon->material, kind, name);
@@ -256,9 +264,9 @@ static int service_set_material(void *userdata, enum store_kind kind, const char
 			failure, r == -EINVAL ? BUS_E_BAD_CERTIFICATE : BUS_E_BAD_KEY, &problems);
 	problems_clear(&problems);
 	if (r < 0)
-		return fail_errno(failure, "cannot keep it", r);
+		return daemon_fail_errno(failure, "cannot keep it", r);
 	/* There may be too many names. */
-	if (spread(daemon, kind, name, done, done_userdata, failure) < 0) {
+	if (spread(daemon, base, kind, name, done, done_userdata, failure) < 0) {
 		if (is_new && failure->error == BUS_E_CONFIGURATION)
 			store_remove(daemon->store, kind, name);
 		return -1;
@@ -272,6 +280,7 @@ static int service_remove_material(void *userdata, enum store_kind kind, const c
 				   struct bus_failure *failure)
 {
 	struct daemon *daemon = userdata;
+	_cleanup_(config_freep) struct config *base = NULL;
 	_cleanup_close_ int lock_fd = -1;
 	char users[256];
 	int r;
@@ -286,19 +295,18 @@ static int service_remove_material(void *userdata, enum store_kind kind, const c
 	if (is_in_use(daemon->config, kind, name, users, sizeof(users)))
 		return bus_fail(failure, BUS_E_IN_USE, "%s %s is used by the tunnels: %s",
 				kind_text(kind), name, users);
-	if (daemon_files_unchanged(daemon, failure) < 0 ||
+	if (daemon_read_base(daemon, &base, failure) < 0 ||
 	    lock_state(daemon, &lock_fd, failure) < 0)
 		return -1;
 	r = store_remove(daemon->store, kind, name);
 	if (r < 0)
-		return fail_errno(failure, "cannot remove what is kept of it", r);
-	if (daemon_refresh(daemon, failure) < 0)
+		return daemon_fail_errno(failure, "cannot remove what is kept of it", r);
+	if (daemon_refresh(daemon, base, failure) < 0)
 		return -1;
 	log_notice("%s %s was removed over D-Bus", kind_text(kind), name);
-	if (change_begin_removal(daemon, kind_text(kind), name, "nothing of it is on the chip",
-				 done, done_userdata) < 0)
-		return bus_fail(failure, BUS_E_NO_MEMORY, "espatd is out of memory");
-	return 0;
+	r = change_begin_removal(daemon, kind_text(kind), name, "nothing of it is on the chip",
+				 done, done_userdata);
+	return r < 0 ? daemon_fail_errno(failure, NULL, r) : 0;
 }
 
 /* NAME, authority:NAME or identity:NAME */
@@ -335,13 +343,14 @@ static int service_rollback(void *userdata, const char *text, bus_change_fn done
 {
 	struct daemon *daemon = userdata;
 	uint8_t origin[CERT_DIGEST_SIZE];
+	_cleanup_(config_freep) struct config *base = NULL;
 	_cleanup_close_ int lock_fd = -1;
 	enum store_kind kind = STORE_AUTHORITY;
 	const char *name;
 	int r;
 
 	if (find_material(daemon, text, &kind, &name, failure) < 0 ||
-	    daemon_files_unchanged(daemon, failure) < 0 ||
+	    daemon_read_base(daemon, &base, failure) < 0 ||
 	    lock_state(daemon, &lock_fd, failure) < 0)
 		return -1;
 	origin_of(daemon, kind, name, origin);
@@ -350,9 +359,9 @@ static int service_rollback(void *userdata, const char *text, bus_change_fn done
 		return bus_fail(failure, BUS_E_NOTHING_KEPT, "nothing is kept of %s %s from before",
 				kind_text(kind), name);
 	if (r < 0)
-		return fail_errno(failure, "cannot roll back", r);
+		return daemon_fail_errno(failure, "cannot roll back", r);
 	log_notice("%s %s was rolled back over D-Bus", kind_text(kind), name);
-	return spread(daemon, kind, name, done, done_userdata, failure);
+	return spread(daemon, base, kind, name, done, done_userdata, failure);
 }
 
 static void service_change_cancel(void *userdata, void *done_userdata)
@@ -370,11 +379,8 @@ static const char **tunnels_of(const struct config *config, enum store_kind kind
 
 	for (size_t i = 0; list && i < config->n_tunnels; i++) {
 		const struct config_tunnel *t = &config->tunnels[i];
-		const char *used = kind == STORE_AUTHORITY
-					   ? (t->authority ? t->authority->name : NULL)
-					   : (t->identity ? t->identity->name : NULL);
 
-		if (used && strcmp(used, name) == 0)
+		if (tunnel_names(t, kind, name))
 			list[n++] = t->name;
 	}
 	return list;
@@ -463,7 +469,7 @@ static int service_adopt(void *userdata, struct device *dev, struct bus_failure 
 		return -1;
 	r = chips_remember(daemon->config->state_dir, settings->name, dev->mac);
 	if (r < 0)
-		return fail_errno(failure, "cannot remember the chip", r);
+		return daemon_fail_errno(failure, "cannot remember the chip", r);
 	log_object(LOG_LEVEL_NOTICE, &(struct log_object){ .device = settings->name },
 		   "%s is the chip of this device from now on, by D-Bus", dev->mac);
 	return 0;
@@ -478,7 +484,7 @@ static int service_start_trace(void *userdata, struct device *dev, int fd, uint6
 	/* The caller keeps his if it is refused. */
 	own = fcntl(fd, F_DUPFD_CLOEXEC, 3);
 	if (own < 0)
-		return fail_errno(failure, "cannot trace", -errno);
+		return daemon_fail_errno(failure, "cannot trace", -errno);
 	r = unit_start_trace(unit, own, max_bytes, max_seconds);
 	if (r == -EINVAL)
 		return bus_fail(failure, BUS_E_BAD_DESCRIPTOR,
@@ -486,7 +492,7 @@ static int service_start_trace(void *userdata, struct device *dev, int fd, uint6
 				"writing, max_bytes of %d to %llu and max_seconds of 1 to %d",
 				TRACE_BYTES_MIN, TRACE_BYTES_MAX, TRACE_SECONDS_MAX);
 	if (r < 0)
-		return fail_errno(failure, "cannot trace", r);
+		return daemon_fail_errno(failure, "cannot trace", r);
 	close(fd);
 	return 0;
 }
