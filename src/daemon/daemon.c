@@ -234,41 +234,22 @@ static int daemon_setup_bus(struct daemon *daemon)
 	return r;
 }
 
-static int daemon_setup_units(struct daemon *daemon)
+static int daemon_setup_objects(struct daemon *daemon)
 {
 	const struct config *config = daemon->config;
-	int r = 0;
+	int r;
 
 	daemon->units = calloc(config->n_devices + 1, sizeof(*daemon->units));
-	if (!daemon->units)
-		return -ENOMEM;
-	for (size_t i = 0; i < config->n_devices && r == 0; i++) {
-		r = unit_new(&daemon->units[i], daemon, &config->devices[i]);
-		if (r < 0)
-			break;
-		daemon->n_units++;
-		if (daemon->bus && daemon->units[i]->dev)
-			r = bus_add_device(daemon->bus, daemon->units[i]->dev);
-		if (r == 0)
-			r = unit_start(daemon->units[i]);
-	}
-	return r;
-}
-
-static int daemon_setup_tunnels(struct daemon *daemon)
-{
-	const struct config *config = daemon->config;
-	int r = 0;
-
 	daemon->tunnels = calloc(config->n_tunnels + 1, sizeof(*daemon->tunnels));
-	if (!daemon->tunnels)
+	if (!daemon->units || !daemon->tunnels)
 		return -ENOMEM;
-	for (size_t i = 0; i < config->n_tunnels && r == 0; i++) {
-		r = daemon_add_tunnel(daemon, i);
-		if (r == 0)
-			daemon->n_tunnels++;
-	}
-	return r;
+	r = daemon_add_units(daemon);
+	if (r < 0)
+		return r;
+	if (!daemon->options->provision_only)
+		return daemon_add_tunnels(daemon);
+	bench_start(daemon);
+	return 0;
 }
 
 static int daemon_check_activation(struct daemon *daemon)
@@ -302,13 +283,8 @@ static int daemon_setup(struct daemon *daemon)
 	if (r == 0)
 		r = daemon_setup_bus(daemon);
 	if (r == 0)
-		r = daemon_setup_units(daemon);
-	if (r < 0)
-		return r;
-	if (service)
-		return daemon_setup_tunnels(daemon);
-	bench_start(daemon);
-	return 0;
+		r = daemon_setup_objects(daemon);
+	return r;
 }
 
 int daemon_new(struct daemon **ret, struct daemon_parts *parts,

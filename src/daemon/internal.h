@@ -98,14 +98,14 @@ int daemon_read_base(struct daemon *daemon, struct config **ret, struct bus_fail
  * is on failure.
  */
 int daemon_refresh(struct daemon *daemon, struct config *base, struct bus_failure *failure);
-/* Makes the tunnel of config->tunnels[i]. Returns 0 or -errno. */
-int daemon_add_tunnel(struct daemon *daemon, size_t i);
+/* Make those of the configuration that are not there yet, into the arrays' free places. 0 or -errno. */
+int daemon_add_units(struct daemon *daemon);
+int daemon_add_tunnels(struct daemon *daemon);
 /* If the sockets that systemd has made are right for the tunnels. 0, -EINVAL after complaints, or -ENOMEM. */
 int daemon_check_sockets(const struct daemon *daemon, const struct config *config,
 			 struct problems *problems);
 /* Tells of those that no tunnel has. */
 void daemon_note_idle_sockets(const struct daemon *daemon);
-struct device *daemon_device(struct daemon *daemon, const struct config_device *settings);
 /* @r of @what (NULL: it goes without saying) as an error of D-Bus; returns -1. */
 int daemon_fail_errno(struct bus_failure *failure, const char *what, int r);
 /* The complaints as one text, a line each, and in the log. */

@@ -60,7 +60,7 @@ static int fail(struct bus_failure *failure, int r, struct problems *problems)
 
 /* ---- what stays ---- */
 
-struct device *daemon_device(struct daemon *daemon, const struct config_device *settings)
+static struct device *daemon_device(struct daemon *daemon, const struct config_device *settings)
 {
 	return daemon->units[settings - daemon->config->devices]->dev;
 }
@@ -130,7 +130,7 @@ int daemon_check_sockets(const struct daemon *daemon, const struct config *confi
 
 /* ---- applying ---- */
 
-int daemon_add_tunnel(struct daemon *daemon, size_t i)
+static int add_tunnel(struct daemon *daemon, size_t i)
 {
 	const struct config_tunnel *config = &daemon->config->tunnels[i];
 	int fds[TUNNEL_SOCKETS_MAX];
@@ -214,27 +214,41 @@ static int reconfigure_all(struct daemon *daemon, struct config *fresh, struct m
 	return r;
 }
 
-static int add_what_is_new(struct daemon *daemon)
+static int add_unit(struct daemon *daemon, size_t i)
+{
+	struct unit *unit;
+	int r;
+
+	r = unit_new(&daemon->units[i], daemon, &daemon->config->devices[i]);
+	if (r < 0)
+		return r;
+	unit = daemon->units[i];
+	if (daemon->bus && unit->dev)
+		r = bus_add_device(daemon->bus, unit->dev);
+	return r < 0 ? r : unit_start(unit);
+}
+
+int daemon_add_units(struct daemon *daemon)
 {
 	int r = 0;
 
 	for (size_t i = 0; i < daemon->config->n_devices && r == 0; i++) {
-		bool is_new = !daemon->units[i];
-
-		if (is_new)
-			r = unit_new(&daemon->units[i], daemon, &daemon->config->devices[i]);
-		if (r < 0)
-			break;
-		daemon->n_units++;
-		if (is_new && daemon->bus && daemon->units[i]->dev)
-			r = bus_add_device(daemon->bus, daemon->units[i]->dev);
-		if (is_new && r == 0)
-			r = unit_start(daemon->units[i]);
+		if (!daemon->units[i])
+			r = add_unit(daemon, i);
+		if (daemon->units[i])
+			daemon->n_units++;
 	}
+	return r;
+}
+
+int daemon_add_tunnels(struct daemon *daemon)
+{
+	int r = 0;
+
 	daemon->n_tunnels = daemon->config->n_tunnels;
 	for (size_t i = 0; i < daemon->n_tunnels && r == 0; i++)
 		if (!daemon->tunnels[i])
-			r = daemon_add_tunnel(daemon, i);
+			r = add_tunnel(daemon, i);
 	return r;
 }
 
@@ -269,7 +283,9 @@ static int daemon_apply(struct daemon *daemon, struct config *base, struct confi
 	daemon->config = config;
 	daemon->base = base;
 	if (r == 0)
-		r = add_what_is_new(daemon);
+		r = daemon_add_units(daemon);
+	if (r == 0)
+		r = daemon_add_tunnels(daemon);
 	if (r < 0) {
 		log_error("a new configuration could be applied in part only: %s; stopping",
 			  strerror(-r));
