@@ -59,7 +59,6 @@ void bench_start(struct daemon *daemon)
 		unit->dev->provision_only = true;
 		unit->dev->erase_orphans = daemon->options->erase_orphans;
 		unit->watch.state = bench_on_state;
-		device_watch(unit->dev, &unit->watch);
 		daemon->bench_left++;
 	}
 	timer_arm(&daemon->bench_timer,

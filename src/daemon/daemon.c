@@ -437,7 +437,10 @@ static int daemon_turn(struct daemon *daemon)
 	timers_touch(&daemon->timers);
 	timers_run(&daemon->timers);
 	pool_reap(&daemon->pool);
-	daemon_tell_status(daemon);
+	/* Not in each turn: while nothing but data moves there is nothing to tell. */
+	if (daemon->status_due || daemon->draining)
+		daemon_tell_status(daemon);
+	daemon->status_due = false;
 	if (daemon->draining && daemon_clients(daemon) == 0)
 		daemon->stop = true;
 	if (daemon->stop)

@@ -28,8 +28,8 @@ struct unit {
 	const struct config_device *settings; /* weak, into daemon->config */
 	struct device *dev;                   /* NULL: not one of those that were asked for */
 	struct port *port;
-	struct trace *trace;       /* NULL: none runs */
-	struct device_watch watch; /* with provision_only */
+	struct trace *trace; /* NULL: none runs */
+	struct device_watch watch;
 	bool done;
 	unsigned int failures;
 	char why[256]; /* the port is not there; "": it is */
@@ -64,6 +64,7 @@ struct daemon {
 	size_t bench_left, bench_failed;
 	bool draining; /* until the last client has gone, or drain_timer is due */
 	struct timer drain_timer;
+	bool status_due; /* what systemd is told may be something else now */
 	bool stop;
 	bool broken; /* stop, and say so by the exit status */
 };

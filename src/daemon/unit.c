@@ -123,6 +123,7 @@ static void unit_up(void *userdata)
 	struct unit *unit = userdata;
 
 	unit->why[0] = '\0';
+	unit->daemon->status_due = true;
 	log_object(LOG_LEVEL_INFO, &(struct log_object){ .device = unit->settings->name },
 		   "opened %s at %u baud", unit->settings->port, unit->settings->baud);
 	device_port_up(unit->dev, unit->settings->baud);
@@ -147,6 +148,7 @@ static void unit_waiting(void *userdata, const char *why)
 	struct unit *unit = userdata;
 
 	snprintf(unit->why, sizeof(unit->why), "%s", why);
+	unit->daemon->status_due = true;
 	device_port_waiting(unit->dev, why);
 	log_object(LOG_LEVEL_WARNING, &(struct log_object){ .device = unit->settings->name },
 		   "%s; waiting for it", why);
@@ -231,6 +233,12 @@ static bool unit_is_asked_for(const struct daemon_options *options, const char *
 	return options->n_devices == 0;
 }
 
+static void unit_on_changed(struct device_watch *watch, struct device *dev, unsigned int facts)
+{
+	if (facts & (DEVICE_FACT_STATE | DEVICE_FACT_LINKS))
+		container_of(watch, struct unit, watch)->daemon->status_due = true;
+}
+
 int unit_new(struct unit **ret, struct daemon *daemon, const struct config_device *settings)
 {
 	struct unit *unit = calloc(1, sizeof(*unit));
@@ -252,6 +260,10 @@ int unit_new(struct unit **ret, struct daemon *daemon, const struct config_devic
 		free(unit);
 		return r;
 	}
+	unit->watch.changed = unit_on_changed;
+	if (unit->dev)
+		device_watch(unit->dev, &unit->watch);
+	daemon->status_due = true;
 	*ret = unit;
 	return 0;
 }
@@ -270,6 +282,7 @@ struct unit *unit_free(struct unit *unit)
 {
 	if (!unit)
 		return NULL;
+	unit->daemon->status_due = true;
 	trace_free(unit->trace, "the device is gone");
 	if (unit->dev)
 		pool_remove_device(&unit->daemon->pool, unit->dev);
