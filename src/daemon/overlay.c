@@ -18,6 +18,15 @@ DEFINE_CLEANUP(struct config *, config_free)
 #define KEPT_FOLDER "tunnels"
 #define KEPT_SUFFIX ".conf"
 
+/* Where the tunnel is kept; NULL: out of memory. */
+static char *kept_path(const char *state_dir, const char *name)
+{
+	char *path;
+
+	return asprintf(&path, "%s/" KEPT_FOLDER "/%s" KEPT_SUFFIX, state_dir, name) < 0 ? NULL
+											 : path;
+}
+
 void overlay_init(struct overlay *overlay)
 {
 	list_init(&overlay->tunnels);
@@ -71,7 +80,6 @@ int overlay_add(struct overlay *overlay, const char *name, const char *text, con
 		bool persistent, struct overlay_tunnel **ret)
 {
 	struct overlay_tunnel *tunnel = calloc(1, sizeof(*tunnel));
-	int r;
 
 	if (!tunnel)
 		return -ENOMEM;
@@ -80,10 +88,8 @@ int overlay_add(struct overlay *overlay, const char *name, const char *text, con
 	tunnel->name = strdup(name);
 	tunnel->text = strdup(text);
 	if (persistent)
-		r = asprintf(&tunnel->label, "%s/" KEPT_FOLDER "/%s" KEPT_SUFFIX, state_dir, name);
-	else
-		r = asprintf(&tunnel->label, "the new tunnel %s", name);
-	if (r < 0)
+		tunnel->label = kept_path(state_dir, name);
+	else if (asprintf(&tunnel->label, "the new tunnel %s", name) < 0)
 		tunnel->label = NULL;
 	if (!tunnel->name || !tunnel->text || !tunnel->label) {
 		tunnel_free_text(tunnel);
@@ -106,10 +112,9 @@ static int read_one(struct overlay *overlay, const char *state_dir, const char *
 	int r;
 
 	name = strndup(file, strlen(file) - strlen(KEPT_SUFFIX));
-	if (!name || asprintf(&path, "%s/" KEPT_FOLDER "/%s", state_dir, file) < 0) {
-		path = NULL;
+	path = name ? kept_path(state_dir, name) : NULL;
+	if (!path)
 		return -ENOMEM;
-	}
 	r = file_read(path, OVERLAY_TEXT_MAX, &text, &len);
 	if (r == 0 && strlen(text) != len)
 		r = -EINVAL;
@@ -212,11 +217,8 @@ int overlay_forget_left_out(const char *name, const char *state_dir)
 
 	if (syntax_name(name))
 		return -ENOENT;
-	if (asprintf(&path, "%s/" KEPT_FOLDER "/%s" KEPT_SUFFIX, state_dir, name) < 0) {
-		path = NULL;
-		return -ENOMEM;
-	}
-	return file_remove(path);
+	path = kept_path(state_dir, name);
+	return path ? file_remove(path) : -ENOMEM;
 }
 
 int overlay_forget(const struct overlay_tunnel *tunnel, const char *state_dir)
@@ -228,13 +230,29 @@ int overlay_forget(const struct overlay_tunnel *tunnel, const char *state_dir)
 
 /* ---- names whose material was set in service ---- */
 
-struct set_names {
+/* Pieces of configuration; the first ones, of names, have texts that are owned. */
+struct pieces {
 	struct store *store;
 	const struct config *base;
-	struct config_text *texts; /* owned, like their texts */
+	struct config_text *texts;
 	size_t n, size;
 	int error;
 };
+
+static int pieces_add(struct pieces *pieces, const char *name, const char *text)
+{
+	struct config_text *texts;
+
+	if (pieces->n == pieces->size) {
+		texts = reallocarray(pieces->texts, pieces->size * 2 + 8, sizeof(*texts));
+		if (!texts)
+			return -ENOMEM;
+		pieces->texts = texts;
+		pieces->size = pieces->size * 2 + 8;
+	}
+	pieces->texts[pieces->n++] = (struct config_text){ .name = name, .text = text };
+	return 0;
+}
 
 static bool is_in_base(const struct config *base, enum store_kind kind, const char *name)
 {
@@ -272,85 +290,76 @@ static int text_of_name(char **ret, enum store_kind kind, const char *name)
 
 static void add_set_name(void *userdata, enum store_kind kind, const char *name)
 {
-	struct set_names *names = userdata;
-	struct config_text *texts;
+	struct pieces *pieces = userdata;
 	char *text;
 
-	if (names->error < 0 || is_in_base(names->base, kind, name) ||
-	    !was_set_in_service(names->store, kind, name))
+	if (pieces->error < 0 || is_in_base(pieces->base, kind, name) ||
+	    !was_set_in_service(pieces->store, kind, name))
 		return;
-	if (names->n == names->size) {
-		texts = reallocarray(names->texts, names->size * 2 + 8, sizeof(*texts));
-		if (!texts) {
-			names->error = -ENOMEM;
-			return;
-		}
-		names->texts = texts;
-		names->size = names->size * 2 + 8;
-	}
-	names->error = text_of_name(&text, kind, name);
-	if (names->error == 0)
-		names->texts[names->n++] = (struct config_text){ .name = "the state folder",
-								 .text = text };
+	pieces->error = text_of_name(&text, kind, name);
+	if (pieces->error < 0)
+		return;
+	pieces->error = pieces_add(pieces, "the state folder", text);
+	if (pieces->error < 0)
+		free(text);
 }
 
 /* ---- all together ---- */
 
-static size_t count_tunnels(const struct overlay *overlay)
+static int add_tunnels(struct pieces *pieces, const struct overlay *overlay)
 {
-	size_t n = 0;
+	int r = 0;
 
-	list_for_each(node, &overlay->tunnels)
-		n++;
-	return n;
+	list_for_each(node, &overlay->tunnels) {
+		struct overlay_tunnel *t = container_of(node, struct overlay_tunnel, node);
+
+		if (r == 0)
+			r = pieces_add(pieces, t->label, t->text);
+	}
+	return r;
+}
+
+static int load_pieces(struct config **ret, const struct pieces *pieces, struct config *base,
+		       struct problems *problems)
+{
+	_cleanup_(config_freep) struct config *config = NULL;
+	int r;
+
+	if (pieces->n == 0) {
+		*ret = config_ref(base);
+		return 0;
+	}
+	r = config_load_with(&config, base->path, pieces->texts, pieces->n, problems);
+	if (r == 0)
+		r = config_set_runtime_dir(config, base->runtime_dir, problems);
+	if (r == 0)
+		r = config_set_state_dir(config, base->state_dir, problems);
+	if (r < 0)
+		return r;
+	*ret = config;
+	config = NULL;
+	return 0;
 }
 
 int overlay_load(struct config **ret, const struct overlay *overlay, struct config *base,
 		 struct store *store, struct problems *problems)
 {
-	struct set_names names = { .store = store, .base = base };
-	size_t n = count_tunnels(overlay), n_set;
-	_cleanup_free_ struct config_text *texts = NULL;
-	_cleanup_(config_freep) struct config *config = NULL;
-	int r;
+	struct pieces pieces = { .store = store, .base = base };
+	size_t owned;
+	int r = 0;
 
 	if (store)
-		r = store_each(store, add_set_name, &names);
-	else
-		r = 0;
+		r = store_each(store, add_set_name, &pieces);
+	owned = pieces.n;
 	if (r == 0)
-		r = names.error;
-	n_set = names.n;
-	if (r == 0 && n + n_set > 0) {
-		texts = calloc(n + n_set, sizeof(*texts));
-		if (!texts)
-			r = -ENOMEM;
-	}
-	for (size_t i = 0; texts && i < n_set; i++)
-		texts[i] = names.texts[i];
-	n = n_set;
-	if (texts)
-		list_for_each(node, &overlay->tunnels) {
-			struct overlay_tunnel *t = container_of(node, struct overlay_tunnel, node);
-
-			texts[n++] = (struct config_text){ .name = t->label, .text = t->text };
-		}
-	if (r == 0 && texts) {
-		r = config_load_with(&config, base->path, texts, n, problems);
-		if (r == 0)
-			r = config_set_runtime_dir(config, base->runtime_dir, problems);
-		if (r == 0)
-			r = config_set_state_dir(config, base->state_dir, problems);
-		if (r == 0) {
-			*ret = config;
-			config = NULL;
-		}
-	} else if (r == 0) {
-		*ret = config_ref(base);
-	}
-	for (size_t i = 0; i < n_set; i++)
-		free((char *)names.texts[i].text);
-	free(names.texts);
+		r = pieces.error;
+	if (r == 0)
+		r = add_tunnels(&pieces, overlay);
+	if (r == 0)
+		r = load_pieces(ret, &pieces, base, problems);
+	for (size_t i = 0; i < owned; i++)
+		free((char *)pieces.texts[i].text);
+	free(pieces.texts);
 	return r;
 }
 
