@@ -5,6 +5,7 @@
  * result, "a:text|" a reply line, "a+bytes|" and "a.|" a blob, "R<type>,<link>,<value>|" a report,
  * "I<link>+bytes|" and "I<link>.|" received bytes, "T:words|" trouble.
  */
+#include "pass-time.h"
 #include "test.h"
 
 #include <ctype.h>
@@ -207,13 +208,7 @@ static void feed(struct fixture *f, const char *data)
 
 static void advance(struct fixture *f, uint64_t delay)
 {
-	uint64_t end = f->timers.now + delay;
-
-	while (timers_next(&f->timers) <= end) {
-		timers_set_now(&f->timers, timers_next(&f->timers));
-		timers_run(&f->timers);
-	}
-	timers_set_now(&f->timers, end);
+	pass_time(&f->timers, delay);
 }
 
 #define expect(f, text)                                                                            \

@@ -3,6 +3,7 @@
  * The trace of a channel that talks to a scripted chip, on a virtual clock. What is written is read by
  * the rules of the recordings that it is to be like, not by the code that writes it.
  */
+#include "pass-time.h"
 #include "test.h"
 
 #include <ctype.h>
@@ -132,13 +133,7 @@ static void say(struct fixture *f, const char *text)
 
 static void advance(struct fixture *f, uint64_t delay)
 {
-	uint64_t end = f->timers.now + delay;
-
-	while (timers_next(&f->timers) <= end) {
-		timers_set_now(&f->timers, timers_next(&f->timers));
-		timers_run(&f->timers);
-	}
-	timers_set_now(&f->timers, end);
+	pass_time(&f->timers, delay);
 }
 
 /* The line of the command was begun. */
