@@ -23,7 +23,7 @@ static void get_name(const struct bus_object *object, struct bus_value *ret)
 
 static void get_device(const struct bus_object *object, struct bus_value *ret)
 {
-	bus_value_string(ret, object->tunnel->config->device->name);
+	bus_value_string(ret, config_tunnel_device(object->tunnel->config));
 }
 
 static void get_host(const struct bus_object *object, struct bus_value *ret)

@@ -54,11 +54,21 @@ const char *config_credential_name(const char *path)
 	return strncmp(path, CONFIG_CREDENTIAL, n) == 0 ? path + n : NULL;
 }
 
+bool config_tunnel_uses(const struct config_tunnel *tunnel, const struct config_device *device)
+{
+	return !tunnel->device || tunnel->device == device;
+}
+
+const char *config_tunnel_device(const struct config_tunnel *tunnel)
+{
+	return tunnel->device ? tunnel->device->name : CONFIG_DEVICE_ANY;
+}
+
 bool config_needs_authority(const struct config *config, const struct config_device *device,
 			    const struct config_authority *authority)
 {
 	for (size_t i = 0; i < config->n_tunnels; i++)
-		if (config->tunnels[i].device == device &&
+		if (config_tunnel_uses(&config->tunnels[i], device) &&
 		    config->tunnels[i].authority == authority)
 			return true;
 	return false;
@@ -68,7 +78,8 @@ bool config_needs_identity(const struct config *config, const struct config_devi
 			   const struct config_identity *identity)
 {
 	for (size_t i = 0; i < config->n_tunnels; i++)
-		if (config->tunnels[i].device == device && config->tunnels[i].identity == identity)
+		if (config_tunnel_uses(&config->tunnels[i], device) &&
+		    config->tunnels[i].identity == identity)
 			return true;
 	return false;
 }
@@ -168,6 +179,34 @@ static int check_slots(const struct config *config, const struct config_device *
 	return r;
 }
 
+/* Who reserves nothing needs a link, too. */
+static int check_reserves(const struct config *config, const struct config_device *device,
+			  struct problems *problems)
+{
+	const struct config_tunnel *last = NULL;
+	unsigned int sum = 0, most = device->max_links;
+
+	for (size_t i = 0; i < config->n_tunnels; i++) {
+		const struct config_tunnel *t = &config->tunnels[i];
+
+		if (!config_tunnel_uses(t, device))
+			continue;
+		sum += t->reserve;
+		if (t->reserve > 0)
+			last = t;
+		else if (most == device->max_links)
+			most--;
+	}
+	if (!last || sum <= most)
+		return 0;
+	return problems_add(
+		problems, PROBLEM_ERROR, last->where.file, last->where.line,
+		"tunnels reserve %u links of device `%.80s`, expected at most %u: it has "
+		"%u%s",
+		sum, device->name, most, device->max_links,
+		most < device->max_links ? ", and others need one" : "");
+}
+
 /* Whether both are for one key of one chip. */
 static bool nvs_collide(const struct config_nvs *a, const struct config_nvs *b)
 {
@@ -258,6 +297,8 @@ static int check_whole(const struct config *config, struct problems *problems)
 			r = check_nvs_enterprise(config, &config->devices[i], problems);
 		if (r == 0)
 			r = check_nvs_count(config, &config->devices[i], problems);
+		if (r == 0)
+			r = check_reserves(config, &config->devices[i], problems);
 	}
 	return r;
 }

@@ -16,6 +16,11 @@
 #define CONFIG_HOST_MAX 230
 /* Longest name that ESP-AT takes as SNI or CN; 65 bytes are ERROR (capture 40). */
 #define CONFIG_SERVER_NAME_MAX 64
+/* Links of one chip (AT+CIPMUX=1). */
+#define CONFIG_LINKS_MAX 5
+#define CONFIG_CLIENTS_MAX (CONFIG_DEVICES_MAX * CONFIG_LINKS_MAX)
+/* What a tunnel names instead of a device, for all of them; no device has this name. */
+#define CONFIG_DEVICE_ANY "any"
 /* NVS slots: 0..9 all work (protocol fact 7). */
 #define CONFIG_SLOT_AUTO (-1)
 /* Of an NVS entry: its key is the namespace's name alone, as the firmware has it for `mqtt_ca`. */
@@ -67,6 +72,20 @@ enum config_time {
 	CONFIG_TIME_SNTP, /* the chip asks a time server */
 };
 
+/* Whether the line's RTS and CTS are used. */
+enum config_flow {
+	CONFIG_FLOW_AUTO,   /* above 115200 baud, if it is proven to work */
+	CONFIG_FLOW_RTSCTS, /* likewise at any rate; told where it does not */
+	CONFIG_FLOW_NONE,
+};
+
+/* How received data comes from the chip. */
+enum config_receive {
+	CONFIG_RECEIVE_AUTO,    /* by itself, but for a link whose client does not keep up */
+	CONFIG_RECEIVE_ACTIVE,  /* by itself, always */
+	CONFIG_RECEIVE_PASSIVE, /* as it is asked for, always */
+};
+
 /* Which chip on the port gets secrets. */
 enum config_adopt {
 	CONFIG_ADOPT_FIRST, /* the first one, which is remembered */
@@ -116,9 +135,13 @@ struct config_wifi {
 struct config_device {
 	struct config_where where;
 	char *name;
-	char *port;        /* /dev/..., usb:VID:PID[:SERIAL], unix:PATH, tcp:HOST:PORT */
-	unsigned int baud; /* 80..5000000 */
-	char *mac;         /* of the chip that belongs here, in lower case; NULL: see adopt */
+	char *port;            /* /dev/..., usb:VID:PID[:SERIAL], unix:PATH, tcp:HOST:PORT */
+	unsigned int baud;     /* 80..5000000: as the chip has it after a reset */
+	unsigned int max_baud; /* the highest one to be tried, at least baud; 0: that stays */
+	enum config_flow flow_control;
+	enum config_receive receive;
+	unsigned int max_links; /* 1..CONFIG_LINKS_MAX: those that are used */
+	char *mac;              /* of the chip that belongs here, in lower case; NULL: see adopt */
 	enum config_adopt adopt;
 	bool has_wifi; /* false: the chip joins by itself */
 	struct config_wifi wifi;
@@ -177,7 +200,7 @@ struct config_psk {
 struct config_tunnel {
 	struct config_where where;
 	char *name;
-	const struct config_device *device;       /* never NULL after config_load() */
+	const struct config_device *device;       /* NULL: any, see config_tunnel_uses() */
 	const struct config_authority *authority; /* NULL only if insecure */
 	const struct config_identity *identity;   /* NULL: no client certificate */
 	char *host;
@@ -196,8 +219,12 @@ struct config_tunnel {
 	unsigned int wait_timeout;       /* s, 1..3600: how long a client waits for a free link */
 	unsigned int half_close_timeout; /* s, 0..86400: how long a client that has shut down its
 					    write side still receives; 0: no limit */
+	unsigned int idle_timeout;       /* s, 0..86400: without a byte either way; 0: no limit */
 	unsigned int max_waiting;        /* 0..1024: clients that may wait for a link */
-	unsigned int mode;               /* of the socket, 0..0777 */
+	unsigned int max_clients; /* 0..CONFIG_CLIENTS_MAX: with a link, at once; 0: no limit */
+	unsigned int reserve;     /* 0..CONFIG_LINKS_MAX: links of each of its devices that
+					    other tunnels leave free for it */
+	unsigned int mode;        /* of the socket, 0..0777 */
 	struct config_ids acl_users, acl_groups;  /* who else may connect: entries of its ACL */
 	struct config_ids allow_uids, allow_gids; /* none of both: whoever can connect */
 };
@@ -253,6 +280,10 @@ int config_set_runtime_dir(struct config *config, const char *dir, struct proble
 int config_set_state_dir(struct config *config, const char *dir, struct problems *problems);
 /* NAME of "credential:NAME", in @path; NULL: it is the path of a file. */
 const char *config_credential_name(const char *path);
+/* Whether @tunnel may connect through @device. */
+bool config_tunnel_uses(const struct config_tunnel *tunnel, const struct config_device *device);
+/* "any", or the name of its device. */
+const char *config_tunnel_device(const struct config_tunnel *tunnel);
 /* Whether @device must hold it in a slot of its own: for its tunnels, or by an NVS entry. */
 bool config_needs_authority(const struct config *config, const struct config_device *device,
 			    const struct config_authority *authority);

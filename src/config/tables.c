@@ -241,6 +241,17 @@ static const void *find_named(struct key_reader *reader, const struct key *key,
 		   (reader_)->config->n_##kind_, sizeof(struct config_##one_),                     \
 		   offsetof(struct config_##one_, name), #kind_, #one_)
 
+/* "any" is NULL, where that is allowed. */
+static void parse_tunnel_device(struct key_reader *reader, const struct key *key,
+				const config_setting_t *setting, void *field)
+{
+	const char *value = config_setting_get_string(setting);
+
+	if (!value || strcmp(value, CONFIG_DEVICE_ANY) != 0)
+		*(const struct config_device **)field = FIND_NAMED(reader, key, setting, device,
+								   devices);
+}
+
 static void parse_device_name(struct key_reader *reader, const struct key *key,
 			      const config_setting_t *setting, void *field)
 {
@@ -412,6 +423,14 @@ static void finish_device(struct key_reader *reader, config_setting_t *group, vo
 	const struct config *config = reader->config;
 	struct config_device *device = object;
 
+	if (device->name && strcmp(device->name, CONFIG_DEVICE_ANY) == 0)
+		key_complain(reader, member(group, "name"),
+			     "`name` is \"" CONFIG_DEVICE_ANY "\", expected another one: it stands "
+			     "for all devices");
+	if (member(group, "max_baud") && device->max_baud > 0 && device->max_baud < device->baud)
+		key_complain(reader, member(group, "max_baud"),
+			     "`max_baud` is %u, expected at least `baud`, %u", device->max_baud,
+			     device->baud);
 	for (char *c = device->mac; c && *c; c++)
 		*c = (char)tolower((unsigned char)*c);
 	if (member(group, "mac"))
@@ -682,6 +701,10 @@ static const struct key device_keys[] = {
 	NAME_KEY(config_device),
 	STRING_KEY(config_device, port, syntax_port, true),
 	UINT_KEY(config_device, baud, 80, 5000000, 115200),
+	UINT_KEY(config_device, max_baud, 80, 5000000, 0),
+	CHOICE_KEY(config_device, flow_control, "flow_control", "auto", "rtscts", "none"),
+	CHOICE_KEY(config_device, receive, "receive", "auto", "active", "passive"),
+	UINT_KEY(config_device, max_links, 1, CONFIG_LINKS_MAX, CONFIG_LINKS_MAX),
 	STRING_KEY(config_device, mac, syntax_mac, false),
 	CHOICE_KEY(config_device, adopt, "adopt", "first", "any"),
 	GROUP_KEY(config_device, wifi, wifi_table),
@@ -721,7 +744,14 @@ static const struct key_table psk_table = {
 
 static const struct key tunnel_keys[] = {
 	NAME_KEY(config_tunnel),
-	NAMED_KEY(config_tunnel, device, "a device", config_device_table, false),
+	{
+		.name = "device",
+		.type = KEY_NAMED,
+		.offset = offsetof(struct config_tunnel, device),
+		.expected = "the name of a device as a string, or \"" CONFIG_DEVICE_ANY "\"",
+		.table = &config_device_table,
+		.parse = parse_tunnel_device,
+	},
 	STRING_KEY(config_tunnel, host, syntax_host, true),
 	{
 		.name = "port",
@@ -750,7 +780,10 @@ static const struct key tunnel_keys[] = {
 	UINT_KEY(config_tunnel, connect_timeout, 1, 60, 20),
 	UINT_KEY(config_tunnel, wait_timeout, 1, 3600, 30),
 	UINT_KEY(config_tunnel, half_close_timeout, 0, 86400, 60),
+	UINT_KEY(config_tunnel, idle_timeout, 0, 86400, 0),
 	UINT_KEY(config_tunnel, max_waiting, 0, 1024, 32),
+	UINT_KEY(config_tunnel, max_clients, 0, CONFIG_CLIENTS_MAX, 0),
+	UINT_KEY(config_tunnel, reserve, 0, CONFIG_LINKS_MAX, 0),
 	BOOL_KEY(config_tunnel, diagnose, true),
 	{
 		.name = "mode",

@@ -153,15 +153,19 @@ void link_deinit(struct link *link);
 void link_reset(struct link *link);
 void link_report_connect(struct link *link);
 void link_report_closed(struct link *link);
-/* @data NULL: the block was right. */
+
+/* link-receive.c: @data NULL: the block was right. */
 void link_ipd(struct link *link, const uint8_t *data, size_t len);
+/* The receive types as they should be, wherever they are not. */
 void device_receive_update(struct device *dev);
 
-/* link.c, for link-diagnose.c */
+/* link.c, for the other files of a link */
 /* Tells the user and closes. */
 void link_abort(struct link *link, enum link_end end);
 /* The same, but if Wi-Fi is gone that is the reason. */
 void link_fail(struct link *link, enum link_end end);
+/* The user is gone and the chip may not be: closes, unless a command of this link still runs. */
+void link_shut(struct link *link);
 /* Runs link->cmd, whose line was made and ended. */
 void link_run(struct link *link, enum chan_lane lane, uint64_t timeout,
 	      void (*done)(struct chan_cmd *cmd, enum chan_result result));

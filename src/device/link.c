@@ -20,15 +20,12 @@
 /* Where CIPSTART was told how long it may take: what it may be late. */
 #define LINK_TIMEOUT_MARGIN (5 * TIMERS_S)
 #define LINK_TIMEOUT_RESOLVE (30 * TIMERS_S)
-/* From the receipt of a block to its verdict: a server that does not read holds the chip up. */
-#define LINK_TIMEOUT_SEND (60 * TIMERS_S)
 #define LINK_TIMEOUT_CLOSE (10 * TIMERS_S)
 /* A CLOSED that comes after the OK of its CIPCLOSE must not hit the link's next user. */
 #define LINK_LATE_CLOSED (1 * TIMERS_S)
 
 #define CONF_UNKNOWN (-1)
 
-static void link_submit_block(struct link *link);
 static void link_finish(struct link *link);
 static void link_step(struct link *link);
 
@@ -64,16 +61,6 @@ const char *link_end_text(enum link_end end)
 const char *link_end_reason(enum link_end end)
 {
 	return link_ends[end].reason;
-}
-
-size_t link_block_len(const uint8_t *data, size_t len)
-{
-	const uint8_t *plus;
-
-	if (len > LINK_BLOCK_MAX)
-		len = LINK_BLOCK_MAX;
-	plus = memmem(data, len, "+++", 3);
-	return plus ? (size_t)(plus - data) + 2 : len;
 }
 
 /*
@@ -146,8 +133,7 @@ static void link_become_free(struct link *link)
 	device_notify_room(link->dev);
 }
 
-/* The user is gone and the chip may not be: closes, unless a command of this link still runs. */
-static void link_shut(struct link *link)
+void link_shut(struct link *link)
 {
 	link_enter_state(link, LINK_CLOSING);
 	if (!link->running)
@@ -619,169 +605,6 @@ int link_open(struct link *link, const struct link_target *target, const struct 
 	link_enter_state(link, LINK_SETTING);
 	link_step(link);
 	return 0;
-}
-
-/* ---- sending ---- */
-
-static void link_send_done(struct chan_cmd *cmd, enum chan_result result)
-{
-	struct link *link = link_of_cmd(cmd);
-
-	if (result == CHAN_E_RESET || result == CHAN_E_TIMEOUT)
-		return; /* link_reset() follows */
-	if (link->state != LINK_OPEN) {
-		link_shut(link);
-		return;
-	}
-	if (result != CHAN_OK) {
-		/* Never sent again: some of it may have gone (protocol fact 19). */
-		link_abort(link, link->closed ? LINK_END_PEER : LINK_END_SEND);
-		return;
-	}
-	link->moved = link->dev->timers->now;
-	link->tx_off += link->tx_block;
-	if (link->tx_off < link->tx_len) {
-		link_submit_block(link);
-		return;
-	}
-	link->tx_len = 0;
-	link->tx_off = 0;
-	link->ops->sent(link->user);
-}
-
-static void link_submit_block(struct link *link)
-{
-	link->tx_block = link_block_len(link->tx + link->tx_off, link->tx_len - link->tx_off);
-	link->cmd.kind = CHAN_SEND;
-	link->cmd.payload = link->tx + link->tx_off;
-	link->cmd.payload_len = link->tx_block;
-	at_line_begin(&link->cmd.line, "AT+CIPSEND");
-	at_line_int(&link->cmd.line, link->id);
-	at_line_int(&link->cmd.line, (long)link->tx_block);
-	at_line_end(&link->cmd.line);
-	link_run(link, CHAN_DATA, LINK_TIMEOUT_SEND, link_send_done);
-}
-
-uint8_t *link_tx_buffer(struct link *link, size_t *size)
-{
-	if (link->state != LINK_OPEN || link->tx_len > 0)
-		return NULL;
-	*size = LINK_BLOCK_MAX;
-	return link->tx;
-}
-
-void link_tx_submit(struct link *link, size_t len)
-{
-	assert(link->state == LINK_OPEN && link->tx_len == 0 && len > 0 && len <= LINK_BLOCK_MAX);
-	link->tx_len = len;
-	link->tx_off = 0;
-	link->moved = link->dev->timers->now;
-	link_submit_block(link);
-}
-
-/* ---- receiving ---- */
-
-void link_ipd(struct link *link, const uint8_t *data, size_t len)
-{
-	switch (link->state) {
-	case LINK_FREE:
-	case LINK_SETTING:
-		device_recover(link->dev, "data for a link that is not open");
-		return;
-	case LINK_CONNECTING:
-		if (!link->connected) {
-			device_recover(link->dev, "data for a link that is not open");
-			return;
-		}
-		break;
-	case LINK_OPEN:
-	case LINK_CLOSING:
-		break;
-	}
-	link->moved = link->dev->timers->now;
-	if (!link->ops || link->diagnosing)
-		return;
-	if (data)
-		link->ops->data(link->user, data, len);
-	else
-		link->ops->data_end(link->user);
-}
-
-static void link_receive_done(struct chan_cmd *cmd, enum chan_result result)
-{
-	struct link *link = container_of(cmd, struct link, recv_cmd);
-
-	link->recv_running = false;
-	if (result == CHAN_E_RESET || result == CHAN_E_TIMEOUT)
-		return; /* link_reset() follows */
-	if (result == CHAN_OK)
-		link->passive = !link->passive;
-	else if (link->state == LINK_OPEN)
-		link_abort(link, LINK_END_FLOW);
-	else
-		link->passive = link->want_passive; /* the link is gone, and its type with it */
-	device_receive_update(link->dev);
-}
-
-static void link_receive_update(struct link *link)
-{
-	if (link->recv_running || link->passive == link->want_passive)
-		return;
-	at_line_begin(&link->recv_cmd.line, "AT+CIPRECVTYPE");
-	at_line_int(&link->recv_cmd.line, link->id);
-	at_line_int(&link->recv_cmd.line, !link->passive);
-	at_line_end(&link->recv_cmd.line);
-	link->recv_cmd.timeout = DEVICE_TIMEOUT;
-	link->recv_cmd.done = link_receive_done;
-	link->recv_running = true;
-	chan_submit(&link->dev->chan, CHAN_CONTROL, &link->recv_cmd);
-}
-
-/* ---- the receive type where it is one for all (v3.2) ---- */
-
-static void device_receive_done(struct chan_cmd *cmd, enum chan_result result)
-{
-	struct device *dev = container_of(cmd, struct device, recv_cmd);
-
-	dev->recv_running = false;
-	if (result == CHAN_E_RESET || result == CHAN_E_TIMEOUT)
-		return; /* link_reset() follows */
-	if (result != CHAN_OK) {
-		device_recover(dev, "the chip refuses to change the receive mode");
-		return;
-	}
-	dev->recv_passive = !dev->recv_passive;
-	device_receive_update(dev);
-}
-
-void device_receive_update(struct device *dev)
-{
-	bool want = false;
-
-	if (dev->features & DEVICE_HAS_CIPRECVTYPE) {
-		for (int i = 0; i < AT_LINKS; i++)
-			link_receive_update(&dev->links[i]);
-		return;
-	}
-	for (int i = 0; i < AT_LINKS; i++)
-		want = want || dev->links[i].want_passive;
-	if (dev->recv_running || dev->recv_passive == want)
-		return;
-	at_line_begin(&dev->recv_cmd.line, "AT+CIPRECVMODE");
-	at_line_int(&dev->recv_cmd.line, want);
-	at_line_end(&dev->recv_cmd.line);
-	dev->recv_cmd.timeout = DEVICE_TIMEOUT;
-	dev->recv_cmd.done = device_receive_done;
-	dev->recv_running = true;
-	chan_submit(&dev->chan, CHAN_CONTROL, &dev->recv_cmd);
-}
-
-void link_hold(struct link *link, bool hold)
-{
-	if (link->state != LINK_OPEN && link->state != LINK_CONNECTING)
-		return;
-	link->want_passive = hold;
-	device_receive_update(link->dev);
 }
 
 /* ---- what the chip says ---- */

@@ -91,7 +91,7 @@ bool device_wants_ipv6(const struct device *dev)
 	for (size_t i = 0; i < dev->config->n_tunnels; i++) {
 		const struct config_tunnel *tunnel = &dev->config->tunnels[i];
 
-		if (tunnel->device == dev->settings && tunnel->host &&
+		if (config_tunnel_uses(tunnel, dev->settings) && tunnel->host &&
 		    config_wants_ipv6(tunnel->family, tunnel->host))
 			return true;
 	}

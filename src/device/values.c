@@ -420,7 +420,7 @@ static bool tell_item(const struct device *dev, size_t item, char *buf, size_t s
 	for (size_t i = 0; i < dev->config->n_tunnels; i++) {
 		const struct config_tunnel *t = &dev->config->tunnels[i];
 
-		if (t->device != dev->settings ||
+		if (!config_tunnel_uses(t, dev->settings) ||
 		    (t->authority != m->config && t->identity != m->config))
 			continue;
 		first = n++ == 0 ? t->name : first;

@@ -513,8 +513,8 @@ static const struct {
 	/* devices */
 	{ "devices = ( { name = \"a b\"; port = \"\"; baud = \"1\"; time = 1; wifi = 1; bar = 2; } "
 	  ");",
-	  "a.conf:1: unknown key `bar` in device `a b`, expected one of: name, port, baud, mac, "
-	  "adopt, "
+	  "a.conf:1: unknown key `bar` in device `a b`, expected one of: name, port, baud, "
+	  "max_baud, flow_control, receive, max_links, mac, adopt, "
 	  "wifi, time, require_synchronized, ntp_servers\n"
 	  "a.conf:1: `name` is \"a b\", expected 1 to 48 characters of A-Z a-z 0-9 _ . -, the "
 	  "first no . "
@@ -529,6 +529,25 @@ static const struct {
 	  "a.conf:1: `baud` is 79, expected an integer from 80 to 5000000\n"
 	  "a.conf:1: no `ssid` in wifi, expected a string\n"
 	  "a.conf:1: `time` is \"ntp\", expected \"host\" or \"sntp\"\n" },
+	{ DEVICE
+	  "tunnels = ( { name = \"t\"; host = \"h\"; port = 1; insecure = true; reserve = 3; },\n"
+	  "{ name = \"u\"; device = \"any\"; host = \"h\"; port = 1; insecure = true; reserve = 3; "
+	  "} );",
+	  "a.conf:3: tunnels reserve 6 links of device `esp0`, expected at most 5: it has 5\n" },
+	{ DEV("max_links = 3;") "tunnels = ( { name = \"t\"; host = \"h\"; port = 1; insecure = "
+				"true; reserve = 3; },\n"
+				"{ name = \"u\"; device = \"any\"; host = \"h\"; port = 1; "
+				"insecure = true; } );",
+	  "a.conf:3: tunnels reserve 3 links of device `a`, expected at most 2: it has 3, and "
+	  "others "
+	  "need one\n" },
+	{ "devices = ( { name = \"any\"; port = \"/dev/x\"; max_baud = 9600;\nmax_links = 6; "
+	  "flow_control = \"x\"; receive = true; } );",
+	  "a.conf:2: `flow_control` is \"x\", expected \"auto\", \"rtscts\" or \"none\"\n"
+	  "a.conf:2: `receive` is true or false, expected \"auto\", \"active\" or \"passive\"\n"
+	  "a.conf:2: `max_links` is 6, expected an integer from 1 to 5\n"
+	  "a.conf:1: `name` is \"any\", expected another one: it stands for all devices\n"
+	  "a.conf:1: `max_baud` is 9600, expected at least `baud`, 115200\n" },
 	{ "devices = ( { name = \"a\"; port = \"/dev/x\"; baud = 115200.0; } );",
 	  "a.conf:1: `baud` is a number with a fraction, expected an integer from 80 to "
 	  "5000000\n" },
@@ -946,7 +965,8 @@ static const struct {
 	  "a.conf:7: unknown key `x` in tunnel `t`, expected one of: name, device, host, port, "
 	  "address_family, server_name, authority, identity, insecure, psk, alpn, ciphers, "
 	  "keep_alive, "
-	  "connect_timeout, wait_timeout, half_close_timeout, max_waiting, diagnose, mode, "
+	  "connect_timeout, wait_timeout, half_close_timeout, idle_timeout, "
+	  "max_waiting, max_clients, reserve, diagnose, mode, "
 	  "acl_users, acl_groups, allow_uids, allow_gids\n"
 	  "a.conf:5: `authority` together with `psk`, expected only one of them\n"
 	  "a.conf:6: `identity` together with `psk`, expected only one of them\n"
@@ -1040,8 +1060,9 @@ static const struct {
 	  "a.conf:6: unknown key `owners` in tunnel `t`, expected one of: name, device, host, "
 	  "port, "
 	  "address_family, server_name, authority, identity, insecure, psk, alpn, ciphers, "
-	  "keep_alive, connect_timeout, wait_timeout, half_close_timeout, max_waiting, diagnose, "
-	  "mode, acl_users, acl_groups, allow_uids, allow_gids\n" },
+	  "keep_alive, connect_timeout, wait_timeout, half_close_timeout, idle_timeout, "
+	  "max_waiting, max_clients, reserve, diagnose, mode, acl_users, acl_groups, allow_uids, "
+	  "allow_gids\n" },
 	/* who may connect */
 	{ DEVICE TUNNEL("insecure = true; acl_users = \"root\"; acl_groups = 5; allow_uids = { };"
 			" allow_gids = true;"),
@@ -1653,6 +1674,9 @@ static void test_example(void **state)
 	/* What it says is the default is that. */
 	d = &config->devices[0];
 	assert_int_equal(d->baud, 115200);
+	assert_int_equal(d->flow_control, CONFIG_FLOW_AUTO);
+	assert_int_equal(d->receive, CONFIG_RECEIVE_AUTO);
+	assert_int_equal(d->max_links, CONFIG_LINKS_MAX);
 	assert_int_equal(d->adopt, CONFIG_ADOPT_FIRST);
 	assert_int_equal(d->time, CONFIG_TIME_HOST);
 	assert_false(d->require_synchronized);
@@ -1665,7 +1689,10 @@ static void test_example(void **state)
 	assert_int_equal(t->connect_timeout, 20);
 	assert_int_equal(t->wait_timeout, 30);
 	assert_int_equal(t->half_close_timeout, 60);
+	assert_int_equal(t->idle_timeout, 0);
 	assert_int_equal(t->max_waiting, 32);
+	assert_int_equal(t->max_clients, 0);
+	assert_int_equal(t->reserve, 0);
 	assert_true(t->diagnose);
 	assert_int_equal(t->mode, 0660);
 	assert_false(config->tunnels[1].psk.hex);

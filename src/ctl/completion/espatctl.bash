@@ -106,7 +106,7 @@ _espatctl() {
 	[3-9]' tunnel add '*)
 		choice='device= host= port= authority= identity= server_name= address_family= insecure=
 			alpn= ciphers= keep_alive= connect_timeout= wait_timeout= half_close_timeout=
-			max_waiting= diagnose= mode= acl_users= acl_groups= allow_uids= allow_gids='
+			idle_timeout= max_waiting= max_clients= reserve= diagnose= mode= acl_users= acl_groups= allow_uids= allow_gids='
 		compopt -o nospace 2>/dev/null
 		;;
 	'2 trace '* | *' certs load '* | *' certs set-'*)
