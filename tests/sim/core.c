@@ -658,7 +658,8 @@ static bool pump_link(struct sim_core *c, int i)
 		if (max + 96 > c->cfg.tx_buffer)
 			max = c->cfg.tx_buffer > 192 ? c->cfg.tx_buffer - 96 : 96;
 		if (!has_room(c, max + 96)) {
-			want(c, i, false);
+			/* A link of which it is not known whether it has data takes part in the next turn, too. */
+			want(c, i, !l->readable);
 			return false;
 		}
 		if (buf_len(&l->rx)) {
@@ -714,12 +715,15 @@ void sim_pump(struct sim_core *c)
 	c->mute = false; /* that is for an answer, not for the links' data */
 	while (more) {
 		more = false;
-		for (int k = 0; k < SIM_LINKS; k++) {
-			int i = (c->pump_first + k) % SIM_LINKS;
+		for (int k = 0, first = c->pump_first; k < SIM_LINKS; k++) {
+			int i = (first + k) % SIM_LINKS;
 
-			more |= pump_link(c, i);
+			if (!pump_link(c, i))
+				continue;
+			more = true;
+			/* Who has had the room comes last for the next one: nobody waits for ever. */
+			c->pump_first = (i + 1) % SIM_LINKS;
 		}
-		c->pump_first = (c->pump_first + 1) % SIM_LINKS;
 	}
 	c->mute = mute;
 }

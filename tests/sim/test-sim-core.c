@@ -17,7 +17,7 @@ struct world {
 	struct sim_config cfg;
 	uint64_t now;
 	struct buf sent[SIM_LINKS], recv[SIM_LINKS];
-	bool open[SIM_LINKS], eof[SIM_LINKS], stuck;
+	bool open[SIM_LINKS], eof[SIM_LINKS], want[SIM_LINKS], stuck;
 	char name[SIM_LINKS][80], ip[SIM_LINKS][80];
 	bool verify[SIM_LINKS];
 	char eap[8]; /* what came with a join */
@@ -122,6 +122,13 @@ static int op_eap(void *ud, int ap, const struct sim_eap *e)
 	return w->eap_refuse;
 }
 
+static void op_want_read(void *ud, int link, bool want)
+{
+	struct world *w = ud;
+
+	w->want[link] = want;
+}
+
 static const struct sim_core_ops ops = {
 	.eap = op_eap,
 	.sntp = op_sntp,
@@ -131,6 +138,7 @@ static const struct sim_core_ops ops = {
 	.close = op_close,
 	.resolve = op_resolve,
 	.flash = op_flash,
+	.want_read = op_want_read,
 };
 
 static const struct sim_factory_item factory[] = {
@@ -554,6 +562,41 @@ static void test_back_pressure(void **state)
 	}
 	sim_core_output(w->core, &len);
 	assert_int_equal(len, 0);
+}
+
+/* More data on all links than the line carries: each has its turn, also one that was silent before. */
+static void test_turns(void **state)
+{
+	struct world *w = *state;
+	static char data[60000];
+	char line[80];
+	int seen[SIM_LINKS] = { 0 }, link, n, head;
+	size_t len;
+
+	chunk(w, "AT+CIPMUX=1\r\n");
+	for (int i = 0; i < SIM_LINKS; i++) {
+		snprintf(line, sizeof(line), "AT+CIPSTART=%d,\"TCP\",\"10.0.2.2\",7000\r\n", i);
+		chunk(w, line);
+		connect_link(w, i);
+	}
+	drain(w);
+	memset(data, 'x', sizeof(data));
+	for (int i = 0; i < SIM_LINKS - 1; i++)
+		arrive(w, i, data, sizeof(data));
+	buf_add(&w->recv[SIM_LINKS - 1], data, sizeof(data));
+	for (int i = 0; i < 4 * SIM_LINKS; i++) {
+		const char *p = (const char *)sim_core_output(w->core, &len);
+
+		assert_int_equal(sscanf(p, "\r\n+IPD,%d,%d:%n", &link, &n, &head), 2);
+		seen[link]++;
+		sim_core_output_taken(w->core, w->now, head + n + 2);
+		/* The network tells only who is waited for that there is something. */
+		for (int k = 0; k < SIM_LINKS; k++)
+			if (w->want[k])
+				sim_core_on_readable(w->core, w->now, k);
+	}
+	for (int i = 0; i < SIM_LINKS; i++)
+		assert_in_range(seen[i], 3, 5);
 }
 
 static void test_names(void **state)
@@ -1455,6 +1498,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_sendl, joined, teardown),
 		cmocka_unit_test_setup_teardown(test_passive, joined, teardown),
 		cmocka_unit_test_setup_teardown(test_back_pressure, joined, teardown),
+		cmocka_unit_test_setup_teardown(test_turns, joined, teardown),
 		cmocka_unit_test_setup_teardown(test_names, joined, teardown),
 		cmocka_unit_test_setup_teardown(test_reset, joined, teardown),
 		cmocka_unit_test_setup_teardown(test_wifi, setup, teardown),
