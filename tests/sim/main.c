@@ -76,6 +76,7 @@ static const char usage[] =
 	"  --tx-buffer BYTES     output that may wait before the network is no longer read (8192)\n"
 	"  --rx-buffer BYTES     input that may wait; with --baud it overflows without RTS/CTS "
 	"(2048)\n"
+	"  --packet-ms N         with --baud: how often output is handed to the host (1)\n"
 	"  --tls-rate BYTES/S    of TLS data, each way\n"
 	"  --faults FILE         script of misbehaviour: see espat-sim(1)\n"
 	"  --control PATH        Unix socket that takes lines of such a script at run time\n"
@@ -194,6 +195,8 @@ static void flush_out(struct sim *s)
 	static uint8_t out[2 * READ_MAX], leaving[READ_MAX];
 	const uint8_t *data;
 	size_t len, n, want, bytes;
+	uint64_t now = now_us(); /* one packet: what becomes due meanwhile goes with the next one */
+	bool full = false;
 
 	for (;;) {
 		if (buf_len(&s->held)) {
@@ -203,7 +206,7 @@ static void flush_out(struct sim *s)
 				break;
 		}
 		data = sim_core_output(s->core, &len);
-		want = s->paced ? uart_out(&s->uart, now_us(), len) : len;
+		want = s->paced ? uart_out(&s->uart, now, len) : len;
 		if (want > READ_MAX)
 			want = READ_MAX;
 		if (!want)
@@ -232,15 +235,15 @@ static void flush_out(struct sim *s)
 				log_bytes("D>H", data, n);
 		}
 		if (s->paced)
-			uart_out_taken(&s->uart, now_us(), n, want, len);
+			uart_out_taken(&s->uart, now, n, want, len);
+		full = n < want;
 		if (!n)
 			break;
 		sim_core_output_taken(s->core, now_us(), n);
 	}
 	data = sim_core_output(s->core, &len);
 	port_want(s->port, wants_input(s),
-		  (len && !s->paced) || buf_len(&s->held) ||
-			  (s->paced && uart_out(&s->uart, now_us(), len)));
+		  (len && !s->paced) || buf_len(&s->held) || (s->paced && full));
 }
 
 static void give_chunk(struct sim *s, const uint8_t *data, size_t len)
@@ -553,6 +556,7 @@ enum {
 	OPT_DNS,
 	OPT_TX,
 	OPT_RX,
+	OPT_PACKET,
 	OPT_TLS_RATE,
 	OPT_BAUD,
 	OPT_FAULTS,
@@ -587,6 +591,7 @@ static const struct option options[] = {
 	{ "dns-timeout-ms", 1, NULL, OPT_DNS },
 	{ "tx-buffer", 1, NULL, OPT_TX },
 	{ "rx-buffer", 1, NULL, OPT_RX },
+	{ "packet-ms", 1, NULL, OPT_PACKET },
 	{ "tls-rate", 1, NULL, OPT_TLS_RATE },
 	{ "baud", 1, NULL, OPT_BAUD },
 	{ "faults", 1, NULL, OPT_FAULTS },
@@ -600,7 +605,7 @@ struct args {
 	struct sim_config cfg;
 	struct net_options net;
 	const char *tty, *listen, *faults;
-	unsigned rx_buffer;
+	unsigned rx_buffer, packet_ms;
 };
 
 static int bad(const char *option, const char *value, const char *expected)
@@ -802,6 +807,8 @@ static int parse_option(struct sim *s, struct args *a, int opt, const char *name
 		break;
 	case OPT_RX:
 		return number(name, arg, 128, &a->rx_buffer);
+	case OPT_PACKET:
+		return number(name, arg, 1, &a->packet_ms);
 	case OPT_BAUD:
 		r = number(name, arg, 80, &a->cfg.baud);
 		s->paced = true;
@@ -885,6 +892,7 @@ static int start(struct sim *s, struct args *a, struct sim_core_ops *ops)
 	s->client = (struct watch){ .fd = -1, .cb = client_cb, .ud = s };
 	s->faults = faults_new(&s->core, &fault_ops, s, now_us());
 	uart_init(&s->uart, a->cfg.baud, a->rx_buffer);
+	s->uart.packet = a->packet_ms * 1000000ull;
 	/* Noise on the way out, or a fault: the output is handled byte by byte only where that can be. */
 	s->touched = s->paced;
 	r = open_control(s);
@@ -936,7 +944,7 @@ int main(int argc, char **argv)
 {
 	struct sim_core_ops ops;
 	struct sim *s = &sim;
-	struct args a = { .rx_buffer = 2048 };
+	struct args a = { .rx_buffer = 2048, .packet_ms = UART_PACKET_MS };
 	int r;
 
 	sim_config_init(&a.cfg);

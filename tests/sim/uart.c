@@ -15,7 +15,11 @@ static unsigned host_baud(const struct uart *u)
 void uart_init(struct uart *u, unsigned baud, size_t rx_size)
 {
 	*u = (struct uart){
-		.chip_baud = baud, .host_baud = -1, .rx_size = rx_size, .noise = 0x5eed1
+		.chip_baud = baud,
+		.host_baud = -1,
+		.rx_size = rx_size,
+		.packet = UART_PACKET_MS * 1000000ull,
+		.noise = 0x5eed1,
 	};
 }
 
@@ -180,11 +184,12 @@ uint64_t uart_next(const struct uart *u, size_t queued)
 		t = (u->last_in + 2 * byte_ns(u->chip_baud)) / 1000 + 1;
 	}
 	if (queued) {
-		/* Delivered in the packets of a USB adapter, one a millisecond, or when all has gone. */
+		/* Delivered in the packets of a USB adapter, or when all has gone. */
 		uint64_t packet = byte_ns(u->chip_baud) * queued, at;
 
-		if (packet > 1000000)
-			packet = byte_ns(u->chip_baud) > 1000000 ? byte_ns(u->chip_baud) : 1000000;
+		if (packet > u->packet)
+			packet = byte_ns(u->chip_baud) > u->packet ? byte_ns(u->chip_baud)
+								   : u->packet;
 		at = (u->out_free + packet) / 1000 + 1;
 		if (at < t)
 			t = at;

@@ -13,12 +13,14 @@
 #define UART_FIFO 128
 #define UART_FIFO_FULL 120 /* at which the driver empties it: the border of a chunk */
 #define UART_LINE 4096     /* of the host's own output queue */
+#define UART_PACKET_MS 1   /* a USB adapter hands over what has come once in a millisecond */
 
 struct uart {
 	/* set by the owner */
 	unsigned chip_baud;
 	int host_baud;           /* -1: the same */
 	bool chip_rts, host_cts; /* the chip stops the host only if both ends play along */
+	uint64_t packet;         /* ns: of a long output, what is delivered to the host at once */
 	size_t rx_size;          /* of the ring */
 	/* state */
 	struct buf line;            /* written by the host, not yet on the wire */
