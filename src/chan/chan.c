@@ -17,9 +17,16 @@
 #define CHAN_BUSY_PAUSE_MAX (1 * TIMERS_S)
 #define CHAN_BUSY_TRIES 75
 
-/* What the chip's output FIFO holds stands in front of every answer (8192 bytes, field of the UART
- * driver), and a block of that size may be on its way to it. */
+/*
+ * What stands in front of every answer: the chip's output FIFO (8192 bytes, field of the UART driver), and as
+ * much again in the buffers of an adapter and of the host. And the line itself; a payload comes on top.
+ */
 #define CHAN_LINE_BYTES (2 * 8192 + AT_LINE_MAX)
+/*
+ * So far behind the others is nobody put, whatever he has used: a server that did not read for a minute is no
+ * reason to hold its client up for another one.
+ */
+#define CHAN_SHARE_DEBT (500 * TIMERS_MS)
 
 /*
  * Answers that need neither flash nor network: the prompt, and the receipt of a CIPSEND block, which
@@ -46,9 +53,16 @@ const char *chan_result_text(enum chan_result result)
 	return "?";
 }
 
+static size_t cmd_payload(const struct chan_cmd *cmd)
+{
+	return cmd->kind == CHAN_PLAIN ? 0 : cmd->payload_len;
+}
+
 static void chan_arm(struct chan *chan, uint64_t timeout)
 {
-	timer_arm(&chan->timer, timeout + CHAN_LINE_BYTES * chan->byte_time / 1000);
+	size_t bytes = CHAN_LINE_BYTES + cmd_payload(chan->current);
+
+	timer_arm(&chan->timer, timeout + bytes * chan->byte_time / 1000);
 }
 
 static void chan_log_command(struct chan *chan, const char *what, const struct chan_cmd *cmd)
@@ -74,6 +88,63 @@ static void chan_write_head(struct chan *chan)
 	chan->ops->write(chan->userdata, cmd->line.text, cmd->line.len);
 }
 
+/* ---- who is next ---- */
+
+static uint64_t cmd_used(const struct chan_cmd *cmd)
+{
+	return cmd->share ? cmd->share->used : 0;
+}
+
+/* Of those who have used the line equally, the one that has waited longest. */
+static struct list *chan_next_data(struct chan *chan)
+{
+	struct list *best = list_first(&chan->lanes[CHAN_DATA]);
+
+	list_for_each(node, &chan->lanes[CHAN_DATA])
+		if (cmd_used(container_of(node, struct chan_cmd, node)) <
+		    cmd_used(container_of(best, struct chan_cmd, node)))
+			best = node;
+	return best;
+}
+
+bool chan_is_wanted(const struct chan *chan, enum chan_lane lane, const struct chan_cmd *except)
+{
+	list_for_each(node, &chan->lanes[lane])
+		if (container_of(node, struct chan_cmd, node) != except)
+			return true;
+	return false;
+}
+
+static void share_join(const struct chan *chan, struct chan_share *share)
+{
+	if (!share)
+		return;
+	if (share->used < chan->used)
+		share->used = chan->used;
+	else if (share->used > chan->used + CHAN_SHARE_DEBT)
+		share->used = chan->used + CHAN_SHARE_DEBT;
+}
+
+static void share_begin(struct chan *chan, struct chan_cmd *cmd)
+{
+	cmd->began = chan->timer.timers->now;
+	if (cmd->share && cmd->share->used > chan->used)
+		chan->used = cmd->share->used;
+}
+
+/*
+ * The chip may have answered sooner than its bytes can have gone over the line: then nothing paces it, and
+ * they are what it is counted by.
+ */
+static void share_end(struct chan *chan, struct chan_cmd *cmd)
+{
+	uint64_t took = chan->timer.timers->now - cmd->began;
+	uint64_t bytes = (cmd->line.len + cmd_payload(cmd)) * chan->byte_time / 1000;
+
+	if (cmd->share)
+		cmd->share->used += took > bytes ? took : bytes;
+}
+
 static void chan_kick(struct chan *chan)
 {
 	struct list *node;
@@ -82,11 +153,12 @@ static void chan_kick(struct chan *chan)
 		return;
 	node = list_first(&chan->lanes[CHAN_CONTROL]);
 	if (!node)
-		node = list_first(&chan->lanes[CHAN_DATA]);
+		node = chan_next_data(chan);
 	if (!node)
 		return;
 	list_remove(node);
 	chan->current = container_of(node, struct chan_cmd, node);
+	share_begin(chan, chan->current);
 	chan_write_head(chan);
 }
 
@@ -115,6 +187,7 @@ static void chan_done(struct chan *chan, enum chan_result result)
 	unsigned int epoch = chan->epoch;
 
 	timer_cancel(&chan->timer);
+	share_end(chan, cmd);
 	chan->current = NULL;
 	chan->lexer.names = false;
 	if (cmd->secret || cmd->line.secret_len > 0)
@@ -127,12 +200,18 @@ static void chan_done(struct chan *chan, enum chan_result result)
 		chan_kick(chan);
 }
 
+/* Its payload is for a server: `+++` may cancel it. */
+static bool cmd_sends(const struct chan_cmd *cmd)
+{
+	return cmd->kind == CHAN_SEND || cmd->kind == CHAN_STREAM;
+}
+
 /* The command in flight is given up: whatever comes next may become bytes of its block. */
 static void chan_give_up(struct chan *chan)
 {
 	const struct chan_cmd *cmd = chan->current;
 
-	if (cmd && cmd->kind == CHAN_SEND && cmd->phase < CHAN_PHASE_VERDICT)
+	if (cmd && cmd_sends(cmd) && cmd->phase < CHAN_PHASE_VERDICT)
 		chan->send_open = cmd->line.len + cmd->payload_len;
 }
 
@@ -232,11 +311,11 @@ static void chan_on_verdict(struct chan *chan, enum chan_result result)
 {
 	struct chan_cmd *cmd = chan->current;
 
-	if (cmd->kind != CHAN_SEND || cmd->phase < CHAN_PHASE_PROMPT) {
+	if (!cmd_sends(cmd) || cmd->phase < CHAN_PHASE_PROMPT) {
 		chan_trouble(chan, "a send verdict that was not asked for");
 		return;
 	}
-	if (cmd->phase != CHAN_PHASE_VERDICT)
+	if (cmd->phase != (cmd->kind == CHAN_SEND ? CHAN_PHASE_VERDICT : CHAN_PHASE_PAYLOAD))
 		cmd->doubt = true;
 	chan_done(chan, result == CHAN_OK && cmd->doubt ? CHAN_E_DOUBT : result);
 }
@@ -489,6 +568,7 @@ void chan_cmd_begin(struct chan_cmd *cmd, const char *name)
 	cmd->secret = false;
 	cmd->secret_reply = false;
 	cmd->names = false;
+	cmd->share = NULL;
 	cmd->payload = NULL;
 	cmd->on_line = NULL;
 	cmd->on_data = NULL;
@@ -503,6 +583,7 @@ void chan_submit(struct chan *chan, enum chan_lane lane, struct chan_cmd *cmd)
 	cmd->lines = false;
 	cmd->strays = false;
 	cmd->busy = 0;
+	share_join(chan, cmd->share);
 	list_append(&chan->lanes[lane], &cmd->node);
 	chan_kick(chan);
 }

@@ -36,6 +36,7 @@ enum chan_kind {
 	CHAN_PLAIN, /* line -> OK */
 	CHAN_BLOCK, /* line -> OK, prompt, payload -> OK (SYSMFG; capture 11) */
 	CHAN_SEND,  /* line -> OK, prompt, payload -> Recv n bytes, SEND OK (CIPSEND; capture 31) */
+	CHAN_STREAM, /* line -> OK, prompt, payload -> lines of progress, SEND OK (CIPSENDL; capture 62) */
 };
 
 enum chan_lane {
@@ -53,6 +54,15 @@ enum chan_phase {
 	CHAN_PHASE_VERDICT, /* "Recv n bytes" was read, SEND OK is due */
 };
 
+/*
+ * One of those that share the data lane: who has used the line least goes first (start-time fair
+ * queueing). What counts is time, of all that a command takes: its line, prompt, payload and answer. Who
+ * was away saves nothing up for later, but is the first one when he comes back.
+ */
+struct chan_share {
+	uint64_t used; /* µs, as the channel counts them */
+};
+
 /* Embedded in its owner, who keeps it and the payload until done(). Zero it, then fill it in. */
 struct chan_cmd {
 	struct at_line line;
@@ -67,6 +77,7 @@ struct chan_cmd {
 	const void *payload;
 	size_t payload_len;
 	uint64_t timeout; /* µs for the final answer; what the line itself takes comes on top */
+	struct chan_share *share; /* weak; in the data lane: whose command it is */
 	/* Both may be NULL. Reply lines other than final results and known reports; a blob's bytes. */
 	void (*on_line)(struct chan_cmd *cmd, const char *text, size_t len);
 	void (*on_data)(struct chan_cmd *cmd, const struct at_block *block, const uint8_t *data,
@@ -75,6 +86,7 @@ struct chan_cmd {
 	/* the channel's own */
 	struct list node;
 	enum chan_phase phase;
+	uint64_t began; /* when its line was written first, µs */
 	bool doubt;
 	bool lines;  /* a reply line or block was read */
 	bool strays; /* a line was read that is no final result and no report */
@@ -118,6 +130,7 @@ struct chan {
 	struct list lanes[2];
 	struct chan_cmd *current; /* weak */
 	struct timer timer;
+	uint64_t used;      /* of the share that was served last */
 	int ended;          /* link of an +IPD block whose end is not yet confirmed; -1: none */
 	uint64_t byte_time; /* ns that a byte takes on the line */
 	unsigned int epoch; /* of chan_reset() */
@@ -149,6 +162,15 @@ void chan_set_baud(struct chan *chan, unsigned int baud);
 void chan_cmd_begin(struct chan_cmd *cmd, const char *name);
 /* @cmd->line has been ended without error. */
 void chan_submit(struct chan *chan, enum chan_lane lane, struct chan_cmd *cmd);
+/*
+ * Whether it stands in its lane still: then line and payload may be made anew, with the line ended.
+ */
+static inline bool chan_cmd_waits(const struct chan_cmd *cmd)
+{
+	return cmd->phase == CHAN_PHASE_QUEUED;
+}
+/* Whether somebody waits for the end of the command that is in flight; @except: but for this one. */
+bool chan_is_wanted(const struct chan *chan, enum chan_lane lane, const struct chan_cmd *except);
 /* Bytes from the chip. */
 void chan_feed(struct chan *chan, const uint8_t *data, size_t len);
 /*

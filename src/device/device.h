@@ -50,6 +50,7 @@ enum device_feature {
 	DEVICE_HAS_CIPSTART_TIMEOUT = DEVICE_HAS_CIPSSLCCIPHER,
 	DEVICE_HAS_CIPCONNPERSIST = 1 << 9,
 	DEVICE_HAS_CWJEAP = 1 << 10,
+	DEVICE_HAS_CIPSENDL = 1 << 11,
 };
 
 /* Where the chip's present time comes from. */
@@ -278,6 +279,9 @@ struct device {
 	int64_t uncounted; /* of them, more than record.writes has; less: it counts what is planned */
 
 	struct link links[AT_LINKS];
+	bool rtscts;               /* RTS/CTS are in use, and proven */
+	struct chan_cmd sendl_cmd; /* AT+CIPSENDLCFG */
+	bool sendl_set;
 	struct chan_cmd recv_cmd; /* AT+CIPRECVMODE, where the receive type is one for all links */
 	bool recv_running;
 	bool recv_passive; /* what it is set to */

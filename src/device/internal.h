@@ -154,6 +154,9 @@ void link_reset(struct link *link);
 void link_report_connect(struct link *link);
 void link_report_closed(struct link *link);
 
+/* link-send.c */
+/* A link is open now. */
+void link_send_start(struct link *link);
 /* link-receive.c: @data NULL: the block was right. */
 void link_ipd(struct link *link, const uint8_t *data, size_t len);
 /* The receive types as they should be, wherever they are not. */

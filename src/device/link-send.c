@@ -1,23 +1,129 @@
 /* SPDX-License-Identifier: MIT */
-/* What a link sends. */
+/* What a link sends: how much at once, and by which command. */
 #include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "device/internal.h"
 
 /* From the receipt of a block to its verdict: a server that does not read holds the chip up. */
 #define LINK_TIMEOUT_SEND (60 * TIMERS_S)
+/* For so long who has sent little, or has just connected, is expected to send little again, and soon. */
+#define LINK_SPARSE (2 * TIMERS_S)
+/* Below, AT+CIPSENDL gains nothing. */
+#define LINK_STREAM_MIN (2 * LINK_BLOCK_MAX)
+/* AT+CIPSENDLCFG: a line of progress so often, which is never, and pieces as large as they may be. */
+#define LINK_STREAM_REPORT (1 << 20)
+#define LINK_STREAM_PIECE 2920
 
 static void link_submit_block(struct link *link);
 
+/* ---- how much ---- */
+
 size_t link_block_len(const uint8_t *data, size_t len)
 {
-	const uint8_t *plus;
+	const uint8_t *plus = memmem(data, len, "+++", 3);
 
-	if (len > LINK_BLOCK_MAX)
-		len = LINK_BLOCK_MAX;
-	plus = memmem(data, len, "+++", 3);
 	return plus ? (size_t)(plus - data) + 2 : len;
+}
+
+static bool link_is_sparse(const struct link *link)
+{
+	return link->state == LINK_OPEN && link->sparse_until > link->dev->timers->now;
+}
+
+/* Another link may want the channel at any moment, and only for a moment. */
+static bool device_has_sparse(const struct device *dev, const struct link *except)
+{
+	for (int i = 0; i < AT_LINKS; i++)
+		if (&dev->links[i] != except && link_is_sparse(&dev->links[i]))
+			return true;
+	return false;
+}
+
+static bool device_connects_or_sends(const struct device *dev, const struct link *except)
+{
+	for (int i = 0; i < AT_LINKS; i++) {
+		const struct link *link = &dev->links[i];
+
+		if (link != except && (link->running || link->tx_len > 0))
+			return true;
+	}
+	return false;
+}
+
+/* Nobody but it needs the channel for the next second, as far as can be told. */
+static bool link_may_stream(const struct link *link)
+{
+	const struct device *dev = link->dev;
+
+	return dev->rtscts && dev->sendl_set && dev->n_requests == 0 &&
+	       !chan_is_wanted(&dev->chan, CHAN_CONTROL, NULL) &&
+	       !chan_is_wanted(&dev->chan, CHAN_DATA, &link->cmd) &&
+	       !device_connects_or_sends(dev, link) && !device_has_sparse(dev, link);
+}
+
+static size_t link_stream_max(const struct link *link)
+{
+	uint64_t most = LINK_STREAM_TIME * 1000 / link->dev->chan.byte_time;
+
+	return most < LINK_STREAM_MAX ? (size_t)most : LINK_STREAM_MAX;
+}
+
+static size_t link_block_max(const struct link *link)
+{
+	const struct device *dev = link->dev;
+
+	if (chan_is_wanted(&dev->chan, CHAN_CONTROL, NULL) || device_has_sparse(dev, link))
+		return LINK_BLOCK_SHORT;
+	return LINK_BLOCK_MAX;
+}
+
+/* ---- by which command ---- */
+
+static void sendl_done(struct chan_cmd *cmd, enum chan_result result)
+{
+	container_of(cmd, struct device, sendl_cmd)->sendl_set = result == CHAN_OK;
+}
+
+void link_send_start(struct link *link)
+{
+	struct device *dev = link->dev;
+	struct chan_cmd *cmd = &dev->sendl_cmd;
+
+	link->sparse_until = dev->timers->now + LINK_SPARSE;
+	if (!dev->rtscts || !(dev->features & DEVICE_HAS_CIPSENDL) || dev->sendl_set ||
+	    cmd->phase != CHAN_PHASE_IDLE)
+		return;
+	chan_cmd_begin(cmd, "AT+CIPSENDLCFG");
+	at_line_int(&cmd->line, LINK_STREAM_REPORT);
+	at_line_int(&cmd->line, LINK_STREAM_PIECE);
+	at_line_end(&cmd->line);
+	cmd->timeout = DEVICE_TIMEOUT;
+	cmd->done = sendl_done;
+	chan_submit(&dev->chan, CHAN_CONTROL, cmd);
+}
+
+/* The next block of what is to be sent, as the moment has it. */
+static void link_make_block(struct link *link)
+{
+	const uint8_t *data = link->tx + link->tx_off;
+	size_t left = link->tx_len - link->tx_off, max = link_block_max(link), block;
+	struct chan_cmd *cmd = &link->cmd;
+
+	block = link_block_len(data, left);
+	cmd->kind = CHAN_SEND;
+	if (block >= LINK_STREAM_MIN && link_may_stream(link))
+		cmd->kind = CHAN_STREAM;
+	else if (block > max)
+		block = max;
+	link->tx_block = block;
+	cmd->payload = data;
+	cmd->payload_len = block;
+	at_line_begin(&cmd->line, cmd->kind == CHAN_STREAM ? "AT+CIPSENDL" : "AT+CIPSEND");
+	at_line_int(&cmd->line, link->id);
+	at_line_int(&cmd->line, (long)block);
+	at_line_end(&cmd->line);
 }
 
 static void link_send_done(struct chan_cmd *cmd, enum chan_result result)
@@ -48,30 +154,66 @@ static void link_send_done(struct chan_cmd *cmd, enum chan_result result)
 
 static void link_submit_block(struct link *link)
 {
-	link->tx_block = link_block_len(link->tx + link->tx_off, link->tx_len - link->tx_off);
-	link->cmd.kind = CHAN_SEND;
-	link->cmd.payload = link->tx + link->tx_off;
-	link->cmd.payload_len = link->tx_block;
-	at_line_begin(&link->cmd.line, "AT+CIPSEND");
-	at_line_int(&link->cmd.line, link->id);
-	at_line_int(&link->cmd.line, (long)link->tx_block);
-	at_line_end(&link->cmd.line);
+	link_make_block(link);
+	link->cmd.share = &link->share;
 	link_run(link, CHAN_DATA, LINK_TIMEOUT_SEND, link_send_done);
+}
+
+/* ---- for its user ---- */
+
+/* Room for a long block, made where one may go for the first time. */
+static void link_grow(struct link *link)
+{
+	uint8_t *tx;
+
+	if (link->tx_size >= LINK_STREAM_MAX || link->tx_len > 0)
+		return;
+	tx = malloc(LINK_STREAM_MAX);
+	if (!tx)
+		return; /* what there is will do */
+	free(link->tx);
+	link->tx = tx;
+	link->tx_size = LINK_STREAM_MAX;
 }
 
 uint8_t *link_tx_buffer(struct link *link, size_t *size)
 {
-	if (link->state != LINK_OPEN || link->tx_len > 0)
+	size_t max = link_block_max(link);
+
+	if (link->state != LINK_OPEN ||
+	    (link->tx_len > 0 && !(link->tx_off == 0 && chan_cmd_waits(&link->cmd))))
 		return NULL;
-	*size = LINK_BLOCK_MAX;
-	return link->tx;
+	if (link_may_stream(link)) {
+		link_grow(link);
+		max = link_stream_max(link);
+	}
+	if (max > link->tx_size)
+		max = link->tx_size;
+	if (max <= link->tx_len)
+		return NULL;
+	*size = max - link->tx_len;
+	return link->tx + link->tx_len;
+}
+
+bool link_tx_pending(const struct link *link)
+{
+	return link->tx_len > 0;
 }
 
 void link_tx_submit(struct link *link, size_t len)
 {
-	assert(link->state == LINK_OPEN && link->tx_len == 0 && len > 0 && len <= LINK_BLOCK_MAX);
-	link->tx_len = len;
-	link->tx_off = 0;
+	bool waits = link->tx_len > 0;
+
+	assert(link->state == LINK_OPEN && len > 0 && link->tx_len + len <= link->tx_size);
+	assert(!waits || chan_cmd_waits(&link->cmd));
+	link->tx_len += len;
 	link->moved = link->dev->timers->now;
+	if (link->tx_len < LINK_BLOCK_SHORT)
+		link->sparse_until = link->dev->timers->now + LINK_SPARSE;
+	if (waits) {
+		link_make_block(link);
+		return;
+	}
+	link->tx_off = 0;
 	link_submit_block(link);
 }

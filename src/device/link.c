@@ -280,6 +280,7 @@ static void link_start_done(struct chan_cmd *cmd, enum chan_result result)
 	}
 	link_enter_state(link, LINK_OPEN);
 	link->moved = link->dev->timers->now;
+	link_send_start(link);
 	link->ops->opened(link->user);
 	/* A handshake blocks the channel; the next one may begin. */
 	device_notify_room(link->dev);
@@ -586,6 +587,7 @@ int link_open(struct link *link, const struct link_target *target, const struct 
 	if (r == 0 && target->n_ciphers > 0 && !(link->dev->features & DEVICE_HAS_CIPSSLCCIPHER))
 		r = -EOPNOTSUPP;
 	link->tx = r == 0 ? malloc(LINK_BLOCK_MAX) : NULL;
+	link->tx_size = LINK_BLOCK_MAX;
 	if (!link->tx) {
 		link_release_target(link);
 		return r < 0 ? r : -ENOMEM;

@@ -22,6 +22,18 @@ struct link;
 
 /* Largest block of AT+CIPSEND (capture 31). */
 #define LINK_BLOCK_MAX 8192
+/*
+ * And where somebody waits for the channel, or may at any moment: 33 ms at 921600 baud, which with what it
+ * takes itself keeps a request of 64 bytes below 60 ms. Commands and answers then cost a tenth of the line.
+ */
+#define LINK_BLOCK_SHORT 3072
+/*
+ * Largest block of AT+CIPSENDL, which is used where nobody else wants the channel, and the line has flow control:
+ * that long at most it holds the channel, whoever comes then. With another direction in full use a block waits
+ * twice for what is in the chip's output FIFO, for prompt and verdict, so it must be many times longer than that.
+ */
+#define LINK_STREAM_MAX 98304
+#define LINK_STREAM_TIME (1 * TIMERS_S)
 
 enum link_state {
 	LINK_FREE,
@@ -139,10 +151,13 @@ struct link {
 	struct timer timer;                 /* waits for a late CLOSED, or for a quiet moment */
 	/* CIPSSLCCONF as this link has it since the last `ready`; -1: not known */
 	int conf_auth, conf_pki, conf_ca;
-	uint8_t *tx; /* LINK_BLOCK_MAX bytes while the link is in use */
+	uint8_t *tx; /* tx_size bytes while the link is in use */
+	size_t tx_size;
 	size_t tx_len;
 	size_t tx_off;
-	size_t tx_block; /* in flight */
+	size_t tx_block; /* in flight, or about to be */
+	struct chan_share share;
+	uint64_t sparse_until; /* it has sent little of late: others make room for it, µs */
 	/* receive type: as wanted, and as the chip has it */
 	bool want_passive;
 	bool passive;
@@ -159,8 +174,13 @@ int link_open(struct link *link, const struct link_target *target, const struct 
 	      void *user);
 /* The user goes away; the link closes by itself. */
 void link_close(struct link *link);
-/* Room for *size bytes to send, or NULL while what was given before is under way. */
+/*
+ * Room for *size more bytes to send, or NULL: until sent() what was given before is under way. It is not while
+ * it waits for its turn, and more may be added.
+ */
 uint8_t *link_tx_buffer(struct link *link, size_t *size);
+/* Whether something that was given to it has not gone yet. */
+bool link_tx_pending(const struct link *link);
 /* Sends the first @len bytes of link_tx_buffer(), 1..*size. */
 void link_tx_submit(struct link *link, size_t len);
 /* Asks the chip to keep received data back, or to go on. What is on its way still comes. */
@@ -172,7 +192,7 @@ const char *link_end_text(enum link_end end);
 const char *link_end_reason(enum link_end end);
 
 /*
- * The longest start of @data that may be one block. A block never has three `+` in a row: where the
+ * The longest start of @data that may be one block, whatever its command takes. A block never has three `+` in a row: where the
  * chip's UART happens to cut it so that they stand alone, they would cancel the send, and the rest
  * of the client's bytes would be read as a command (captures 54, 63).
  */

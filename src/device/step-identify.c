@@ -25,6 +25,7 @@ static const struct {
 	{ "AT+CIPSSLCCIPHER", DEVICE_HAS_CIPSSLCCIPHER, false },
 	{ "AT+CIPCONNPERSIST", DEVICE_HAS_CIPCONNPERSIST, false },
 	{ "AT+CWJEAP", DEVICE_HAS_CWJEAP, false },
+	{ "AT+CIPSENDL", DEVICE_HAS_CIPSENDL, false },
 };
 
 #define N_FEATURES (sizeof(identify_features) / sizeof(*identify_features))
@@ -118,6 +119,7 @@ void identify_start(struct device *dev)
 	dev->tells_errno = false;
 	dev->wifi_lost = false;
 	dev->refreshing = false;
+	dev->sendl_set = false;
 	dev->cwstate = -1;
 	dev->wifi_prepared = false;
 	dev->clock_done = false;

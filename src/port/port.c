@@ -18,9 +18,9 @@
 #define PORT_RETRY (1 * TIMERS_S)
 /* One read. A Linux tty hands out 4 KiB at most, a socket more. */
 #define PORT_READ_SIZE 16384
-/* One block and its command are 8.5 KB; what is over that piles up only before a line that is
+/* The longest block and its command are 98 KB; what is over that piles up only before a line that is
  * dead, and is given up. */
-#define PORT_WRITE_MAX 65536
+#define PORT_WRITE_MAX 131072
 
 struct port {
 	char *spec;

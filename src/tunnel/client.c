@@ -197,8 +197,14 @@ static void client_on_read(evutil_socket_t fd, short what, void *userdata)
 	if (n > 0) {
 		client->tunnel->sent += (uint64_t)n;
 		link_tx_submit(client->link, (size_t)n);
+		/* As long as that waits for its turn, what comes meanwhile goes with it. */
+		if (client->state == CLIENT_OPEN && link_tx_buffer(client->link, &size))
+			client_read_on(client);
 		return;
 	}
+	/* It has ended; first what it has written must have gone. */
+	if ((n == 0 || (errno != EAGAIN && errno != EINTR)) && link_tx_pending(client->link))
+		return;
 	if (n == 0) {
 		client_on_eof(client);
 		return;

@@ -41,11 +41,13 @@ static const char *const plain_commands[] = {
 	"AT+CIPSSLCPSK=",
 	"AT+CIPSSLCPSKHEX=",
 	"AT+CIPSSLCCIPHER=",
+	"AT+CIPSENDLCFG=",
 };
 
 static const char *const listed_commands[] = {
 	"AT",           "AT+SYSMFG",      "AT+SYSTIMESTAMP", "AT+CIPSSLCCONF", "AT+CIPSSLCSNI",
 	"AT+CIPSSLCCN", "AT+CIPRECVTYPE", "AT+CIPRECVMODE",  "AT+CIPDOMAIN",   "AT+CWJEAP",
+	"AT+CIPSENDL",
 };
 
 int count_of(const char *text, const char *part)
@@ -281,9 +283,10 @@ static void chip_reply(struct chip *c, const char *line)
 	} else if (begins(line, "AT+CIPSTART=") && !c->open[link]) {
 		c->open[link] = true;
 		out(c, "%d,CONNECT\r\n\r\nOK\r\n", link);
-	} else if (begins(line, "AT+CIPSEND=") && c->open[link]) {
+	} else if ((begins(line, "AT+CIPSEND=") || begins(line, "AT+CIPSENDL=")) && c->open[link]) {
 		c->wanted = (size_t)atoi(strrchr(line, ',') + 1);
-		MUST(c->wanted > 0 && c->wanted <= LINK_BLOCK_MAX);
+		MUST(c->wanted > 0 &&
+		     c->wanted <= (begins(line, "AT+CIPSENDL") ? LINK_STREAM_MAX : LINK_BLOCK_MAX));
 		out(c, "\r\nOK\r\n\r\n>");
 	} else if (strcmp(line, "AT+CIPCLOSE=5") == 0) {
 		memset(c->open, 0, sizeof(c->open));
@@ -389,6 +392,8 @@ static void chip_payload(struct chip *c, const uint8_t *data, size_t n)
 	c->blocks_with_plus += memmem(data, n, "+++", 3) != NULL;
 	if (answer)
 		out(c, "%s", answer);
+	else if (begins(c->wanted_for, "AT+CIPSENDL"))
+		out(c, "+CIPSENDL:%zu,%zu\r\n\r\nSEND OK\r\n", n, n);
 	else
 		out(c, "\r\nRecv %zu bytes\r\n\r\nSEND OK\r\n", n);
 }

@@ -48,11 +48,11 @@ struct chip {
 	char told[32768];
 	size_t told_len;
 	bool tells_samples; /* also what is asked in idle time, see sample.c */
-	char sent[65536];   /* CIPSEND payloads, one after the other */
+	char sent[262144];  /* CIPSEND payloads, one after the other */
 	size_t sent_len;
 	size_t blocks_with_plus; /* payloads with three + in a row */
 	/* on the way */
-	uint8_t in[65536];
+	uint8_t in[131072];
 	size_t in_len;
 	char out[65536];
 	size_t out_len;

@@ -245,6 +245,99 @@ static int teardown(void **state)
 
 /* ---- order ---- */
 
+/* Who has used the line least goes first, whatever he has asked for before. */
+static void test_shares(void **state)
+{
+	struct fixture *f = *state;
+	struct chan_share heavy = { 0 }, light = { 0 };
+	static const char ok[] = "\r\nOK\r\n";
+
+	for (size_t i = 0; i < 6; i++)
+		prepare(f, i, (const char *[]){ "AT+A", "AT+B", "AT+C", "AT+D", "AT+E", "AT+F" }[i],
+			CHAN_PLAIN, NULL)
+			->cmd.share = i < 3 ? &heavy : &light;
+	submit(&f->probes[0], CHAN_DATA);
+	submit(&f->probes[1], CHAN_DATA);
+	submit(&f->probes[2], CHAN_DATA);
+	expect(f, "> AT+A|");
+	advance(f, 100 * TIMERS_MS);
+	submit(&f->probes[3], CHAN_DATA);
+	feed(f, ok);
+	expect(f, "a=0|> AT+D|");
+	submit(&f->probes[4], CHAN_DATA);
+	advance(f, 60 * TIMERS_MS);
+	feed(f, ok);
+	expect(f, "d=0|> AT+E|");
+	submit(&f->probes[5], CHAN_DATA);
+	advance(f, 60 * TIMERS_MS);
+	feed(f, ok); /* it has used 120 ms by now, the other one 100 */
+	expect(f, "e=0|> AT+B|");
+	advance(f, 200 * TIMERS_MS);
+	feed(f, ok);
+	expect(f, "b=0|> AT+F|");
+	advance(f, 60 * TIMERS_MS);
+	feed(f, ok);
+	expect(f, "f=0|> AT+C|");
+	feed(f, ok);
+	expect(f, "c=0|");
+}
+
+static void submit_again(struct probe *p)
+{
+	submit(p, CHAN_DATA);
+}
+
+/* Half a minute of one command puts nobody back for so long; and who was away has saved nothing. */
+static void test_share_bounds(void **state)
+{
+	struct fixture *f = *state;
+	struct chan_share heavy = { 0 }, light = { 0 };
+	static const char ok[] = "\r\nOK\r\n";
+	unsigned int rounds = 0;
+
+	prepare(f, 0, "AT+A", CHAN_PLAIN, NULL)->cmd.share = &heavy;
+	f->probes[0].cmd.timeout = 60 * TIMERS_S;
+	submit(&f->probes[0], CHAN_DATA);
+	advance(f, 30 * TIMERS_S);
+	feed(f, ok);
+	f->len = 0;
+	prepare(f, 1, "AT+B", CHAN_PLAIN, NULL)->cmd.share = &light;
+	f->probes[1].hook = submit_again;
+	submit(&f->probes[1], CHAN_DATA);
+	submit(&f->probes[0], CHAN_DATA);
+	while (f->chan.current == &f->probes[1].cmd) {
+		assert_in_range(++rounds, 1, 7);
+		advance(f, 100 * TIMERS_MS);
+		feed(f, ok);
+	}
+	assert_in_range(rounds, 4, 7);
+	f->probes[1].hook = NULL;
+	feed(f, ok);
+	assert_int_equal(f->probes[0].dones, 2);
+}
+
+/* Lines of progress and one verdict (capture 62). */
+static void test_stream(void **state)
+{
+	struct fixture *f = *state;
+	struct probe *p = prepare(f, 0, "AT+CIPSENDL=0,5", CHAN_STREAM, "hello");
+
+	submit(p, CHAN_DATA);
+	feed(f, "\r\nOK\r\n\r\n>");
+	expect(f, "> AT+CIPSENDL=0,5|> [hello]|");
+	feed(f, "+CIPSENDL:3,5\r\n\r\n+IPD,1,2:ab\r\n+CIPSENDL:5,5\r\n\r\nSEND OK\r\n");
+	expect(f, "a:+CIPSENDL:3,5|I1+ab|I1.|a:+CIPSENDL:5,5|a=0|");
+	p = prepare(f, 0, "AT+CIPSENDL=0,5", CHAN_STREAM, "hello");
+	submit(p, CHAN_DATA);
+	feed(f, "\r\nOK\r\n\r\n>\r\nSEND CANCELLED\r\n");
+	assert_int_equal(p->result, CHAN_E_DOUBT);
+	f->len = 0;
+	p = prepare(f, 0, "AT+CIPSENDL=0,5", CHAN_STREAM, "hello");
+	submit(p, CHAN_DATA);
+	feed(f, "\r\nOK\r\n\r\n>\r\nRecv 5 bytes\r\n");
+	expect(f, "> AT+CIPSENDL=0,5|> [hello]|T:a receipt that was not asked for|");
+}
+
 static void test_one_in_flight(void **state)
 {
 	struct fixture *f = *state;
@@ -1013,6 +1106,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(test_one_in_flight),
+		T(test_shares),
+		T(test_share_bounds),
+		T(test_stream),
 		T(test_control_lane_first),
 		T(test_payload_after_prompt),
 		T(test_payload_is_one_write),

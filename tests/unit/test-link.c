@@ -982,21 +982,112 @@ static void test_plus(void **state)
 	assert_int_equal(b->chip.blocks_with_plus, 0);
 }
 
+/* What is added before its turn goes along. */
+static void test_send_waits_and_grows(void **state)
+{
+	static char many[LINK_BLOCK_MAX];
+	struct bench *b = *state;
+	struct user *a = open_link(b, 0), *c = open_link(b, 1);
+	size_t size;
+
+	chip_forget(b);
+	send_bytes(b, a, "one", 3);
+	send_bytes(b, c, "two", 3);
+	assert_true(link_tx_pending(c->link));
+	assert_null(link_tx_buffer(a->link, &size)); /* it is in flight */
+	send_bytes(b, c, " three++", 8);
+	send_bytes(b, c, "+", 1);
+	bench_run(b);
+	assert_string_equal(b->chip.told,
+			    "AT+CIPSEND=0,3|[3]|AT+CIPSEND=1,11|[11]|AT+CIPSEND=1,1|[1]|");
+	assert_memory_equal(b->chip.sent, "onetwo three+++", 15);
+	assert_int_equal(c->sents, 1);
+	assert_false(link_tx_pending(c->link));
+	/* It has sent little of late, so the others' blocks are short. */
+	memset(many, 'x', sizeof(many));
+	assert_non_null(link_tx_buffer(a->link, &size));
+	assert_int_equal(size, LINK_BLOCK_SHORT);
+	bench_pass(b, 3 * TIMERS_S);
+	assert_non_null(link_tx_buffer(a->link, &size));
+	assert_int_equal(size, LINK_BLOCK_MAX);
+	chip_forget(b);
+	send_bytes(b, a, many, 5000);
+	send_bytes(b, c, many, 5000);
+	send_bytes(b, c, many, LINK_BLOCK_MAX - 5000);
+	assert_null(link_tx_buffer(c->link, &size)); /* full */
+	bench_run(b);
+	assert_string_equal(b->chip.told, "AT+CIPSEND=0,5000|[5000]|AT+CIPSEND=1,8192|[8192]|");
+}
+
+/* Long blocks, where the line has flow control and nobody else wants it. */
+static void test_stream(void **state)
+{
+	static char many[LINK_STREAM_MAX];
+	struct bench *b = *state;
+	struct user *a, *c;
+	size_t size;
+
+	b->dev->rtscts = true;
+	chan_set_baud(&b->dev->chan, 921600);
+	a = open_link(b, 0);
+	assert_non_null(strstr(b->chip.told, "AT+CIPSENDLCFG=1048576,2920|"));
+	c = open_link(b, 1);
+	bench_pass(b, 3 * TIMERS_S);
+	for (size_t i = 0; i < sizeof(many); i++)
+		many[i] = (char)(i * 31 + i / 251);
+	chip_forget(b);
+	b->chip.sent_len = 0;
+	assert_non_null(link_tx_buffer(a->link, &size));
+	assert_int_equal(size, 92165); /* a second of the line */
+	send_bytes(b, a, many, 90000);
+	bench_run(b);
+	assert_string_equal(b->chip.told, "AT+CIPSENDL=0,90000|[90000]|");
+	assert_memory_equal(b->chip.sent, many, 90000);
+	assert_int_equal(a->sents, 1);
+	/* What is not long goes as ever, and so does what may have three `+` in a row. */
+	chip_forget(b);
+	send_bytes(b, a, many, 8192);
+	bench_run(b);
+	memset(many + 20000, '+', 4);
+	send_bytes(b, a, many, 30000);
+	bench_run(b);
+	assert_string_equal(b->chip.told, "AT+CIPSEND=0,8192|[8192]|AT+CIPSENDL=0,20002|[20002]|"
+					  "AT+CIPSEND=0,8192|[8192]|AT+CIPSEND=0,1806|[1806]|");
+	assert_int_equal(b->chip.blocks_with_plus, 0);
+	/* Another one sends. */
+	chip_forget(b);
+	send_bytes(b, c, many, 5000);
+	assert_non_null(link_tx_buffer(a->link, &size));
+	assert_int_equal(size, LINK_BLOCK_MAX);
+	bench_run(b);
+	/* Another one has just sent little. */
+	send_bytes(b, c, "x", 1);
+	bench_run(b);
+	assert_non_null(link_tx_buffer(a->link, &size));
+	assert_int_equal(size, LINK_BLOCK_SHORT);
+	/* The verdict is the same as of a short block. */
+	bench_pass(b, 3 * TIMERS_S);
+	chip_answer(b, "[payload]", "\r\nSEND FAIL\r\n", 1);
+	send_bytes(b, a, many, 19000);
+	bench_run(b);
+	assert_ended(a, LINK_END_SEND);
+	assert_int_equal(c->ends, 0);
+}
+
 static void test_block_len(void **state)
 {
 	static uint8_t data[LINK_BLOCK_MAX + 10];
 	uint64_t seed = 0x5eed0006;
 
 	memset(data, 'x', sizeof(data));
-	assert_int_equal(link_block_len(data, sizeof(data)), LINK_BLOCK_MAX);
+	assert_int_equal(link_block_len(data, sizeof(data)), sizeof(data));
 	assert_int_equal(link_block_len(data, 1), 1);
 	assert_int_equal(link_block_len((const uint8_t *)"+++", 3), 2);
 	assert_int_equal(link_block_len((const uint8_t *)"++", 2), 2);
-	/* A run over the border of the largest block stays in bounds, too. */
-	memset(data + LINK_BLOCK_MAX - 2, '+', 4);
-	assert_int_equal(link_block_len(data, sizeof(data)), LINK_BLOCK_MAX);
-	memset(data + LINK_BLOCK_MAX - 3, '+', 4);
-	assert_int_equal(link_block_len(data, sizeof(data)), LINK_BLOCK_MAX - 1);
+	/* A run over the end stays in bounds, too. */
+	memset(data + sizeof(data) - 4, '+', 4);
+	assert_int_equal(link_block_len(data, sizeof(data) - 2), sizeof(data) - 2);
+	assert_int_equal(link_block_len(data, sizeof(data) - 1), sizeof(data) - 2);
 	for (size_t round = 0; round < 2000; round++) {
 		size_t len = test_random_below(&seed, 200) + 1, off = 0;
 
@@ -1262,6 +1353,8 @@ int main(void)
 		T(test_data_of_nobody_is_trouble),
 		T(test_connection_of_nobody_is_trouble),
 		T(test_send),
+		T(test_send_waits_and_grows),
+		T(test_stream),
 		T(test_plus),
 		T(test_block_len),
 		T(test_doubtful_send_closes),
