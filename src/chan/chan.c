@@ -27,6 +27,11 @@
  * reason to hold its client up for another one.
  */
 #define CHAN_SHARE_DEBT (500 * TIMERS_MS)
+/*
+ * And so far ahead of the others is one who was away, or uses little: as long as it stays below its share, it never
+ * waits for more than the command that is in flight.
+ */
+#define CHAN_SHARE_CREDIT (50 * TIMERS_MS)
 
 /*
  * Answers that need neither flash nor network: the prompt, and the receipt of a CIPSEND block, which
@@ -119,8 +124,8 @@ static void share_join(const struct chan *chan, struct chan_share *share)
 {
 	if (!share)
 		return;
-	if (share->used < chan->used)
-		share->used = chan->used;
+	if (share->used + CHAN_SHARE_CREDIT < chan->used)
+		share->used = chan->used - CHAN_SHARE_CREDIT;
 	else if (share->used > chan->used + CHAN_SHARE_DEBT)
 		share->used = chan->used + CHAN_SHARE_DEBT;
 }
@@ -159,6 +164,8 @@ static void chan_kick(struct chan *chan)
 	list_remove(node);
 	chan->current = container_of(node, struct chan_cmd, node);
 	share_begin(chan, chan->current);
+	if (chan->current->turn)
+		chan->current->turn(chan->current);
 	chan_write_head(chan);
 }
 
@@ -569,6 +576,7 @@ void chan_cmd_begin(struct chan_cmd *cmd, const char *name)
 	cmd->secret_reply = false;
 	cmd->names = false;
 	cmd->share = NULL;
+	cmd->turn = NULL;
 	cmd->payload = NULL;
 	cmd->on_line = NULL;
 	cmd->on_data = NULL;

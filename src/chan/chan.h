@@ -57,7 +57,7 @@ enum chan_phase {
 /*
  * One of those that share the data lane: who has used the line least goes first (start-time fair
  * queueing). What counts is time, of all that a command takes: its line, prompt, payload and answer. Who
- * was away saves nothing up for later, but is the first one when he comes back.
+ * was away saves next to nothing up for later, but is the first one when he comes back.
  */
 struct chan_share {
 	uint64_t used; /* µs, as the channel counts them */
@@ -83,6 +83,11 @@ struct chan_cmd {
 	void (*on_data)(struct chan_cmd *cmd, const struct at_block *block, const uint8_t *data,
 			size_t len);
 	void (*done)(struct chan_cmd *cmd, enum chan_result result);
+	/*
+	 * May be NULL. It is its turn: line and payload may be made anew, as the moment has it, and nothing
+	 * else may be done.
+	 */
+	void (*turn)(struct chan_cmd *cmd);
 	/* the channel's own */
 	struct list node;
 	enum chan_phase phase;
@@ -162,9 +167,7 @@ void chan_set_baud(struct chan *chan, unsigned int baud);
 void chan_cmd_begin(struct chan_cmd *cmd, const char *name);
 /* @cmd->line has been ended without error. */
 void chan_submit(struct chan *chan, enum chan_lane lane, struct chan_cmd *cmd);
-/*
- * Whether it stands in its lane still: then line and payload may be made anew, with the line ended.
- */
+/* Whether it stands in its lane still. */
 static inline bool chan_cmd_waits(const struct chan_cmd *cmd)
 {
 	return cmd->phase == CHAN_PHASE_QUEUED;

@@ -105,11 +105,11 @@ void link_send_start(struct link *link)
 }
 
 /* The next block of what is to be sent, as the moment has it. */
-static void link_make_block(struct link *link)
+static void link_make_block(struct chan_cmd *cmd)
 {
+	struct link *link = container_of(cmd, struct link, cmd);
 	const uint8_t *data = link->tx + link->tx_off;
 	size_t left = link->tx_len - link->tx_off, max = link_block_max(link), block;
-	struct chan_cmd *cmd = &link->cmd;
 
 	block = link_block_len(data, left);
 	cmd->kind = CHAN_SEND;
@@ -154,8 +154,10 @@ static void link_send_done(struct chan_cmd *cmd, enum chan_result result)
 
 static void link_submit_block(struct link *link)
 {
-	link_make_block(link);
 	link->cmd.share = &link->share;
+	link->cmd.turn = link_make_block;
+	/* As it may be until then, for it must have a line. */
+	link_make_block(&link->cmd);
 	link_run(link, CHAN_DATA, LINK_TIMEOUT_SEND, link_send_done);
 }
 
@@ -208,12 +210,10 @@ void link_tx_submit(struct link *link, size_t len)
 	assert(!waits || chan_cmd_waits(&link->cmd));
 	link->tx_len += len;
 	link->moved = link->dev->timers->now;
-	if (link->tx_len < LINK_BLOCK_SHORT)
-		link->sparse_until = link->dev->timers->now + LINK_SPARSE;
-	if (waits) {
-		link_make_block(link);
-		return;
-	}
+	link->sparse_until = link->tx_len < LINK_BLOCK_SHORT ? link->dev->timers->now + LINK_SPARSE
+							     : 0;
+	if (waits)
+		return; /* until its turn */
 	link->tx_off = 0;
 	link_submit_block(link);
 }

@@ -7,7 +7,8 @@
  *
  * An input byte below 0x20 that is none of \r, \n and NUL is an instruction, the rest are bytes from
  * the chip; \x01..\x03 submit a command of each kind, \x04 resets, \x05..\x08 let time pass, \x0e
- * switches syncing, \x0f makes the next done() reset, \x10 makes the next done() submit again.
+ * switches syncing, \x0f makes the next done() reset, \x10 makes the next done() submit again, \x11
+ * submits a stream. Submits of data have one of two shares.
  */
 #include <stdbool.h>
 #include <string.h>
@@ -28,6 +29,7 @@ static struct {
 	struct timers timers;
 	struct chan chan;
 	struct job jobs[N_CMDS];
+	struct chan_share shares[2];
 	bool submitting, deinit, troubled, syncing;
 	bool reset_in_done, submit_in_done;
 	bool owed;                      /* a time-out was told, the trouble about it not yet */
@@ -58,7 +60,8 @@ static void job_submit(struct job *job, size_t kind)
 	job->cmd.timeout = timeout;
 	job->submitted = true;
 	f.submitting = true;
-	chan_submit(&f.chan, kind == CHAN_SEND ? CHAN_DATA : CHAN_CONTROL, &job->cmd);
+	job->cmd.share = kind >= CHAN_SEND ? &f.shares[(job - f.jobs) % 2] : NULL;
+	chan_submit(&f.chan, kind >= CHAN_SEND ? CHAN_DATA : CHAN_CONTROL, &job->cmd);
 	f.submitting = nested;
 }
 
@@ -165,9 +168,10 @@ static void instruction(uint8_t code)
 	case 1:
 	case 2:
 	case 3:
+	case 17:
 		for (size_t i = 0; i < N_CMDS; i++)
 			if (!f.jobs[i].submitted) {
-				job_submit(&f.jobs[i], code - 1u);
+				job_submit(&f.jobs[i], code == 17 ? CHAN_STREAM : code - 1u);
 				return;
 			}
 		return;
