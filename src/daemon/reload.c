@@ -77,11 +77,12 @@ static const struct config_tunnel *tunnel_stays(struct daemon *daemon, const str
 						const struct config *fresh)
 {
 	const struct config_tunnel *config = config_find_tunnel(fresh, tunnel->config->name);
-	const struct unit *unit = unit_of_device(daemon, tunnel->dev);
 
-	return config && config_tunnel_equal(tunnel->config, config) && unit_stays(unit, fresh)
-		       ? config
-		       : NULL;
+	if (!config || !config_tunnel_equal(tunnel->config, config))
+		return NULL;
+	/* One for any device goes on with those that stay. */
+	return !tunnel->dev || unit_stays(unit_of_device(daemon, tunnel->dev), fresh) ? config
+										      : NULL;
 }
 
 /* ---- sockets of systemd ---- */
@@ -138,7 +139,8 @@ static int add_tunnel(struct daemon *daemon, size_t i)
 	int r;
 
 	r = tunnel_new(&daemon->tunnels[i], config, daemon->config, daemon->config->runtime_dir,
-		       fds, n, &daemon->pool, daemon_device(daemon, config->device));
+		       fds, n, &daemon->pool,
+		       config->device ? daemon_device(daemon, config->device) : NULL);
 	if (r < 0)
 		return r;
 	return daemon->bus ? bus_add_tunnel(daemon->bus, daemon->tunnels[i]) : 0;
@@ -286,6 +288,9 @@ static int daemon_apply(struct daemon *daemon, struct config *base, struct confi
 		r = daemon_add_units(daemon);
 	if (r == 0)
 		r = daemon_add_tunnels(daemon);
+	/* Tunnels that were dropped may have reserved something. */
+	if (r == 0)
+		pool_look(&daemon->pool);
 	if (r < 0) {
 		log_error("a new configuration could be applied in part only: %s; stopping",
 			  strerror(-r));

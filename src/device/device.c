@@ -249,7 +249,8 @@ struct link *device_free_link(struct device *dev)
 {
 	struct link *found = NULL;
 
-	if (dev->state != DEVICE_READY || provision_is_in_place(dev))
+	if (dev->state != DEVICE_READY || provision_is_in_place(dev) ||
+	    device_links_in_use(dev) >= dev->settings->max_links)
 		return NULL;
 	for (int i = 0; i < AT_LINKS; i++) {
 		enum link_state state = dev->links[i].state;

@@ -26,14 +26,25 @@
 
 static void client_flush(struct client *client);
 
+static bool state_has_link(enum client_state state)
+{
+	return state == CLIENT_CONNECTING || state == CLIENT_OPEN;
+}
+
 static void client_enter_state(struct client *client, enum client_state state)
 {
+	struct tunnel *tunnel = client->tunnel;
 	bool told = client->state == CLIENT_WAITING && state == CLIENT_CONNECTING;
 
+	tunnel->n_waiting += state == CLIENT_WAITING;
+	tunnel->n_waiting -= client->state == CLIENT_WAITING;
+	tunnel->n_links += state_has_link(state);
+	tunnel->n_links -= state_has_link(client->state);
+	tunnel->n_clients -= state == CLIENT_DEAD && client->state != CLIENT_DEAD;
 	client->state = state;
 	/* One who comes or goes is told of when the tunnel's list is right. */
 	if (told)
-		tunnel_changed(client->tunnel);
+		tunnel_changed(tunnel);
 }
 
 /* ---- the end ---- */
@@ -78,6 +89,7 @@ void client_end(struct client *client, const char *why)
 	list_remove(&client->node);
 	list_append(&client->tunnel->pool->dead, &client->node);
 	timer_cancel(&client->deadline);
+	timer_cancel(&client->idle);
 	timer_cancel(&client->look);
 	if (client->read_event)
 		event_free(client->read_event);
@@ -96,13 +108,14 @@ void client_end(struct client *client, const char *why)
 
 void client_refuse(struct client *client, enum link_end end, const char *text)
 {
-	tunnel_failed(client->tunnel, end, text);
+	tunnel_failed(client->tunnel, client->dev, end, text);
 	client_end(client, NULL);
 }
 
 void client_free(struct client *client)
 {
 	timer_deinit(&client->deadline);
+	timer_deinit(&client->idle);
 	timer_deinit(&client->look);
 	free(client);
 }
@@ -154,6 +167,27 @@ static void client_on_deadline(struct timer *timer)
 	case CLIENT_DEAD:
 		return;
 	}
+}
+
+/* Nothing is done for it with each byte: when it fires, the link tells when it last moved. */
+static void client_on_idle(struct timer *timer)
+{
+	struct client *client = container_of(timer, struct client, idle);
+	uint64_t limit = client->tunnel->config->idle_timeout * TIMERS_S;
+	uint64_t idle = timer->timers->now - client->link->moved;
+
+	if (idle < limit) {
+		timer_arm(timer, limit - idle);
+		return;
+	}
+	if (client->ring.len > 0 || link_tx_pending(client->link)) {
+		client_end(client,
+			   "nothing has moved for `idle_timeout`, and not all was delivered");
+		return;
+	}
+	tunnel_log_info(client->tunnel, "connection %u: nothing has moved for %u s", client->number,
+			client->tunnel->config->idle_timeout);
+	client_end(client, NULL);
 }
 
 /* ---- client to server ---- */
@@ -320,9 +354,11 @@ static void client_on_opened(void *user)
 	client_enter_state(client, CLIENT_OPEN);
 	timer_cancel(&client->deadline);
 	timer_cancel(&client->look);
-	tunnel_connected(client->tunnel);
+	if (client->tunnel->config->idle_timeout > 0)
+		timer_arm(&client->idle, client->tunnel->config->idle_timeout * TIMERS_S);
+	tunnel_connected(client->tunnel, client->dev);
 	tunnel_log_info(client->tunnel, "connection %u is open on %s/%d", client->number,
-			client->tunnel->dev->settings->name, client->link->id);
+			client->dev->settings->name, client->link->id);
 	client_read_on(client);
 	client_flush(client);
 }
@@ -333,6 +369,7 @@ static void client_on_closed(void *user, enum link_end end)
 	unsigned int limit = client->tunnel->config->half_close_timeout;
 
 	client->link = NULL;
+	timer_cancel(&client->idle);
 	if (client->state == CLIENT_CONNECTING) {
 		client_refuse(client, end, NULL);
 		return;
@@ -366,9 +403,9 @@ static enum link_probe client_may_probe(void *user, bool quiet)
 
 static bool client_is_alone(void *user)
 {
-	struct tunnel *tunnel = ((struct client *)user)->tunnel;
+	struct client *client = user;
 
-	return !pool_is_waiting(tunnel->pool, tunnel->dev);
+	return !pool_is_waiting(client->tunnel->pool, client->dev);
 }
 
 static const struct link_ops client_link_ops = {
@@ -381,12 +418,18 @@ static const struct link_ops client_link_ops = {
 	.closed = client_on_closed,
 };
 
+struct client *client_of_link(const struct link *link)
+{
+	return link->ops == &client_link_ops ? link->user : NULL;
+}
+
 void client_connect(struct client *client, struct link *link)
 {
 	struct link_target target;
 	int r;
 
-	if (tunnel_target(client->tunnel, &target) < 0) {
+	client->dev = link->dev;
+	if (tunnel_target(client->tunnel, link->dev, &target) < 0) {
 		client_refuse(client, LINK_END_NO_MATERIAL, "its certificates are not on the chip");
 		return;
 	}
@@ -419,6 +462,8 @@ int client_new(struct tunnel *tunnel, int fd)
 	list_init(&client->wait_node);
 	r = timer_init(&client->deadline, tunnel->pool->timers, client_on_deadline);
 	if (r == 0)
+		r = timer_init(&client->idle, tunnel->pool->timers, client_on_idle);
+	if (r == 0)
 		r = timer_init(&client->look, tunnel->pool->timers, client_on_look);
 	client->read_event = event_new(tunnel->pool->base, fd, EV_READ, client_on_read, client);
 	client->write_event = event_new(tunnel->pool->base, fd, EV_WRITE, client_on_write, client);
@@ -432,7 +477,8 @@ int client_new(struct tunnel *tunnel, int fd)
 		return -ENOMEM;
 	}
 	list_append(&tunnel->clients, &client->node);
-	client_enter_state(client, CLIENT_WAITING);
+	tunnel->n_clients++;
+	tunnel->n_waiting++; /* it is CLIENT_WAITING from the start */
 	timer_arm(&client->deadline, tunnel->config->wait_timeout * TIMERS_S);
 	timer_arm(&client->look, CLIENT_LOOK);
 	tunnel_changed(tunnel);

@@ -27,7 +27,7 @@ struct tunnel;
 #define CLIENT_MAX (8 * 1024 * 1024)
 
 enum client_state {
-	CLIENT_WAITING,    /* in the pool's queue */
+	CLIENT_WAITING,    /* in its tunnel's queue */
 	CLIENT_CONNECTING, /* its link is being opened */
 	CLIENT_OPEN,
 	CLIENT_DRAINING, /* the link is gone, the client still gets what was received */
@@ -37,7 +37,8 @@ enum client_state {
 struct client {
 	struct tunnel *tunnel; /* weak */
 	struct list node;      /* in the tunnel's clients, or the pool's dead */
-	struct list wait_node; /* in the pool's queue */
+	struct list wait_node; /* in its tunnel's queue */
+	uint64_t turn;         /* in that: who came first */
 	enum client_state state;
 	unsigned int number; /* for the log */
 	const char *reason;  /* of being cut off, see link_end_reason(); NULL: none */
@@ -45,11 +46,13 @@ struct client {
 	struct event *read_event;
 	struct event *write_event;
 	struct link *link;     /* weak; CONNECTING and OPEN */
+	struct device *dev;    /* weak; likewise, and as long as it gets what was received */
 	struct ring ring;      /* received, not yet written to the client */
 	size_t staged;         /* of it, at its end: a block that is not complete yet */
 	bool eof;              /* the client has shut down its write side */
 	bool held;             /* the chip was asked to keep received data */
 	struct timer deadline; /* of the state */
+	struct timer idle;     /* see `idle_timeout` */
 	struct timer look;     /* for a client that hangs up while nothing is read from it */
 };
 
@@ -57,6 +60,8 @@ struct client {
 int client_new(struct tunnel *tunnel, int fd);
 /* The pool gives it a link. */
 void client_connect(struct client *client, struct link *link);
+/* Who uses the link; NULL: nobody. */
+struct client *client_of_link(const struct link *link);
 /* Ends it; @why for the log, NULL for a normal end. Its memory stays until pool_reap(). */
 void client_end(struct client *client, const char *why);
 /* Ends one that has no open link, for a reason of the fixed set; @text says more, or NULL. */

@@ -8,19 +8,81 @@
 #include "tunnel/client.h"
 #include "tunnel/tunnel.h"
 
-/*
- * Who is next: of those whose certificates are still being written nobody is, and they hold nobody
- * up. device_notify_room() comes when that has ended.
- */
-static struct client *pool_next(struct pool_device *pd)
+static struct tunnel *tunnel_of(struct list *node)
 {
-	list_for_each(node, &pd->waiting) {
-		struct client *client = container_of(node, struct client, wait_node);
+	return container_of(node, struct tunnel, pool_node);
+}
 
-		if (!tunnel_awaits_material(client->tunnel))
-			return client;
+/* ---- who may have one ---- */
+
+static unsigned int tunnel_links_on(const struct tunnel *tunnel, const struct device *dev)
+{
+	unsigned int n = 0;
+
+	for (int i = 0; i < AT_LINKS; i++) {
+		const struct client *client = client_of_link(&dev->links[i]);
+
+		n += client && client->tunnel == tunnel;
 	}
-	return NULL;
+	return n;
+}
+
+/* So many links of @dev are kept free for the other tunnels. */
+static unsigned int reserved_by_others(const struct tunnel *tunnel, const struct device *dev)
+{
+	unsigned int n = 0;
+
+	list_for_each(node, &tunnel->pool->tunnels) {
+		const struct tunnel *other = tunnel_of(node);
+		unsigned int used;
+
+		if (other == tunnel || other->config->reserve == 0 || !tunnel_uses(other, dev))
+			continue;
+		used = tunnel_links_on(other, dev);
+		if (used < other->config->reserve)
+			n += other->config->reserve - used;
+	}
+	return n;
+}
+
+/* Whether a client of it may get a link of @dev now, if one is free. */
+static bool tunnel_may_have(const struct tunnel *tunnel, const struct device *dev)
+{
+	const struct config_tunnel *config = tunnel->config;
+	unsigned int free;
+
+	if (!tunnel_uses(tunnel, dev) || tunnel_awaits_material(tunnel, dev) ||
+	    (config->max_clients > 0 && tunnel->n_links >= config->max_clients))
+		return false;
+	if (tunnel_links_on(tunnel, dev) < config->reserve)
+		return true;
+	free = dev->settings->max_links - device_links_in_use(dev);
+	return free > reserved_by_others(tunnel, dev);
+}
+
+static struct client *first_waiting(const struct tunnel *tunnel)
+{
+	struct list *node = list_first(&tunnel->waiting);
+
+	return node ? container_of(node, struct client, wait_node) : NULL;
+}
+
+/*
+ * Who is next for a link of @dev: of those whose tunnel may have it the one that came first. The others
+ * hold nobody up.
+ */
+static struct client *pool_next(struct pool *pool, const struct device *dev)
+{
+	struct client *next = NULL;
+
+	list_for_each(node, &pool->tunnels) {
+		const struct tunnel *tunnel = tunnel_of(node);
+		struct client *client = first_waiting(tunnel);
+
+		if (client && (!next || client->turn < next->turn) && tunnel_may_have(tunnel, dev))
+			next = client;
+	}
+	return next;
 }
 
 static void pool_kick(struct pool_device *pd)
@@ -28,26 +90,47 @@ static void pool_kick(struct pool_device *pd)
 	struct client *client;
 	struct link *link;
 
-	while ((client = pool_next(pd)) && (link = device_free_link(pd->dev))) {
+	while ((link = device_free_link(pd->dev)) && (client = pool_next(pd->pool, pd->dev))) {
 		list_remove(&client->wait_node);
 		client_connect(client, link);
 	}
 }
 
-static void pool_on_room(struct device_watch *watch, struct device *dev)
+void pool_look(struct pool *pool)
 {
-	pool_kick(container_of(watch, struct pool_device, watch));
+	list_for_each(node, &pool->devices)
+		pool_kick(container_of(node, struct pool_device, node));
 }
 
-static struct pool_device *pool_find(struct pool *pool, const struct device *dev)
+/* ---- where to ---- */
+
+/* Less of its links in use, as a share of those that it has. */
+static bool is_less_loaded(const struct device *a, const struct device *b)
 {
+	return device_links_in_use(a) * b->settings->max_links <
+	       device_links_in_use(b) * a->settings->max_links;
+}
+
+static struct pool_device *least_loaded(struct pool *pool, const struct tunnel *tunnel)
+{
+	struct pool_device *best = NULL;
+
 	list_for_each(node, &pool->devices) {
 		struct pool_device *pd = container_of(node, struct pool_device, node);
 
-		if (pd->dev == dev)
-			return pd;
+		if (tunnel_may_have(tunnel, pd->dev) && device_free_link(pd->dev) &&
+		    (!best || is_less_loaded(pd->dev, best->dev)))
+			best = pd;
 	}
-	return NULL;
+	return best;
+}
+
+static bool has_device(const struct pool *pool, const struct tunnel *tunnel)
+{
+	list_for_each(node, &pool->devices)
+		if (tunnel_uses(tunnel, container_of(node, struct pool_device, node)->dev))
+			return true;
+	return false;
 }
 
 static void pool_refuse(struct client *client)
@@ -57,21 +140,69 @@ static void pool_refuse(struct client *client)
 
 void pool_wait(struct pool *pool, struct client *client)
 {
-	struct pool_device *pd = pool_find(pool, client->tunnel->dev);
+	struct tunnel *tunnel = client->tunnel;
+	struct pool_device *pd;
 
-	if (!pd) {
+	if (!has_device(pool, tunnel)) {
 		pool_refuse(client);
 		return;
 	}
-	list_append(&pd->waiting, &client->wait_node);
-	pool_kick(pd);
+	client->turn = ++pool->turns;
+	list_append(&tunnel->waiting, &client->wait_node);
+	pd = least_loaded(pool, tunnel);
+	if (pd)
+		pool_kick(pd);
 }
 
 bool pool_is_waiting(struct pool *pool, const struct device *dev)
 {
-	struct pool_device *pd = pool_find(pool, dev);
+	list_for_each(node, &pool->tunnels)
+		if (tunnel_uses(tunnel_of(node), dev) && !list_empty(&tunnel_of(node)->waiting))
+			return true;
+	return false;
+}
 
-	return pd && !list_empty(&pd->waiting);
+bool pool_any_ready(const struct pool *pool, const struct tunnel *tunnel)
+{
+	list_for_each(node, &pool->devices) {
+		const struct device *dev = container_of(node, struct pool_device, node)->dev;
+
+		if (tunnel_uses(tunnel, dev) && dev->state == DEVICE_READY)
+			return true;
+	}
+	return false;
+}
+
+struct device *pool_first_device(const struct pool *pool, const struct tunnel *tunnel)
+{
+	struct device *first = NULL;
+
+	list_for_each(node, &pool->devices) {
+		struct device *dev = container_of(node, struct pool_device, node)->dev;
+
+		if (!tunnel_uses(tunnel, dev))
+			continue;
+		if (dev->state == DEVICE_READY)
+			return dev;
+		first = first ? first : dev;
+	}
+	return first;
+}
+
+/* ---- devices ---- */
+
+static void pool_on_room(struct device_watch *watch, struct device *dev)
+{
+	pool_kick(container_of(watch, struct pool_device, watch));
+}
+
+static void pool_on_state(struct device_watch *watch, struct device *dev, enum device_state old)
+{
+	struct pool *pool = container_of(watch, struct pool_device, watch)->pool;
+
+	list_for_each(node, &pool->tunnels)
+		if (tunnel_uses(tunnel_of(node), dev))
+			tunnel_device_changed(tunnel_of(node), dev, old);
 }
 
 int pool_add_device(struct pool *pool, struct device *dev)
@@ -83,30 +214,47 @@ int pool_add_device(struct pool *pool, struct device *dev)
 	pd->pool = pool;
 	pd->dev = dev;
 	pd->watch.room = pool_on_room;
-	list_init(&pd->waiting);
+	pd->watch.state = pool_on_state;
 	list_append(&pool->devices, &pd->node);
 	device_watch(dev, &pd->watch);
 	return 0;
 }
 
+/* Clients that have a link of it, and those that nobody else serves. */
+static void tunnel_leave_device(struct tunnel *tunnel, const struct device *dev)
+{
+	struct client *client;
+
+	for (int i = 0; i < AT_LINKS; i++) {
+		client = client_of_link(&dev->links[i]);
+		if (client && client->tunnel == tunnel)
+			client_end(client, "its device was removed");
+	}
+	while (!has_device(tunnel->pool, tunnel) && (client = first_waiting(tunnel)))
+		pool_refuse(client);
+}
+
 static void pool_free_device(struct pool_device *pd)
 {
-	struct list *node;
-
 	list_remove(&pd->node);
 	device_unwatch(&pd->watch);
-	while ((node = list_first(&pd->waiting)))
-		pool_refuse(container_of(node, struct client, wait_node));
+	list_for_each(node, &pd->pool->tunnels)
+		if (tunnel_uses(tunnel_of(node), pd->dev))
+			tunnel_leave_device(tunnel_of(node), pd->dev);
 	free(pd);
 }
 
 void pool_remove_device(struct pool *pool, struct device *dev)
 {
-	struct pool_device *pd = pool_find(pool, dev);
+	list_for_each_safe(node, &pool->devices) {
+		struct pool_device *pd = container_of(node, struct pool_device, node);
 
-	if (pd)
-		pool_free_device(pd);
+		if (pd->dev == dev)
+			pool_free_device(pd);
+	}
 }
+
+/* ---- its life ---- */
 
 void pool_reap(struct pool *pool)
 {
@@ -122,6 +270,7 @@ void pool_init(struct pool *pool, struct event_base *base, struct timers *timers
 {
 	*pool = (struct pool){ .base = base, .timers = timers };
 	list_init(&pool->devices);
+	list_init(&pool->tunnels);
 	list_init(&pool->dead);
 }
 

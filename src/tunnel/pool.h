@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Who gets which link: clients that wait for a chip stand in one queue, first come, first served,
- * whatever their tunnel. A link serves one client and is never handed on.
+ * Who gets which link: first come, first served, whatever the tunnel, as far as its limits and what others
+ * have reserved let it. A link serves one client and is never handed on.
  */
 #pragma once
 
@@ -13,12 +13,12 @@
 
 struct client;
 struct event_base;
+struct tunnel;
 
 struct pool_device {
 	struct pool *pool;  /* weak */
 	struct device *dev; /* weak */
 	struct device_watch watch;
-	struct list waiting; /* clients */
 	struct list node;
 };
 
@@ -26,7 +26,9 @@ struct pool {
 	struct event_base *base; /* weak */
 	struct timers *timers;   /* weak */
 	struct list devices;
-	struct list dead; /* clients that ended; freed by pool_reap() */
+	struct list tunnels; /* by their pool_node */
+	struct list dead;    /* clients that ended; freed by pool_reap() */
+	uint64_t turns;      /* given out to those that wait */
 };
 
 void pool_init(struct pool *pool, struct event_base *base, struct timers *timers);
@@ -38,13 +40,20 @@ void pool_deinit(struct pool *pool);
  */
 int pool_add_device(struct pool *pool, struct device *dev);
 /*
- * Before the device is freed, and after the tunnels that use it. Who waits for it all the same is
- * refused. Not from within a callback of a device. One that was never added is allowed.
+ * Before the device is freed, and after the tunnels that have no other one. Connections through it end, and
+ * who waits for it alone is refused. Not from within a callback of a device. One that was never added is
+ * allowed.
  */
 void pool_remove_device(struct pool *pool, struct device *dev);
-/* Puts a client into the queue of its tunnel's device; it is given a link now or later. */
+/* Puts a client into its tunnel's queue; it is given a link now or later, of the least loaded device. */
 void pool_wait(struct pool *pool, struct client *client);
+/* Gives away what is free: limits are others now. */
+void pool_look(struct pool *pool);
 /* Frees what ended in the callbacks of this turn of the loop. */
 void pool_reap(struct pool *pool);
-/* Whether a client waits for a link of @dev. */
+/* Whether a client waits that a link of @dev would serve. */
 bool pool_is_waiting(struct pool *pool, const struct device *dev);
+/* Whether one of the tunnel's devices is ready. */
+bool pool_any_ready(const struct pool *pool, const struct tunnel *tunnel);
+/* The first of them that is ready, else the first; NULL: it has none. */
+struct device *pool_first_device(const struct pool *pool, const struct tunnel *tunnel);

@@ -19,6 +19,8 @@
 
 /* How long no client is accepted after the process ran out of file descriptors. */
 #define TUNNEL_ACCEPT_LATER (1 * TIMERS_S)
+/* So many clients in one turn of the loop. */
+#define TUNNEL_ACCEPT_MAX 16
 /* How often a socket is tried to be made that could not be. */
 #define TUNNEL_LISTEN_LATER (30 * TIMERS_S)
 /*
@@ -117,7 +119,7 @@ static void tunnel_set_error(struct tunnel *tunnel, const char *reason, const ch
 
 /* ---- the server ---- */
 
-int tunnel_target(struct tunnel *tunnel, struct link_target *ret)
+int tunnel_target(struct tunnel *tunnel, struct device *dev, struct link_target *ret)
 {
 	const struct config_tunnel *config = tunnel->config;
 	unsigned int auth = LINK_AUTH_NONE;
@@ -136,11 +138,11 @@ int tunnel_target(struct tunnel *tunnel, struct link_target *ret)
 		.family = config->family,
 	};
 	if (config->authority && !config->insecure) {
-		ret->ca = device_authority_slot(tunnel->dev, config->authority);
+		ret->ca = device_authority_slot(dev, config->authority);
 		auth |= LINK_AUTH_SERVER;
 	}
 	if (config->identity) {
-		ret->pki = device_identity_slot(tunnel->dev, config->identity);
+		ret->pki = device_identity_slot(dev, config->identity);
 		auth |= LINK_AUTH_CLIENT;
 	}
 	ret->auth = auth;
@@ -154,10 +156,9 @@ static bool awaits_item(const struct device *dev, int slot, size_t item)
 	return slot < 0 && device_item_state(dev, item, &why) == DEVICE_ITEM_PENDING;
 }
 
-bool tunnel_awaits_material(const struct tunnel *tunnel)
+bool tunnel_awaits_material(const struct tunnel *tunnel, const struct device *dev)
 {
 	const struct config_tunnel *config = tunnel->config;
-	const struct device *dev = tunnel->dev;
 
 	if (config->authority && !config->insecure &&
 	    awaits_item(dev, device_authority_slot(dev, config->authority),
@@ -185,28 +186,28 @@ enum link_probe tunnel_may_probe(struct tunnel *tunnel, bool quiet)
 	return LINK_PROBE_YES;
 }
 
-static unsigned int authority_generation(const struct tunnel *tunnel)
+static unsigned int authority_generation(const struct tunnel *tunnel, const struct device *dev)
 {
 	const struct config_authority *a = tunnel->config->authority;
 
-	return a ? device_authority_generation(tunnel->dev, a) : 0;
+	return a ? device_authority_generation(dev, a) : 0;
 }
 
-static unsigned int identity_generation(const struct tunnel *tunnel)
+static unsigned int identity_generation(const struct tunnel *tunnel, const struct device *dev)
 {
 	const struct config_identity *id = tunnel->config->identity;
 
-	return id ? device_identity_generation(tunnel->dev, id) : 0;
+	return id ? device_identity_generation(dev, id) : 0;
 }
 
-void tunnel_connected(struct tunnel *tunnel)
+void tunnel_connected(struct tunnel *tunnel, struct device *dev)
 {
 	tunnel->connects++;
 	tunnel_set_error(tunnel, "", "");
 	tunnel->diagnosis = LINK_END_UNEXPLAINED;
 	tunnel->failure = LINK_END_PEER;
-	tunnel->good_authority = authority_generation(tunnel);
-	tunnel->good_identity = identity_generation(tunnel);
+	tunnel->good_authority = authority_generation(tunnel, dev);
+	tunnel->good_identity = identity_generation(tunnel, dev);
 	tunnel_changed(tunnel);
 }
 
@@ -224,20 +225,20 @@ static void blame_generation(const struct tunnel *tunnel, const char *kind, cons
 		good, kind, name, now, kind, name);
 }
 
-static void blame_material(struct tunnel *tunnel)
+static void blame_material(struct tunnel *tunnel, const struct device *dev)
 {
 	const struct config_tunnel *config = tunnel->config;
 
 	if (config->authority)
 		blame_generation(tunnel, "authority", config->authority->name,
-				 tunnel->good_authority, authority_generation(tunnel),
+				 tunnel->good_authority, authority_generation(tunnel, dev),
 				 &tunnel->told_authority);
 	if (config->identity)
 		blame_generation(tunnel, "identity", config->identity->name, tunnel->good_identity,
-				 identity_generation(tunnel), &tunnel->told_identity);
+				 identity_generation(tunnel, dev), &tunnel->told_identity);
 }
 
-void tunnel_failed(struct tunnel *tunnel, enum link_end end, const char *text)
+void tunnel_failed(struct tunnel *tunnel, struct device *dev, enum link_end end, const char *text)
 {
 	/* With a text it never came as far as a connect. */
 	if (tunnel->diagnosing && !text)
@@ -252,18 +253,24 @@ void tunnel_failed(struct tunnel *tunnel, enum link_end end, const char *text)
 	tunnel_log_failure(tunnel, tunnel->error_reason, "connection failed: %s [%s]",
 			   tunnel->error, tunnel->error_reason);
 	/* Nothing explains it where others are busy, or where it is not to be looked into. */
-	if (end == LINK_END_TLS || end == LINK_END_NO_MATERIAL || end == LINK_END_VOID ||
-	    (end == LINK_END_UNEXPLAINED && !text))
-		blame_material(tunnel);
+	if (dev && (end == LINK_END_TLS || end == LINK_END_NO_MATERIAL || end == LINK_END_VOID ||
+		    (end == LINK_END_UNEXPLAINED && !text)))
+		blame_material(tunnel, dev);
 	tunnel_tell_failed(tunnel);
 	tunnel_changed(tunnel);
 }
 
+/* Of several devices, for whom everybody waits, the first one's state is told. */
 enum link_end tunnel_wait_end(const struct tunnel *tunnel)
 {
-	switch (tunnel->dev->state) {
+	const struct device *dev = pool_first_device(tunnel->pool, tunnel);
+
+	if (!dev)
+		return LINK_END_RESET;
+	switch (dev->state) {
 	case DEVICE_READY:
-		return tunnel_awaits_material(tunnel) ? LINK_END_NO_MATERIAL : LINK_END_TIMEOUT;
+		return tunnel_awaits_material(tunnel, dev) ? LINK_END_NO_MATERIAL
+							   : LINK_END_TIMEOUT;
 	case DEVICE_JOINING:
 	case DEVICE_OFFLINE:
 		return LINK_END_WIFI;
@@ -286,11 +293,18 @@ enum link_end tunnel_wait_end(const struct tunnel *tunnel)
 
 const char *tunnel_wait_text(const struct tunnel *tunnel)
 {
-	if (tunnel->dev->state == DEVICE_READY && tunnel_awaits_material(tunnel))
+	const struct device *dev = pool_first_device(tunnel->pool, tunnel);
+	unsigned int most = tunnel->config->max_clients;
+
+	if (!dev)
+		return "its device was removed";
+	if (dev->state == DEVICE_READY && tunnel_awaits_material(tunnel, dev))
 		return "its certificates were not written to the chip in time";
-	if (tunnel->dev->state == DEVICE_READY)
+	if (dev->state == DEVICE_READY && most > 0 && tunnel->n_links >= most)
+		return "`max_clients` of the tunnel had a link all the time";
+	if (dev->state == DEVICE_READY)
 		return "no link of the chip became free in time";
-	if (tunnel->dev->state == DEVICE_UNKNOWN_CHIP)
+	if (dev->state == DEVICE_UNKNOWN_CHIP)
 		return "the chip is not the one of this device";
 	return "the chip did not become ready in time";
 }
@@ -299,20 +313,12 @@ const char *tunnel_wait_text(const struct tunnel *tunnel)
 
 unsigned int tunnel_clients(const struct tunnel *tunnel)
 {
-	unsigned int n = 0;
-
-	list_for_each(node, &tunnel->clients)
-		n++;
-	return n;
+	return tunnel->n_clients;
 }
 
 unsigned int tunnel_waiting(const struct tunnel *tunnel)
 {
-	unsigned int n = 0;
-
-	list_for_each(node, &tunnel->clients)
-		n += container_of(node, struct client, node)->state == CLIENT_WAITING;
-	return n;
+	return tunnel->n_waiting;
 }
 
 /* No failures, but they must know: one line for all of them, there may be many. */
@@ -408,6 +414,34 @@ static bool tunnel_may_connect(struct tunnel *tunnel, int fd)
 	return allowed;
 }
 
+/* ---- too many ---- */
+
+static void tunnel_crowded_minute_over(struct timer *timer)
+{
+	struct tunnel *tunnel = container_of(timer, struct tunnel, crowded_timer);
+
+	if (tunnel->crowded == 0)
+		return;
+	tunnel_log_failure(tunnel, tunnel->error_reason,
+			   "%u more clients were refused, as too many waited already",
+			   tunnel->crowded);
+	tunnel->crowded = 0;
+	timer_arm(timer, TUNNEL_UNWANTED);
+}
+
+/* One is told of, then no more than their number: whoever starts so many starts more. */
+static void tunnel_refuse_crowd(struct tunnel *tunnel, struct client *client)
+{
+	if (!timer_armed(&tunnel->crowded_timer)) {
+		timer_arm(&tunnel->crowded_timer, TUNNEL_UNWANTED);
+		client_refuse(client, LINK_END_TIMEOUT, "too many clients wait already");
+		return;
+	}
+	tunnel->crowded++;
+	tunnel->failures++;
+	client_end(client, NULL);
+}
+
 /* ---- accepting ---- */
 
 static void tunnel_accepted(struct tunnel *tunnel, const struct listener *listener, int fd)
@@ -422,8 +456,8 @@ static void tunnel_accepted(struct tunnel *tunnel, const struct listener *listen
 		return;
 	}
 	if (tunnel_waiting(tunnel) > tunnel->config->max_waiting)
-		client_refuse(container_of(tunnel->clients.prev, struct client, node),
-			      LINK_END_TIMEOUT, "too many clients wait already");
+		tunnel_refuse_crowd(tunnel,
+				    container_of(tunnel->clients.prev, struct client, node));
 }
 
 static void tunnel_accept_again(struct timer *timer)
@@ -435,25 +469,34 @@ static void tunnel_accept_again(struct timer *timer)
 			event_add(tunnel->listeners[i].event, NULL);
 }
 
-static void tunnel_on_accept(evutil_socket_t fd, short what, void *userdata)
+/* No more can be accepted, but for those that have gone: which would be told of without end. */
+static void tunnel_accept_failed(struct tunnel *tunnel)
 {
-	struct listener *listener = userdata;
-	struct tunnel *tunnel = listener->tunnel;
-	int client;
-
-	timers_touch(tunnel->pool->timers);
-	client = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	if (client >= 0) {
-		tunnel_accepted(tunnel, listener, client);
-		return;
-	}
 	if (errno != EMFILE && errno != ENFILE && errno != ENOMEM && errno != ENOBUFS)
 		return;
-	tunnel_log_error(tunnel, "cannot accept clients: %s", strerror(errno));
+	tunnel_log_error(tunnel, "cannot accept clients: %s; trying again in %llu s",
+			 strerror(errno), TUNNEL_ACCEPT_LATER / TIMERS_S);
 	for (size_t i = 0; i < tunnel->n_listeners; i++)
 		if (tunnel->listeners[i].event)
 			event_del(tunnel->listeners[i].event);
 	timer_arm(&tunnel->accept_later, TUNNEL_ACCEPT_LATER);
+}
+
+static void tunnel_on_accept(evutil_socket_t fd, short what, void *userdata)
+{
+	struct listener *listener = userdata;
+	struct tunnel *tunnel = listener->tunnel;
+
+	timers_touch(tunnel->pool->timers);
+	for (unsigned int i = 0; i < TUNNEL_ACCEPT_MAX; i++) {
+		int client = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+		if (client < 0) {
+			tunnel_accept_failed(tunnel);
+			return;
+		}
+		tunnel_accepted(tunnel, listener, client);
+	}
 }
 
 static int tunnel_accept_from(struct tunnel *tunnel, struct listener *listener)
@@ -534,10 +577,13 @@ static bool tunnel_needs_socket(const struct tunnel *tunnel)
 	return tunnel->state == TUNNEL_WAITING || tunnel->state == TUNNEL_FAILED;
 }
 
-static void tunnel_on_device(struct device_watch *watch, struct device *dev, enum device_state old)
+bool tunnel_uses(const struct tunnel *tunnel, const struct device *dev)
 {
-	struct tunnel *tunnel = container_of(watch, struct tunnel, watch);
+	return !tunnel->dev || tunnel->dev == dev;
+}
 
+void tunnel_device_changed(struct tunnel *tunnel, struct device *dev, enum device_state old)
+{
 	if (dev->state == DEVICE_READY && tunnel_needs_socket(tunnel))
 		tunnel_listen(tunnel);
 	/* What was found out before may be so no longer. */
@@ -625,7 +671,7 @@ static int tunnel_setup_sockets(struct tunnel *tunnel, const char *runtime_dir, 
 		tunnel->path = NULL;
 		return -ENOMEM;
 	}
-	if (tunnel->dev->state == DEVICE_READY)
+	if (pool_any_ready(tunnel->pool, tunnel))
 		tunnel_listen(tunnel);
 	return 0;
 }
@@ -640,6 +686,8 @@ static int tunnel_setup_timers(struct tunnel *tunnel)
 		r = timer_init(&tunnel->listen_later, timers, tunnel_listen_again);
 	if (r == 0)
 		r = timer_init(&tunnel->unwanted_timer, timers, tunnel_unwanted_minute_over);
+	if (r == 0)
+		r = timer_init(&tunnel->crowded_timer, timers, tunnel_crowded_minute_over);
 	return r;
 }
 
@@ -660,10 +708,10 @@ int tunnel_new(struct tunnel **ret, const struct config_tunnel *config, struct c
 	tunnel->failure = LINK_END_PEER;
 	tunnel->error_reason = "";
 	list_init(&tunnel->clients);
+	list_init(&tunnel->waiting);
+	list_append(&pool->tunnels, &tunnel->pool_node);
 	list_init(&tunnel->watches);
 	peer_read_overflow(&tunnel->overflow);
-	tunnel->watch.state = tunnel_on_device;
-	device_watch(dev, &tunnel->watch);
 	r = tunnel_setup_timers(tunnel);
 	if (r == 0)
 		r = tunnel_setup_sockets(tunnel, runtime_dir, fds, n_fds);
@@ -701,13 +749,14 @@ struct tunnel *tunnel_free(struct tunnel *tunnel, const char *why)
 	/* Nobody is told of what ends from here on. */
 	list_for_each_safe(node, &tunnel->watches)
 		list_remove(node);
-	device_unwatch(&tunnel->watch);
 	tunnel_stop_listening(tunnel);
 	tunnel_disconnect(tunnel, why);
+	list_remove(&tunnel->pool_node);
 	pool_reap(tunnel->pool);
 	timer_deinit(&tunnel->accept_later);
 	timer_deinit(&tunnel->listen_later);
 	timer_deinit(&tunnel->unwanted_timer);
+	timer_deinit(&tunnel->crowded_timer);
 	free(tunnel->listeners);
 	free(tunnel->dir);
 	free(tunnel->path);

@@ -47,8 +47,8 @@ struct tunnel {
 	struct config *config_owner;        /* weak; what config lies in; NULL: not known */
 	const struct config_tunnel *config; /* weak */
 	struct pool *pool;                  /* weak */
-	struct device *dev;                 /* weak */
-	struct device_watch watch;
+	struct device *dev;                 /* weak; NULL: any of the pool's */
+	struct list pool_node;
 	struct list watches;
 	enum tunnel_state state;
 	char *dir;  /* of its own socket */
@@ -64,6 +64,11 @@ struct tunnel {
 	unsigned int unwanted;       /* how many more in it */
 	uid_t unwanted_uid;          /* of the last one */
 	struct list clients;
+	struct list waiting; /* of them, in the order that they came in */
+	unsigned int n_clients, n_waiting, n_links;
+	/* clients that were too many */
+	struct timer crowded_timer; /* a minute since one was told of */
+	unsigned int crowded;       /* how many more in it */
 	unsigned int accepted;
 	char error[TUNNEL_ERROR_MAX]; /* "": none */
 	const char *error_reason;
@@ -90,7 +95,7 @@ int tunnel_check_sockets(const struct config_tunnel *config, const int *fds, siz
  * With @fds, which were checked and stay the caller's (it has duplicates), clients are accepted
  * from now on. Without, it makes <runtime_dir>/<name>.sock when the device is ready, at once if it
  * is. @owner is what @config lies in, or NULL (see struct link_target). All pointers but
- * @runtime_dir and @fds must outlive it; the device is one of the pool's. Returns 0 or -errno
+ * @runtime_dir and @fds must outlive it; the device is one of the pool's, NULL: any of them. Returns 0 or -errno
  * (logged, but for -ENOMEM).
  */
 int tunnel_new(struct tunnel **ret, const struct config_tunnel *config, struct config *owner,
@@ -134,12 +139,16 @@ void tunnel_reconfigure(struct tunnel *tunnel, const struct config_tunnel *confi
  */
 void tunnel_drain(struct tunnel *tunnel);
 
-/* ---- for client.c ---- */
+/* ---- for client.c and pool.c ---- */
 
-/* Where to, for the present state of the chip. Returns 0 or -ENOENT: the material is not there. */
-int tunnel_target(struct tunnel *tunnel, struct link_target *ret);
-/* Its material is not there yet, but on its way. */
-bool tunnel_awaits_material(const struct tunnel *tunnel);
+/* Where to, for the present state of @dev. Returns 0 or -ENOENT: the material is not there. */
+int tunnel_target(struct tunnel *tunnel, struct device *dev, struct link_target *ret);
+/* Whether it may connect through @dev. */
+bool tunnel_uses(const struct tunnel *tunnel, const struct device *dev);
+/* @dev, which it uses, is in another state than @old. */
+void tunnel_device_changed(struct tunnel *tunnel, struct device *dev, enum device_state old);
+/* Its material is not there yet on @dev, but on its way. */
+bool tunnel_awaits_material(const struct tunnel *tunnel, const struct device *dev);
 /* Why a client still waits. */
 enum link_end tunnel_wait_end(const struct tunnel *tunnel);
 const char *tunnel_wait_text(const struct tunnel *tunnel);
@@ -148,12 +157,12 @@ const char *tunnel_wait_text(const struct tunnel *tunnel);
  * chip.
  */
 enum link_probe tunnel_may_probe(struct tunnel *tunnel, bool quiet);
-/* A link was opened. */
-void tunnel_connected(struct tunnel *tunnel);
+/* A link of @dev was opened. */
+void tunnel_connected(struct tunnel *tunnel, struct device *dev);
 /*
- * A connect has failed: counted, and told with @text if it says more than @end. What was not looked
+ * A connect has failed, on @dev, NULL if it had not come so far: counted, and told with @text if it says more than @end. What was not looked
  * into most likely is what the last one was.
  */
-void tunnel_failed(struct tunnel *tunnel, enum link_end end, const char *text);
+void tunnel_failed(struct tunnel *tunnel, struct device *dev, enum link_end end, const char *text);
 /* Something that an observer is told of has changed. */
 void tunnel_changed(struct tunnel *tunnel);

@@ -595,6 +595,7 @@ void bench_init(struct bench *b)
 	b->password = "hunter2";
 	b->settings =
 		(struct config_device){ .name = bench_esp0, .baud = 115200, .has_wifi = true };
+	b->settings.max_links = AT_LINKS;
 	b->settings.wifi.ssid = bench_lab;
 	b->settings.wifi.password_file = bench_file;
 	b->authority = (struct config_authority){ .name = bench_corp, .slot = CONFIG_SLOT_AUTO };

@@ -556,8 +556,9 @@ static void test_device_is_removed(void **state)
 	assert_true(is_closed(5));
 	assert_string_equal(rig.reason, "chip-reset");
 	assert_string_equal(rig.text, "its device was removed");
-	/* The open ones are the device's to end. */
-	assert_false(is_closed(0));
+	/* So have those that had a link of it. */
+	assert_true(is_closed(0));
+	assert_int_equal(rig.tunnel->aborted, 5);
 	/* And whoever comes too late. */
 	connect_client(6);
 	assert_true(is_closed(6));
@@ -565,13 +566,149 @@ static void test_device_is_removed(void **state)
 	pool_remove_device(&rig.pool, rig.b.dev);
 	/* It may come back. */
 	assert_int_equal(pool_add_device(&rig.pool, rig.b.dev), 0);
+	pass(2 * TIMERS_S);
 	connect_client(7);
+	assert_int_equal(tunnel_waiting(rig.tunnel), 0);
+	assert_works(7, 0);
+}
+
+/* ---- limits ---- */
+
+static void test_max_links(void **state)
+{
+	rig.b.settings.max_links = 2;
+	start();
+	for (size_t i = 0; i < 3; i++)
+		connect_client(i);
 	assert_int_equal(tunnel_waiting(rig.tunnel), 1);
+	assert_int_equal(device_links_in_use(rig.b.dev), 2);
 	close(rig.clients[0]);
 	rig.clients[0] = -1;
 	pass(2 * TIMERS_S);
 	assert_int_equal(tunnel_waiting(rig.tunnel), 0);
-	assert_works(7, 0);
+	assert_works(2, 0);
+}
+
+static void test_max_clients(void **state)
+{
+	rig.config->max_clients = 3;
+	rig.config->max_waiting = 2;
+	start();
+	for (size_t i = 0; i < 5; i++)
+		connect_client(i);
+	assert_int_equal(tunnel_waiting(rig.tunnel), 2);
+	assert_int_equal(device_links_in_use(rig.b.dev), 3);
+	connect_client(5);
+	assert_true(is_closed(5));
+	assert_string_equal(rig.text, "too many clients wait already");
+	assert_int_equal(rig.tunnel->failures, 1);
+	/* More of them are counted, and told of once a minute. */
+	connect_client(6);
+	connect_client(7);
+	assert_true(is_closed(7));
+	assert_int_equal(rig.tunnel->failures, 3);
+	assert_int_equal(rig.failures, 1);
+	close(rig.clients[1]);
+	rig.clients[1] = -1;
+	run();
+	assert_int_equal(tunnel_waiting(rig.tunnel), 1);
+	assert_works(3, 1);
+	pass(31 * TIMERS_S);
+	assert_true(is_closed(4));
+	assert_string_equal(rig.text, "`max_clients` of the tunnel had a link all the time");
+	pass(30 * TIMERS_S);
+	assert_non_null(strstr(logged, "2 more clients were refused, as too many waited already"));
+}
+
+/* What one tunnel reserves others leave free, and what it has already is not reserved twice. */
+static void test_reserve(void **state)
+{
+	static char name[] = "spare";
+	struct config_tunnel config;
+	struct tunnel *other;
+	char path[108];
+
+	start();
+	config = *rig.config;
+	config.name = name;
+	config.reserve = 2;
+	assert_int_equal(tunnel_new(&other, &config, NULL, dir, NULL, 0, &rig.pool, rig.b.dev), 0);
+	snprintf(path, sizeof(path), "%s", path_of("spare.sock"));
+	for (size_t i = 0; i < 4; i++)
+		connect_client(i);
+	assert_int_equal(tunnel_waiting(rig.tunnel), 1);
+	assert_int_equal(device_links_in_use(rig.b.dev), 3);
+	connect_to(4, path);
+	connect_to(5, path);
+	connect_to(6, path);
+	/* Both of its own at once, and the third one waits behind the one that waits already. */
+	assert_int_equal(tunnel_waiting(other), 1);
+	assert_int_equal(tunnel_waiting(rig.tunnel), 1);
+	assert_int_equal(device_links_in_use(rig.b.dev), 5);
+	close(rig.clients[0]);
+	rig.clients[0] = -1;
+	pass(2 * TIMERS_S);
+	assert_int_equal(tunnel_waiting(other), 1);
+	assert_int_equal(tunnel_waiting(rig.tunnel), 0);
+	/* One of its own ends: the link is its own again. */
+	connect_client(7);
+	close(rig.clients[4]);
+	rig.clients[4] = -1;
+	pass(2 * TIMERS_S);
+	assert_int_equal(tunnel_waiting(other), 0);
+	assert_int_equal(tunnel_waiting(rig.tunnel), 1);
+	tunnel_free(other, "espatd stops");
+	/* Nobody reserves anything any more. */
+	pass(2 * TIMERS_S);
+	pool_look(&rig.pool);
+	run();
+	assert_int_equal(tunnel_waiting(rig.tunnel), 0);
+}
+
+static void test_idle(void **state)
+{
+	rig.config->idle_timeout = 10;
+	start();
+	connect_client(0);
+	connect_client(1);
+	pass(7 * TIMERS_S);
+	assert_works(1, 1);
+	pass(4 * TIMERS_S);
+	assert_true(is_closed(0));
+	assert_false(is_closed(1));
+	assert_int_equal(rig.tunnel->aborted, 0);
+	chip_say(&rig.b, "\r\n+IPD,1,3:yes\r\n");
+	run();
+	pass(9 * TIMERS_S);
+	assert_int_equal(tunnel_clients(rig.tunnel), 1);
+	pass(2 * TIMERS_S);
+	assert_int_equal(tunnel_clients(rig.tunnel), 0);
+	assert_int_equal(rig.tunnel->aborted, 0);
+	assert_non_null(strstr(logged, "nothing has moved for 10 s"));
+}
+
+/* Without a device of its own it takes what the pool has. */
+static void test_any_device(void **state)
+{
+	assert_int_equal(tunnel_new(&rig.tunnel, rig.config, NULL, dir, NULL, 0, &rig.pool, NULL),
+			 0);
+	tunnel_watch(rig.tunnel, &rig.watch);
+	rig.shown = look_at(rig.tunnel);
+	assert_int_equal(tunnel_state(rig.tunnel), TUNNEL_WAITING);
+	bench_up(&rig.b);
+	run();
+	assert_int_equal(tunnel_state(rig.tunnel), TUNNEL_LISTENING);
+	connect_client(0);
+	assert_works(0, 0);
+	pool_remove_device(&rig.pool, rig.b.dev);
+	assert_true(is_closed(0));
+	connect_client(1);
+	assert_true(is_closed(1));
+	assert_string_equal(rig.text, "its device was removed");
+	assert_int_equal(pool_add_device(&rig.pool, rig.b.dev), 0);
+	pass(2 * TIMERS_S);
+	connect_client(2);
+	assert_works(2, 0);
 }
 
 /* The same name again, as after a change of its settings. */
@@ -819,6 +956,11 @@ int main(void)
 		T(test_why_it_ends),
 		T(test_reconfigure),
 		T(test_device_is_removed),
+		T(test_max_links),
+		T(test_max_clients),
+		T(test_reserve),
+		T(test_idle),
+		T(test_any_device),
 		T(test_tunnel_is_made_anew),
 		T(test_given_before_the_chip),
 		T(test_given_to_the_next_one),
