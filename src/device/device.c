@@ -112,8 +112,11 @@ static void device_on_report(void *userdata, const struct at_report *report)
 	case AT_REPORT_TIME_UPDATED:
 		clock_report(dev);
 		return;
+	case AT_REPORT_IPD:
+		if (device_has_links(dev) && report->link >= 0)
+			link_announced(&dev->links[report->link]);
+		return;
 	default:
-		/* IPD: passive receive is left by switching back to active, never by reading. */
 		return;
 	}
 }

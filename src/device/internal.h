@@ -159,8 +159,27 @@ void link_report_closed(struct link *link);
 void link_send_start(struct link *link);
 /* link-receive.c: @data NULL: the block was right. */
 void link_ipd(struct link *link, const uint8_t *data, size_t len);
+/* `+IPD` without data: a passive link has something. */
+void link_announced(struct link *link);
+int link_receive_init(struct link *link);
+/* It is being opened, for a new user; and that has ended. */
+void link_receive_open(struct link *link);
+void link_receive_end(struct link *link);
+/* It has just been opened, or all was sent: an answer may come soon. */
+void link_expects(struct link *link);
+/* Reads or waits, as the link is. */
+void link_read_on(struct link *link);
+/* The chip has said CLOSED: true if the link is read once more, and ended then. */
+bool link_drains(struct link *link);
 /* The receive types as they should be, wherever they are not. */
 void device_receive_update(struct device *dev);
+/* The chip was told so, for all links. */
+void device_receive_is_set(struct device *dev);
+/* All links are passive, from the beginning. */
+static inline bool device_is_passive(const struct device *dev)
+{
+	return dev->settings->receive == CONFIG_RECEIVE_PASSIVE;
+}
 
 /* link.c, for the other files of a link */
 /* Tells the user and closes. */

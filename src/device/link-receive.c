@@ -1,6 +1,29 @@
 /* SPDX-License-Identifier: MIT */
-/* What a link receives, and whether the chip tells it by itself. */
+/*
+ * What a link receives, and whether the chip tells it by itself.
+ *
+ * Passive links are read block by block. What the chip announces is only that there is something: over TLS
+ * its lengths are wrong in both ways, and it announces once what may never be announced again (protocol
+ * fact 16, field notes 2.3). So the block's own number counts, ERROR means that nothing is there, and a
+ * link that is silent is read all the same now and then, see LINK_LOOK_FIRST.
+ */
 #include "device/internal.h"
+
+/* One read: what the firmware takes (capture 62). It needs as much heap for it, and says ERROR if it has not. */
+#define LINK_FETCH_MAX 8192
+/* While others wait: 45 ms of a line of 921600 baud, of which 1.4 are for the command. */
+#define LINK_FETCH_SHARED 4096
+/* Where nothing was announced, and where the chip may have too little heap for more. */
+#define LINK_FETCH_LOOK 2048
+#define LINK_TIMEOUT_FETCH (10 * TIMERS_S)
+
+/*
+ * A link of which nothing was announced is read so long after it has last moved, and then after twice, four
+ * times... that long: what was not announced comes late by no more than the link has been silent, and by
+ * LINK_LOOK_MAX at most. That costs some 40 bytes on the line, eight times and then each second.
+ */
+#define LINK_LOOK_FIRST (4 * TIMERS_MS)
+#define LINK_LOOK_MAX (1 * TIMERS_S)
 
 void link_ipd(struct link *link, const uint8_t *data, size_t len)
 {
@@ -28,6 +51,220 @@ void link_ipd(struct link *link, const uint8_t *data, size_t len)
 		link->ops->data_end(link->user);
 }
 
+/* ---- what the receive type is to be ---- */
+
+static bool link_wants_passive(const struct link *link)
+{
+	switch (link->dev->settings->receive) {
+	case CONFIG_RECEIVE_AUTO:
+		return link->held;
+	case CONFIG_RECEIVE_ACTIVE:
+		return false;
+	case CONFIG_RECEIVE_PASSIVE:
+		return true;
+	}
+	return false;
+}
+
+static bool device_wants_passive(const struct device *dev)
+{
+	bool want = false;
+
+	for (int i = 0; i < AT_LINKS; i++)
+		want = want || link_wants_passive(&dev->links[i]);
+	return want;
+}
+
+/* It is, and stays so: it is read from as long as its user has room. */
+static bool link_is_read(const struct link *link)
+{
+	const struct device *dev = link->dev;
+
+	if (link->state != LINK_OPEN || link->held)
+		return false;
+	if (dev->features & DEVICE_HAS_CIPRECVTYPE)
+		return link->passive && link_wants_passive(link);
+	return dev->recv_passive && device_wants_passive(dev);
+}
+
+/* ---- reading ---- */
+
+static bool link_others_wait(const struct link *link)
+{
+	const struct device *dev = link->dev;
+
+	for (int i = 0; i < AT_LINKS; i++) {
+		const struct link *other = &dev->links[i];
+
+		if (other != link && (other->fetching || other->tx_len > 0))
+			return true;
+	}
+	return !list_empty(&dev->chan.lanes[CHAN_CONTROL]);
+}
+
+static void link_fetch_data(struct chan_cmd *cmd, const struct at_block *block, const uint8_t *data,
+			    size_t len)
+{
+	struct link *link = container_of(cmd, struct link, fetch_cmd);
+
+	if (block->type != AT_BLOCK_RECVDATA)
+		return; /* the answer ends without one of ours: it is known there */
+	link->fetched += len;
+	/* After its user has gone it is of no use to anybody. */
+	if (data && link->ops)
+		link->ops->data(link->user, data, len);
+}
+
+static void link_look_later(struct link *link)
+{
+	timer_arm(&link->look, link->look_delay);
+	link->look_delay = 2 * link->look_delay < LINK_LOOK_MAX ? 2 * link->look_delay
+								: LINK_LOOK_MAX;
+}
+
+/* Something was there: the next look is soon again. */
+static void link_fetch_was_right(struct link *link)
+{
+	bool whole = link->fetched >= link->fetch_size;
+
+	link->moved = link->dev->timers->now;
+	link->look_delay = LINK_LOOK_FIRST;
+	if (whole && link->fetch_limit < LINK_FETCH_MAX)
+		link->fetch_limit *= 2;
+	/* What did not fit into this one waits; it would be announced, or not. */
+	link->told = link->told || whole;
+	if (link->ops)
+		link->ops->data_end(link->user);
+}
+
+/* Nothing was there, or the chip had no memory for it. */
+static void link_fetch_was_empty(struct link *link)
+{
+	if (!link->fetch_told || link->fetch_size <= LINK_FETCH_LOOK)
+		return;
+	link->fetch_limit = LINK_FETCH_LOOK;
+	link->told = true;
+}
+
+static void link_fetch_done(struct chan_cmd *cmd, enum chan_result result)
+{
+	struct link *link = container_of(cmd, struct link, fetch_cmd);
+	bool open = link->state == LINK_OPEN;
+
+	link->fetching = false;
+	if (result == CHAN_E_RESET || result == CHAN_E_TIMEOUT)
+		return; /* link_reset() follows */
+	if ((result == CHAN_OK) != (link->fetched > 0)) {
+		device_recover(link->dev, "an answer without its block, or the other way round");
+		return;
+	}
+	if (open && result == CHAN_OK)
+		link_fetch_was_right(link);
+	else if (open)
+		link_fetch_was_empty(link);
+	if (link->state == LINK_CLOSING && !link->running)
+		link_shut(link);
+	else if (link->state == LINK_OPEN && link->closed && result != CHAN_OK && !link->told)
+		link_fail(link, LINK_END_PEER); /* that was all */
+	else
+		link_read_on(link);
+}
+
+static void link_fetch(struct link *link)
+{
+	size_t size = link_others_wait(link) ? LINK_FETCH_SHARED : LINK_FETCH_MAX;
+
+	timer_cancel(&link->look);
+	if (!link->told)
+		size = LINK_FETCH_LOOK;
+	link->fetch_size = size < link->fetch_limit ? size : link->fetch_limit;
+	link->fetch_told = link->told;
+	link->told = false;
+	link->fetched = 0;
+	link->fetching = true;
+	link->looked = link->dev->timers->now;
+	chan_cmd_begin(&link->fetch_cmd, "AT+CIPRECVDATA");
+	at_line_int(&link->fetch_cmd.line, link->id);
+	at_line_int(&link->fetch_cmd.line, (long)link->fetch_size);
+	at_line_end(&link->fetch_cmd.line);
+	link->fetch_cmd.timeout = LINK_TIMEOUT_FETCH;
+	link->fetch_cmd.on_data = link_fetch_data;
+	link->fetch_cmd.done = link_fetch_done;
+	/* It is data: it takes its turn with what the other links send and read. */
+	chan_submit(&link->dev->chan, CHAN_DATA, &link->fetch_cmd);
+}
+
+void link_read_on(struct link *link)
+{
+	if (link->fetching)
+		return;
+	if (link->state == LINK_OPEN && link->closed)
+		link_fetch(link); /* of a link that is drained, whoever has room */
+	else if (!link_is_read(link))
+		timer_cancel(&link->look);
+	else if (link->told)
+		link_fetch(link);
+	else if (!timer_armed(&link->look))
+		link_look_later(link);
+}
+
+static void link_on_look(struct timer *timer)
+{
+	struct link *link = container_of(timer, struct link, look);
+
+	if (!link_is_read(link))
+		return;
+	/* Between the blocks of a long upload an answer is not what is waited for. */
+	if (link->tx_len > 0 && link->dev->timers->now - link->looked < LINK_LOOK_MAX)
+		link_look_later(link);
+	else
+		link_fetch(link);
+}
+
+void link_announced(struct link *link)
+{
+	/* Of nobody, or of one who has gone: closing it drops it. */
+	if (link->state != LINK_OPEN && link->state != LINK_CONNECTING)
+		return;
+	link->told = true;
+	link_read_on(link);
+}
+
+void link_expects(struct link *link)
+{
+	link->look_delay = LINK_LOOK_FIRST;
+	timer_cancel(&link->look);
+	link_read_on(link);
+}
+
+bool link_drains(struct link *link)
+{
+	if (link->dev->wifi_lost || (!link->fetching && !link_is_read(link)))
+		return false;
+	link_read_on(link);
+	return true;
+}
+
+int link_receive_init(struct link *link)
+{
+	return timer_init(&link->look, link->dev->timers, link_on_look);
+}
+
+void link_receive_open(struct link *link)
+{
+	link->held = false;
+	link->told = false;
+	link->fetch_limit = LINK_FETCH_MAX;
+}
+
+void link_receive_end(struct link *link)
+{
+	link->held = false;
+	timer_cancel(&link->look);
+}
+
+/* ---- the receive type of one link ---- */
+
 static void link_receive_done(struct chan_cmd *cmd, enum chan_result result)
 {
 	struct link *link = container_of(cmd, struct link, recv_cmd);
@@ -40,15 +277,17 @@ static void link_receive_done(struct chan_cmd *cmd, enum chan_result result)
 	else if (link->state == LINK_OPEN)
 		link_abort(link, LINK_END_FLOW);
 	else
-		link->passive = link->want_passive; /* the link is gone, and its type with it */
+		link->passive = link_wants_passive(
+			link); /* the link is gone, and its type with it */
 	device_receive_update(link->dev);
+	link_read_on(link);
 }
 
 static void link_receive_update(struct link *link)
 {
-	if (link->recv_running || link->passive == link->want_passive)
+	if (link->recv_running || link->passive == link_wants_passive(link))
 		return;
-	at_line_begin(&link->recv_cmd.line, "AT+CIPRECVTYPE");
+	chan_cmd_begin(&link->recv_cmd, "AT+CIPRECVTYPE");
 	at_line_int(&link->recv_cmd.line, link->id);
 	at_line_int(&link->recv_cmd.line, !link->passive);
 	at_line_end(&link->recv_cmd.line);
@@ -58,7 +297,18 @@ static void link_receive_update(struct link *link)
 	chan_submit(&link->dev->chan, CHAN_CONTROL, &link->recv_cmd);
 }
 
-/* ---- the receive type where it is one for all (v3.2) ---- */
+/* ---- and where it is one for all (v3.2) ---- */
+
+/* While one link is held the others are read from. */
+static void device_read_on(struct device *dev)
+{
+	for (int i = 0; i < AT_LINKS; i++) {
+		/* What came while it was passive and nobody read is not announced again. */
+		if (dev->recv_passive && dev->links[i].state == LINK_OPEN)
+			dev->links[i].look_delay = LINK_LOOK_FIRST;
+		link_read_on(&dev->links[i]);
+	}
+}
 
 static void device_receive_done(struct chan_cmd *cmd, enum chan_result result)
 {
@@ -73,23 +323,20 @@ static void device_receive_done(struct chan_cmd *cmd, enum chan_result result)
 	}
 	dev->recv_passive = !dev->recv_passive;
 	device_receive_update(dev);
+	device_read_on(dev);
 }
 
 void device_receive_update(struct device *dev)
 {
-	bool want = false;
-
 	if (dev->features & DEVICE_HAS_CIPRECVTYPE) {
 		for (int i = 0; i < AT_LINKS; i++)
 			link_receive_update(&dev->links[i]);
 		return;
 	}
-	for (int i = 0; i < AT_LINKS; i++)
-		want = want || dev->links[i].want_passive;
-	if (dev->recv_running || dev->recv_passive == want)
+	if (dev->recv_running || dev->recv_passive == device_wants_passive(dev))
 		return;
-	at_line_begin(&dev->recv_cmd.line, "AT+CIPRECVMODE");
-	at_line_int(&dev->recv_cmd.line, want);
+	chan_cmd_begin(&dev->recv_cmd, "AT+CIPRECVMODE");
+	at_line_int(&dev->recv_cmd.line, !dev->recv_passive);
 	at_line_end(&dev->recv_cmd.line);
 	dev->recv_cmd.timeout = DEVICE_TIMEOUT;
 	dev->recv_cmd.done = device_receive_done;
@@ -97,10 +344,22 @@ void device_receive_update(struct device *dev)
 	chan_submit(&dev->chan, CHAN_CONTROL, &dev->recv_cmd);
 }
 
+void device_receive_is_set(struct device *dev)
+{
+	bool passive = device_is_passive(dev);
+
+	dev->recv_passive = passive;
+	for (int i = 0; i < AT_LINKS; i++)
+		dev->links[i].passive = passive;
+}
+
 void link_hold(struct link *link, bool hold)
 {
 	if (link->state != LINK_OPEN && link->state != LINK_CONNECTING)
 		return;
-	link->want_passive = hold;
+	link->held = hold;
 	device_receive_update(link->dev);
+	if (!hold) /* who has room again is not made to wait for the chip to say so once more */
+		link->told = true;
+	link_read_on(link);
 }

@@ -136,6 +136,9 @@ static void link_send_done(struct chan_cmd *cmd, enum chan_result result)
 		link_shut(link);
 		return;
 	}
+	/* What the server said before it closed is still being read: then that is the end. */
+	if (result != CHAN_OK && link->closed && link->fetching)
+		return;
 	if (result != CHAN_OK) {
 		/* Never sent again: some of it may have gone (protocol fact 19). */
 		link_abort(link, link->closed ? LINK_END_PEER : LINK_END_SEND);
@@ -150,6 +153,8 @@ static void link_send_done(struct chan_cmd *cmd, enum chan_result result)
 	link->tx_len = 0;
 	link->tx_off = 0;
 	link->ops->sent(link->user);
+	if (link->state == LINK_OPEN && link->tx_len == 0)
+		link_expects(link);
 }
 
 static void link_submit_block(struct link *link)

@@ -122,7 +122,7 @@ static void link_become_free(struct link *link)
 	free(link->tx);
 	link->tx = NULL;
 	link->tx_len = 0;
-	link->want_passive = false;
+	link_receive_end(link);
 	link->diagnosing = false;
 	/* What an established link had is forgotten when it closes (capture 44). */
 	if (link->established)
@@ -136,7 +136,9 @@ static void link_become_free(struct link *link)
 void link_shut(struct link *link)
 {
 	link_enter_state(link, LINK_CLOSING);
-	if (!link->running)
+	link_receive_end(link);
+	/* What is being read for it must not be there for the next one. */
+	if (!link->running && !link->fetching)
 		link_finish(link);
 }
 
@@ -282,6 +284,7 @@ static void link_start_done(struct chan_cmd *cmd, enum chan_result result)
 	link->moved = link->dev->timers->now;
 	link_send_start(link);
 	link->ops->opened(link->user);
+	link_expects(link);
 	/* A handshake blocks the channel; the next one may begin. */
 	device_notify_room(link->dev);
 }
@@ -601,6 +604,7 @@ int link_open(struct link *link, const struct link_target *target, const struct 
 	link->closed = false;
 	link->diagnosing = false;
 	link->error_number = 0;
+	link_receive_open(link);
 	link->tx_len = 0;
 	link->tx_off = 0;
 	link->step = LINK_STEP_RESOLVE;
@@ -637,7 +641,8 @@ void link_report_closed(struct link *link)
 		 * A send under way ends with SEND FAIL (capture 30); what was received is whole,
 		 * unless it is Wi-Fi that has gone (protocol fact 23).
 		 */
-		link_fail(link, LINK_END_PEER);
+		if (!link_drains(link))
+			link_fail(link, LINK_END_PEER);
 		return;
 	case LINK_CLOSING:
 		link->closed = true;
@@ -653,7 +658,8 @@ void link_reset(struct link *link)
 	timer_cancel(&link->timer);
 	link->running = false;
 	link->recv_running = false;
-	link->want_passive = false;
+	link->fetching = false;
+	link_receive_end(link);
 	link->passive = false;
 	link->conf_auth = CONF_UNKNOWN;
 	link->diagnosing = false;
@@ -668,10 +674,13 @@ void link_reset(struct link *link)
 
 int link_init(struct link *link, struct device *dev, int id)
 {
+	int r;
+
 	link->dev = dev;
 	link->id = id;
 	link->conf_auth = CONF_UNKNOWN;
-	return timer_init(&link->timer, dev->timers, NULL);
+	r = link_receive_init(link);
+	return r < 0 ? r : timer_init(&link->timer, dev->timers, NULL);
 }
 
 void link_deinit(struct link *link)
@@ -681,5 +690,6 @@ void link_deinit(struct link *link)
 	link->ops = NULL;
 	link_reset(link);
 	timer_deinit(&link->timer);
+	timer_deinit(&link->look);
 	link->dev = NULL;
 }

@@ -158,11 +158,22 @@ struct link {
 	size_t tx_block; /* in flight, or about to be */
 	struct chan_share share;
 	uint64_t sparse_until; /* it has sent little of late: others make room for it, µs */
-	/* receive type: as wanted, and as the chip has it */
-	bool want_passive;
+	/* receive type, as the chip has it for this link; not used where it is one for all */
 	bool passive;
 	struct chan_cmd recv_cmd;
 	bool recv_running;
+	bool held; /* its user has no room */
+	/* reading from a passive link */
+	struct chan_cmd fetch_cmd;
+	bool fetching;       /* fetch_cmd is submitted */
+	bool told;           /* something is there, or was announced at least */
+	bool fetch_told;     /* that was so when fetch_cmd was submitted */
+	size_t fetch_size;   /* what it asks for */
+	size_t fetched;      /* what it has brought */
+	size_t fetch_limit;  /* what the chip has memory for, as far as is known */
+	uint64_t looked;     /* when fetch_cmd was submitted last */
+	struct timer look;   /* reads although nothing was announced */
+	uint64_t look_delay; /* how long it waits next time */
 };
 
 /*
@@ -183,7 +194,10 @@ uint8_t *link_tx_buffer(struct link *link, size_t *size);
 bool link_tx_pending(const struct link *link);
 /* Sends the first @len bytes of link_tx_buffer(), 1..*size. */
 void link_tx_submit(struct link *link, size_t len);
-/* Asks the chip to keep received data back, or to go on. What is on its way still comes. */
+/*
+ * Whether the user has no room: then the chip is to keep what is received, unless the device's `receive` is
+ * "active". What is on its way still comes.
+ */
 void link_hold(struct link *link, bool hold);
 
 /* For people. */

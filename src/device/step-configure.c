@@ -13,24 +13,34 @@ enum configure_error {
 
 static const struct {
 	const char *command;
+	const char *passive;   /* instead, with `receive = "passive"`; NULL: the same */
 	unsigned int features; /* only with one of these; 0: always */
 	unsigned int without;  /* only without this */
 	enum configure_error error;
 } configure_commands[] = {
 	/* First: from here on nothing is saved by side effect. */
-	{ "AT+SYSSTORE=0", 0, 0, CONFIGURE_RESET },
-	{ "AT+CIPSERVER=0,1", 0, 0, CONFIGURE_IGNORE },
+	{ "AT+SYSSTORE=0", NULL, 0, 0, CONFIGURE_RESET },
+	{ "AT+CIPSERVER=0,1", NULL, 0, 0, CONFIGURE_IGNORE },
 	/* Refused while a link is open in the other mode or passthrough is on (captures 31, 51). */
-	{ "AT+CIPMUX=1", 0, 0, CONFIGURE_RESET },
-	{ "AT+CIPCLOSE=5", 0, 0, CONFIGURE_IGNORE },
-	{ "AT+CIPDINFO=0", 0, 0, CONFIGURE_RESET },
-	{ "AT+CIPRECVTYPE=5,0", DEVICE_HAS_CIPRECVTYPE, 0, CONFIGURE_RESET },
-	{ "AT+CIPRECVMODE=0", DEVICE_HAS_CIPRECVMODE, DEVICE_HAS_CIPRECVTYPE, CONFIGURE_RESET },
+	{ "AT+CIPMUX=1", NULL, 0, 0, CONFIGURE_RESET },
+	{ "AT+CIPCLOSE=5", NULL, 0, 0, CONFIGURE_IGNORE },
+	{ "AT+CIPDINFO=0", NULL, 0, 0, CONFIGURE_RESET },
+	/* It stays over all links that are opened and closed (capture 32). */
+	{ "AT+CIPRECVTYPE=5,0", "AT+CIPRECVTYPE=5,1", DEVICE_HAS_CIPRECVTYPE, 0, CONFIGURE_RESET },
+	{ "AT+CIPRECVMODE=0", "AT+CIPRECVMODE=1", DEVICE_HAS_CIPRECVMODE, DEVICE_HAS_CIPRECVTYPE,
+	  CONFIGURE_RESET },
 };
 
 #define N_COMMANDS (sizeof(configure_commands) / sizeof(*configure_commands))
 
 static void configure_run(struct device *dev);
+
+static const char *configure_command(const struct device *dev, size_t i)
+{
+	if (configure_commands[i].passive && device_is_passive(dev))
+		return configure_commands[i].passive;
+	return configure_commands[i].command;
+}
 
 /* ---- what another program may have left for the next connection (protocol fact 4) ---- */
 
@@ -99,7 +109,7 @@ static void configure_next(struct device *dev, enum chan_result result)
 	char why[64];
 
 	if (result != CHAN_OK && configure_commands[i].error == CONFIGURE_RESET) {
-		snprintf(why, sizeof(why), "the chip refuses %s", configure_commands[i].command);
+		snprintf(why, sizeof(why), "the chip refuses %s", configure_command(dev, i));
 		device_restart_chip(dev, why);
 		return;
 	}
@@ -115,11 +125,12 @@ static void configure_run(struct device *dev)
 
 		if ((features == 0 || (dev->features & features)) &&
 		    !(dev->features & configure_commands[i].without)) {
-			device_run_plain(dev, configure_commands[i].command, DEVICE_TIMEOUT, NULL,
+			device_run_plain(dev, configure_command(dev, i), DEVICE_TIMEOUT, NULL,
 					 configure_next);
 			return;
 		}
 	}
+	device_receive_is_set(dev);
 	dev->cwmode = 0;
 	device_run_plain(dev, "AT+CWMODE?", DEVICE_TIMEOUT, configure_mode_line, configure_mode);
 }
