@@ -114,7 +114,8 @@ static void device_on_report(void *userdata, const struct at_report *report)
 		return;
 	case AT_REPORT_IPD:
 		if (device_has_links(dev) && report->link >= 0)
-			link_announced(&dev->links[report->link]);
+			link_announced(&dev->links[report->link],
+				       report->value > 0 ? (size_t)report->value : 0);
 		return;
 	default:
 		return;

@@ -159,8 +159,8 @@ void link_report_closed(struct link *link);
 void link_send_start(struct link *link);
 /* link-receive.c: @data NULL: the block was right. */
 void link_ipd(struct link *link, const uint8_t *data, size_t len);
-/* `+IPD` without data: a passive link has something. */
-void link_announced(struct link *link);
+/* `+IPD` without data: a passive link has something, perhaps @len bytes. */
+void link_announced(struct link *link, size_t len);
 int link_receive_init(struct link *link);
 /* It is being opened, for a new user; and that has ended. */
 void link_receive_open(struct link *link);

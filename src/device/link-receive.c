@@ -11,10 +11,12 @@
 
 /* One read: what the firmware takes (capture 62). It needs as much heap for it, and says ERROR if it has not. */
 #define LINK_FETCH_MAX 8192
-/* While others wait: 45 ms of a line of 921600 baud, of which 1.4 are for the command. */
-#define LINK_FETCH_SHARED 4096
+/* While others wait: a third of a TLS record, 61 ms of a line of 921600 baud, of which the command takes 2. */
+#define LINK_FETCH_SHARED 5462
 /* Where nothing was announced, and where the chip may have too little heap for more. */
 #define LINK_FETCH_LOOK 2048
+/* After it had too little, a block asks for so much more than the one before. */
+#define LINK_FETCH_MORE 128
 #define LINK_TIMEOUT_FETCH (10 * TIMERS_S)
 
 /*
@@ -125,25 +127,31 @@ static void link_look_later(struct link *link)
 /* Something was there: the next look is soon again. */
 static void link_fetch_was_right(struct link *link)
 {
-	bool whole = link->fetched >= link->fetch_size;
-
 	link->moved = link->dev->timers->now;
 	link->look_delay = LINK_LOOK_FIRST;
-	if (whole && link->fetch_limit < LINK_FETCH_MAX)
-		link->fetch_limit *= 2;
-	/* What did not fit into this one waits; it would be announced, or not. */
-	link->told = link->told || whole;
+	if (link->refused)
+		link->fetch_limit = LINK_FETCH_LOOK;
+	else if (link->fetch_limit < LINK_FETCH_MAX)
+		link->fetch_limit += LINK_FETCH_MORE;
+	link->refused = false;
+	link->fresh = false;
+	/* The announcement of what is left comes behind, but a read that starts now meets no pause. */
+	link->ahead -= link->fetched < link->ahead ? link->fetched : link->ahead;
 	if (link->ops)
 		link->ops->data_end(link->user);
 }
 
-/* Nothing was there, or the chip had no memory for it. */
+/*
+ * Nothing was there, or the chip had no memory for it. That an announcement was wrong is seen at the end of
+ * what it told of; where not one byte of it has come, a smaller read is tried at once.
+ */
 static void link_fetch_was_empty(struct link *link)
 {
-	if (!link->fetch_told || link->fetch_size <= LINK_FETCH_LOOK)
-		return;
-	link->fetch_limit = LINK_FETCH_LOOK;
-	link->told = true;
+	bool refused = link->fetch_told && link->fetch_size > LINK_FETCH_LOOK;
+
+	link->refused = refused;
+	link->ahead = refused && link->fresh;
+	link->fresh = false;
 }
 
 static void link_fetch_done(struct chan_cmd *cmd, enum chan_result result)
@@ -164,7 +172,7 @@ static void link_fetch_done(struct chan_cmd *cmd, enum chan_result result)
 		link_fetch_was_empty(link);
 	if (link->state == LINK_CLOSING && !link->running)
 		link_shut(link);
-	else if (link->state == LINK_OPEN && link->closed && result != CHAN_OK && !link->told)
+	else if (link->state == LINK_OPEN && link->closed && result != CHAN_OK && link->ahead == 0)
 		link_fail(link, LINK_END_PEER); /* that was all */
 	else
 		link_read_on(link);
@@ -175,11 +183,10 @@ static void link_fetch(struct link *link)
 	size_t size = link_others_wait(link) ? LINK_FETCH_SHARED : LINK_FETCH_MAX;
 
 	timer_cancel(&link->look);
-	if (!link->told)
+	if (link->ahead == 0 || link->refused)
 		size = LINK_FETCH_LOOK;
 	link->fetch_size = size < link->fetch_limit ? size : link->fetch_limit;
-	link->fetch_told = link->told;
-	link->told = false;
+	link->fetch_told = link->ahead > 0;
 	link->fetched = 0;
 	link->fetching = true;
 	link->looked = link->dev->timers->now;
@@ -202,7 +209,7 @@ void link_read_on(struct link *link)
 		link_fetch(link); /* of a link that is drained, whoever has room */
 	else if (!link_is_read(link))
 		timer_cancel(&link->look);
-	else if (link->told)
+	else if (link->ahead > 0)
 		link_fetch(link);
 	else if (!timer_armed(&link->look))
 		link_look_later(link);
@@ -221,12 +228,13 @@ static void link_on_look(struct timer *timer)
 		link_fetch(link);
 }
 
-void link_announced(struct link *link)
+void link_announced(struct link *link, size_t len)
 {
 	/* Of nobody, or of one who has gone: closing it drops it. */
 	if (link->state != LINK_OPEN && link->state != LINK_CONNECTING)
 		return;
-	link->told = true;
+	link->ahead = len > 0 ? len : 1;
+	link->fresh = true;
 	link_read_on(link);
 }
 
@@ -253,7 +261,9 @@ int link_receive_init(struct link *link)
 void link_receive_open(struct link *link)
 {
 	link->held = false;
-	link->told = false;
+	link->ahead = 0;
+	link->fresh = false;
+	link->refused = false;
 	link->fetch_limit = LINK_FETCH_MAX;
 }
 
@@ -359,7 +369,8 @@ void link_hold(struct link *link, bool hold)
 		return;
 	link->held = hold;
 	device_receive_update(link->dev);
-	if (!hold) /* who has room again is not made to wait for the chip to say so once more */
-		link->told = true;
+	/* Who has room again does not wait for an announcement: there may have been one. */
+	if (!hold && link->ahead == 0)
+		link->ahead = 1;
 	link_read_on(link);
 }

@@ -166,8 +166,10 @@ struct link {
 	/* reading from a passive link */
 	struct chan_cmd fetch_cmd;
 	bool fetching;       /* fetch_cmd is submitted */
-	bool told;           /* something is there, or was announced at least */
-	bool fetch_told;     /* that was so when fetch_cmd was submitted */
+	size_t ahead;        /* what was announced and not read so far: a hint, it may be wrong */
+	bool fresh;          /* nothing of that was read so far */
+	bool fetch_told;     /* there was some when fetch_cmd was submitted */
+	bool refused;        /* and the answer was ERROR: it may have been too large */
 	size_t fetch_size;   /* what it asks for */
 	size_t fetched;      /* what it has brought */
 	size_t fetch_limit;  /* what the chip has memory for, as far as is known */
