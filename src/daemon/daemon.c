@@ -436,6 +436,7 @@ static int daemon_turn(struct daemon *daemon)
 {
 	timers_touch(&daemon->timers);
 	timers_run(&daemon->timers);
+	pool_flush(&daemon->pool);
 	pool_reap(&daemon->pool);
 	/* Not in each turn: while nothing but data moves there is nothing to tell. */
 	if (daemon->status_due || daemon->draining)

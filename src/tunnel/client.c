@@ -24,7 +24,8 @@
 /* How long a client whose connect has failed waits for the reason. */
 #define CLIENT_EXPLAIN (15 * TIMERS_S)
 
-static void client_flush(struct client *client);
+/* A ring that was not used for so long is given back. */
+#define CLIENT_SPARE (5 * TIMERS_S)
 
 static bool state_has_link(enum client_state state)
 {
@@ -76,6 +77,21 @@ static void client_count_end(struct client *client, const char *why)
 	}
 }
 
+/* Tells the pool how much memory the ring has now. */
+static void client_count_ring(struct client *client)
+{
+	struct pool *pool = client->tunnel->pool;
+
+	if (client->counted == client->ring.size)
+		return;
+	pool->buffered += client->ring.size - client->counted;
+	if (client->counted == 0)
+		list_append(&pool->rings, &client->ring_node);
+	else if (client->ring.size == 0)
+		list_remove(&client->ring_node);
+	client->counted = client->ring.size;
+}
+
 void client_end(struct client *client, const char *why)
 {
 	struct link *link = client->link;
@@ -86,11 +102,13 @@ void client_end(struct client *client, const char *why)
 	client_enter_state(client, CLIENT_DEAD);
 	client->link = NULL;
 	list_remove(&client->wait_node);
+	list_remove(&client->flush_node);
 	list_remove(&client->node);
 	list_append(&client->tunnel->pool->dead, &client->node);
 	timer_cancel(&client->deadline);
 	timer_cancel(&client->idle);
 	timer_cancel(&client->look);
+	timer_cancel(&client->spare);
 	if (client->read_event)
 		event_free(client->read_event);
 	if (client->write_event)
@@ -98,6 +116,7 @@ void client_end(struct client *client, const char *why)
 	client->read_event = NULL;
 	client->write_event = NULL;
 	ring_deinit(&client->ring);
+	client_count_ring(client);
 	close(client->fd);
 	client->fd = -1;
 	tunnel_changed(client->tunnel);
@@ -117,6 +136,7 @@ void client_free(struct client *client)
 	timer_deinit(&client->deadline);
 	timer_deinit(&client->idle);
 	timer_deinit(&client->look);
+	timer_deinit(&client->spare);
 	free(client);
 }
 
@@ -258,6 +278,32 @@ static void client_on_sent(void *user)
 
 /* ---- server to client ---- */
 
+static void client_trim(struct client *client)
+{
+	ring_trim(&client->ring);
+	client_count_ring(client);
+}
+
+static void client_on_spare(struct timer *timer)
+{
+	struct client *client = container_of(timer, struct client, spare);
+
+	if (!client->used)
+		client_trim(client);
+	client->used = false;
+	if (client->ring.size > 0)
+		timer_arm(&client->spare, CLIENT_SPARE);
+}
+
+/* The chip is asked to keep the rest. */
+static void client_hold_if_full(struct client *client)
+{
+	if (client->held || !client->link || client->ring.len <= CLIENT_HIGH)
+		return;
+	client->held = true;
+	link_hold(client->link, true);
+}
+
 static void client_drained(struct client *client)
 {
 	if (client->state == CLIENT_DRAINING) {
@@ -268,6 +314,8 @@ static void client_drained(struct client *client)
 		client->held = false;
 		link_hold(client->link, false);
 	}
+	if (client->ring.size > CLIENT_KEEP)
+		client_trim(client);
 }
 
 /* The pieces of the ring that may be written; those of an incomplete block may not. */
@@ -284,13 +332,14 @@ static int client_pieces(const struct client *client, struct iovec iov[2])
 	return n == 2 && iov[1].iov_len == 0 ? 1 : n;
 }
 
-static void client_flush(struct client *client)
+void client_flush(struct client *client)
 {
 	struct iovec iov[2];
 	struct msghdr msg = { .msg_iov = iov };
 	int count;
 	ssize_t n;
 
+	list_remove(&client->flush_node);
 	while ((count = client_pieces(client, iov)) > 0) {
 		msg.msg_iovlen = (size_t)count;
 		n = sendmsg(client->fd, &msg, MSG_NOSIGNAL);
@@ -302,6 +351,7 @@ static void client_flush(struct client *client)
 			continue;
 		if (n < 0 && errno == EAGAIN) {
 			event_add(client->write_event, NULL);
+			client_hold_if_full(client);
 			return;
 		}
 		/* EPIPE: it does not want more. */
@@ -323,11 +373,21 @@ static void client_on_data(void *user, const uint8_t *data, size_t len)
 {
 	struct client *client = user;
 
-	if (ring_put(&client->ring, data, len) < 0) {
-		client_end(client, "the client reads too slowly");
+	int r = ring_put(&client->ring, data, len);
+
+	if (r < 0) {
+		client_end(client, r == -ENOBUFS ? "the client reads too slowly"
+						 : "espatd is out of memory");
 		return;
 	}
 	client->staged += len;
+	client->used = true;
+	if (client->counted == client->ring.size)
+		return;
+	if (!timer_armed(&client->spare))
+		timer_arm(&client->spare, CLIENT_SPARE);
+	client_count_ring(client);
+	pool_relieve(client->tunnel->pool);
 }
 
 static void client_on_data_end(void *user)
@@ -336,13 +396,14 @@ static void client_on_data_end(void *user)
 
 	client->tunnel->received += client->staged;
 	client->staged = 0;
-	/* Until the link is open it may turn out to be void; while the socket is full its event flushes. */
-	if (client->state == CLIENT_OPEN && !event_pending(client->write_event, EV_WRITE, NULL))
-		client_flush(client);
-	if (client->state != CLIENT_DEAD && !client->held && client->ring.len > CLIENT_HIGH) {
-		client->held = true;
-		link_hold(client->link, true);
-	}
+	/*
+	 * Until the link is open it may turn out to be void; while the socket is full its event flushes. Else
+	 * all that one read of the line has brought goes at once.
+	 */
+	if (client->state != CLIENT_OPEN || event_pending(client->write_event, EV_WRITE, NULL))
+		client_hold_if_full(client);
+	else if (!list_linked(&client->flush_node))
+		list_append(&client->tunnel->pool->flushing, &client->flush_node);
 }
 
 /* ---- the link ---- */
@@ -374,6 +435,11 @@ static void client_on_closed(void *user, enum link_end end)
 		client_refuse(client, end, NULL);
 		return;
 	}
+	/* However it has ended, blocks that were whole are its. */
+	if (list_linked(&client->flush_node))
+		client_flush(client);
+	if (client->state == CLIENT_DEAD)
+		return;
 	if (end != LINK_END_PEER) {
 		client->reason = link_end_reason(end);
 		client_end(client, link_end_text(end));
@@ -460,11 +526,15 @@ int client_new(struct tunnel *tunnel, int fd)
 	client->number = ++tunnel->accepted;
 	ring_init(&client->ring, CLIENT_MAX);
 	list_init(&client->wait_node);
+	list_init(&client->ring_node);
+	list_init(&client->flush_node);
 	r = timer_init(&client->deadline, tunnel->pool->timers, client_on_deadline);
 	if (r == 0)
 		r = timer_init(&client->idle, tunnel->pool->timers, client_on_idle);
 	if (r == 0)
 		r = timer_init(&client->look, tunnel->pool->timers, client_on_look);
+	if (r == 0)
+		r = timer_init(&client->spare, tunnel->pool->timers, client_on_spare);
 	client->read_event = event_new(tunnel->pool->base, fd, EV_READ, client_on_read, client);
 	client->write_event = event_new(tunnel->pool->base, fd, EV_WRITE, client_on_write, client);
 	if (r < 0 || !client->read_event || !client->write_event) {

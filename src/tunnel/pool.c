@@ -254,6 +254,38 @@ void pool_remove_device(struct pool *pool, struct device *dev)
 	}
 }
 
+/* ---- what clients are to get ---- */
+
+void pool_flush(struct pool *pool)
+{
+	struct list *node;
+
+	while ((node = list_first(&pool->flushing)))
+		client_flush(container_of(node, struct client, flush_node));
+}
+
+static struct client *pool_fullest(struct pool *pool)
+{
+	struct client *found = NULL;
+
+	list_for_each(node, &pool->rings) {
+		struct client *client = container_of(node, struct client, ring_node);
+
+		if (!found || client->ring.len > found->ring.len)
+			found = client;
+	}
+	return found;
+}
+
+void pool_relieve(struct pool *pool)
+{
+	struct client *client;
+
+	while (pool->buffered > POOL_BUFFER_MAX && (client = pool_fullest(pool)))
+		client_end(client,
+			   "the client reads too slowly, and too much is kept for all clients");
+}
+
 /* ---- its life ---- */
 
 void pool_reap(struct pool *pool)
@@ -272,6 +304,8 @@ void pool_init(struct pool *pool, struct event_base *base, struct timers *timers
 	list_init(&pool->devices);
 	list_init(&pool->tunnels);
 	list_init(&pool->dead);
+	list_init(&pool->flushing);
+	list_init(&pool->rings);
 }
 
 void pool_deinit(struct pool *pool)

@@ -22,13 +22,22 @@ struct pool_device {
 	struct list node;
 };
 
+/*
+ * What is kept for clients that do not read, for all of them: as much as eight that are never asked to wait
+ * may have, or all five links of 200 chips whose clients have stalled at the same time.
+ */
+#define POOL_BUFFER_MAX (64 * 1024 * 1024)
+
 struct pool {
 	struct event_base *base; /* weak */
 	struct timers *timers;   /* weak */
 	struct list devices;
-	struct list tunnels; /* by their pool_node */
-	struct list dead;    /* clients that ended; freed by pool_reap() */
-	uint64_t turns;      /* given out to those that wait */
+	struct list tunnels;  /* by their pool_node */
+	struct list dead;     /* clients that ended; freed by pool_reap() */
+	struct list flushing; /* clients that are to get something, by pool_flush() */
+	struct list rings;    /* clients for whom something is kept, or was a moment ago */
+	size_t buffered;      /* memory of their rings */
+	uint64_t turns;       /* given out to those that wait */
 };
 
 void pool_init(struct pool *pool, struct event_base *base, struct timers *timers);
@@ -49,6 +58,10 @@ void pool_remove_device(struct pool *pool, struct device *dev);
 void pool_wait(struct pool *pool, struct client *client);
 /* Gives away what is free: limits are others now. */
 void pool_look(struct pool *pool);
+/* Writes what has come in this turn of the loop: one system call for each client. */
+void pool_flush(struct pool *pool);
+/* While more than POOL_BUFFER_MAX is kept, ends the client for whom it is most. */
+void pool_relieve(struct pool *pool);
 /* Frees what ended in the callbacks of this turn of the loop. */
 void pool_reap(struct pool *pool);
 /* Whether a client waits that a link of @dev would serve. */

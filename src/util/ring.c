@@ -91,12 +91,35 @@ int ring_put(struct ring *ring, const void *data, size_t len)
 	return 0;
 }
 
+static void ring_wipe(struct ring *ring, size_t len)
+{
+	struct iovec iov[2];
+	int n = ring_peek(ring, iov);
+
+	for (int i = 0; i < n; i++) {
+		size_t piece = len < iov[i].iov_len ? len : iov[i].iov_len;
+
+		explicit_bzero(iov[i].iov_base, piece);
+		len -= piece;
+	}
+}
+
 void ring_drop(struct ring *ring, size_t len)
 {
+	if (ring->wipe)
+		ring_wipe(ring, len);
 	if (len < ring->len) {
 		ring->head = (ring->head + len) & (ring->size - 1);
 		ring->len -= len;
 		return;
 	}
-	ring_deinit(ring);
+	/* From its beginning again: it wraps less often, and touches less memory. */
+	ring->head = 0;
+	ring->len = 0;
+}
+
+void ring_trim(struct ring *ring)
+{
+	if (ring->len == 0)
+		ring_deinit(ring);
 }

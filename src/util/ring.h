@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A byte ring that grows by doubling up to a hard bound and gives its memory back when it is empty. */
+/* A byte ring that grows by doubling up to a hard bound, and keeps its memory until its owner gives it back. */
 #pragma once
 
 #include <stdbool.h>
@@ -13,7 +13,7 @@ struct ring {
 	size_t head; /* of the oldest byte */
 	size_t len;
 	size_t max; /* hard bound of size, a power of two */
-	bool wipe;  /* what was in it is overwritten before its memory is given back */
+	bool wipe;  /* what was in it is overwritten when it is dropped */
 };
 
 /* @max: a power of two. Allocates nothing. */
@@ -25,3 +25,5 @@ int ring_put(struct ring *ring, const void *data, size_t len);
 int ring_peek(const struct ring *ring, struct iovec iov[2]);
 /* Drops the oldest @len bytes (at most what is there). */
 void ring_drop(struct ring *ring, size_t len);
+/* Gives the memory of an empty one back. */
+void ring_trim(struct ring *ring);

@@ -61,19 +61,53 @@ static void test_bound_is_exact(void **state)
 static void test_memory_goes_back(void **state)
 {
 	struct ring ring;
+	const uint8_t *data;
 
 	ring_init(&ring, RING_MAX);
 	assert_int_equal(ring_put(&ring, "hello", 5), 0);
-	assert_non_null(ring.data);
+	data = ring.data;
+	assert_non_null(data);
 	ring_drop(&ring, 4);
-	assert_non_null(ring.data);
+	ring_trim(&ring); /* not while something is in it */
+	assert_content(&ring, (const uint8_t *)"o", 1);
 	ring_drop(&ring, 1);
-	assert_null(ring.data);
-	assert_int_equal(ring.max, RING_MAX);
+	/* What comes next needs no other memory. */
 	assert_int_equal(ring_put(&ring, "again", 5), 0);
+	assert_ptr_equal(ring.data, data);
 	assert_content(&ring, (const uint8_t *)"again", 5);
 	ring_drop(&ring, 1000);
+	assert_int_equal(ring.len, 0);
+	ring_trim(&ring);
 	assert_null(ring.data);
+	assert_int_equal(ring.size, 0);
+	assert_int_equal(ring.max, RING_MAX);
+	assert_int_equal(ring_put(&ring, "and again", 9), 0);
+	assert_content(&ring, (const uint8_t *)"and again", 9);
+	ring_deinit(&ring);
+}
+
+static void test_wiped(void **state)
+{
+	static uint8_t data[5000];
+	struct ring ring;
+
+	memset(data, 'x', sizeof(data));
+	ring_init(&ring, RING_MAX);
+	ring.wipe = true;
+	/* At last it wraps: both pieces go. */
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(ring_put(&ring, data, sizeof(data)), 0);
+		if (i == 0)
+			memset(ring.data + sizeof(data), 0, ring.size - sizeof(data));
+		ring_drop(&ring, sizeof(data) - 1);
+		for (size_t k = 0; k < ring.size; k++)
+			assert_int_equal(ring.data[k] != 0,
+					 ((k - ring.head) & (ring.size - 1)) < ring.len);
+	}
+	ring_drop(&ring, ring.len);
+	for (size_t k = 0; k < ring.size; k++)
+		assert_int_equal(ring.data[k], 0);
+	ring_deinit(&ring);
 }
 
 static void test_against_model(void **state)
@@ -109,6 +143,7 @@ static void test_against_model(void **state)
 			ring_drop(&ring, n);
 			memmove(model, model + gone, len - gone);
 			len -= gone;
+			ring_trim(&ring);
 		}
 		wraps += ring_peek(&ring, iov) == 2;
 		assert_content(&ring, model, len);
@@ -125,6 +160,7 @@ int main(void)
 		cmocka_unit_test(test_empty),
 		cmocka_unit_test(test_bound_is_exact),
 		cmocka_unit_test(test_memory_goes_back),
+		cmocka_unit_test(test_wiped),
 		cmocka_unit_test(test_against_model),
 	};
 

@@ -125,6 +125,7 @@ static void run(void)
 	for (int i = 0; i < 40; i++) {
 		event_base_loop(rig.base, EVLOOP_NONBLOCK | EVLOOP_ONCE);
 		bench_run(&rig.b);
+		pool_flush(&rig.pool);
 		pool_reap(&rig.pool);
 	}
 	/* Whoever watches was told of all of it. */
