@@ -157,6 +157,8 @@ void link_report_closed(struct link *link);
 /* link-send.c */
 /* A link is open now. */
 void link_send_start(struct link *link);
+/* A block of its data, in either direction: less where others want the channel or may want it soon. */
+size_t link_block_max(const struct link *link);
 /* link-receive.c: @data NULL: the block was right. */
 void link_ipd(struct link *link, const uint8_t *data, size_t len);
 /* `+IPD` without data: a passive link has something, perhaps @len bytes. */

@@ -10,9 +10,7 @@
 #include "device/internal.h"
 
 /* One read: what the firmware takes (capture 62). It needs as much heap for it, and says ERROR if it has not. */
-#define LINK_FETCH_MAX 8192
-/* While others wait: a third of a TLS record, 61 ms of a line of 921600 baud, of which the command takes 2. */
-#define LINK_FETCH_SHARED 5462
+#define LINK_FETCH_MAX LINK_BLOCK_MAX
 /* Where nothing was announced, and where the chip may have too little heap for more. */
 #define LINK_FETCH_LOOK 2048
 /* After it had too little, a block asks for so much more than the one before. */
@@ -91,19 +89,6 @@ static bool link_is_read(const struct link *link)
 
 /* ---- reading ---- */
 
-static bool link_others_wait(const struct link *link)
-{
-	const struct device *dev = link->dev;
-
-	for (int i = 0; i < AT_LINKS; i++) {
-		const struct link *other = &dev->links[i];
-
-		if (other != link && (other->fetching || other->tx_len > 0))
-			return true;
-	}
-	return !list_empty(&dev->chan.lanes[CHAN_CONTROL]);
-}
-
 static void link_fetch_data(struct chan_cmd *cmd, const struct at_block *block, const uint8_t *data,
 			    size_t len)
 {
@@ -135,6 +120,8 @@ static void link_fetch_was_right(struct link *link)
 		link->fetch_limit += LINK_FETCH_MORE;
 	link->refused = false;
 	link->fresh = false;
+	if (link->fetched >= LINK_BLOCK_SHORT)
+		link->sparse_until = 0; /* nobody makes room for one who fills it */
 	/* The announcement of what is left comes behind, but a read that starts now meets no pause. */
 	link->ahead -= link->fetched < link->ahead ? link->fetched : link->ahead;
 	if (link->ops)
@@ -178,27 +165,37 @@ static void link_fetch_done(struct chan_cmd *cmd, enum chan_result result)
 		link_read_on(link);
 }
 
-static void link_fetch(struct link *link)
+/* How much, as the moment has it: with what others of its kind get the line is shared in time, see chan_share. */
+static void link_make_fetch(struct chan_cmd *cmd)
 {
-	size_t size = link_others_wait(link) ? LINK_FETCH_SHARED : LINK_FETCH_MAX;
+	struct link *link = container_of(cmd, struct link, fetch_cmd);
+	size_t size = link->ahead == 0 || link->refused ? LINK_FETCH_LOOK : link_block_max(link);
 
-	timer_cancel(&link->look);
-	if (link->ahead == 0 || link->refused)
-		size = LINK_FETCH_LOOK;
 	link->fetch_size = size < link->fetch_limit ? size : link->fetch_limit;
 	link->fetch_told = link->ahead > 0;
+	at_line_begin(&cmd->line, "AT+CIPRECVDATA");
+	at_line_int(&cmd->line, link->id);
+	at_line_int(&cmd->line, (long)link->fetch_size);
+	at_line_end(&cmd->line);
+}
+
+/* It is data: it takes its turn with what the links send and read. */
+static void link_fetch(struct link *link)
+{
+	struct chan_cmd *cmd = &link->fetch_cmd;
+
+	timer_cancel(&link->look);
 	link->fetched = 0;
 	link->fetching = true;
 	link->looked = link->dev->timers->now;
-	chan_cmd_begin(&link->fetch_cmd, "AT+CIPRECVDATA");
-	at_line_int(&link->fetch_cmd.line, link->id);
-	at_line_int(&link->fetch_cmd.line, (long)link->fetch_size);
-	at_line_end(&link->fetch_cmd.line);
-	link->fetch_cmd.timeout = LINK_TIMEOUT_FETCH;
-	link->fetch_cmd.on_data = link_fetch_data;
-	link->fetch_cmd.done = link_fetch_done;
-	/* It is data: it takes its turn with what the other links send and read. */
-	chan_submit(&link->dev->chan, CHAN_DATA, &link->fetch_cmd);
+	chan_cmd_begin(cmd, "AT+CIPRECVDATA");
+	cmd->share = &link->share;
+	cmd->turn = link_make_fetch;
+	link_make_fetch(cmd); /* as it may be until then, for it must have a line */
+	cmd->timeout = LINK_TIMEOUT_FETCH;
+	cmd->on_data = link_fetch_data;
+	cmd->done = link_fetch_done;
+	chan_submit(&link->dev->chan, CHAN_DATA, cmd);
 }
 
 void link_read_on(struct link *link)

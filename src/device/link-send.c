@@ -58,6 +58,8 @@ static bool link_may_stream(const struct link *link)
 	const struct device *dev = link->dev;
 
 	return dev->rtscts && dev->sendl_set && dev->n_requests == 0 &&
+	       /* What comes meanwhile could not be read. */
+	       !device_is_passive(dev) && !dev->recv_passive &&
 	       !chan_is_wanted(&dev->chan, CHAN_CONTROL, NULL) &&
 	       !chan_is_wanted(&dev->chan, CHAN_DATA, &link->cmd) &&
 	       !device_connects_or_sends(dev, link) && !device_has_sparse(dev, link);
@@ -70,7 +72,7 @@ static size_t link_stream_max(const struct link *link)
 	return most < LINK_STREAM_MAX ? (size_t)most : LINK_STREAM_MAX;
 }
 
-static size_t link_block_max(const struct link *link)
+size_t link_block_max(const struct link *link)
 {
 	const struct device *dev = link->dev;
 
