@@ -53,10 +53,9 @@ static void get_baud(const struct bus_object *object, struct bus_value *ret)
 	bus_value_u32(ret, object->bus->ops->device_baud(object->bus->userdata, object->dev));
 }
 
-/* The line is opened without; a pty or a socket has none either. */
 static void get_flow_control(const struct bus_object *object, struct bus_value *ret)
 {
-	bus_value_string(ret, "none");
+	bus_value_string(ret, object->dev->rtscts ? "rtscts" : "none");
 }
 
 static void get_links(const struct bus_object *object, struct bus_value *ret)

@@ -645,6 +645,11 @@ void chan_write(struct chan *chan, const void *data, size_t len)
 	chan->ops->write(chan->userdata, data, len);
 }
 
+void chan_skip(struct chan *chan, size_t len)
+{
+	chan_trace_ignored(chan, len);
+}
+
 void chan_set_trace(struct chan *chan, bool on)
 {
 	chan->tracing = on;

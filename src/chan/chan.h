@@ -190,6 +190,8 @@ void chan_set_syncing(struct chan *chan, bool syncing);
 void chan_found(struct chan *chan);
 /* Bytes that are no command, while none is in flight: `+++`, or what completes an old block. */
 void chan_write(struct chan *chan, const void *data, size_t len);
+/* Bytes from the chip that another looks at; traces count them. */
+void chan_skip(struct chan *chan, size_t len);
 /* Whether ops->trace() is called. */
 void chan_set_trace(struct chan *chan, bool on);
 

@@ -510,7 +510,7 @@ static int service_stop_trace(void *userdata, struct device *dev, struct bus_fai
 
 static unsigned int service_device_baud(void *userdata, const struct device *dev)
 {
-	return dev->settings->baud;
+	return device_baud(dev);
 }
 
 static bool service_raw_commands(void *userdata)

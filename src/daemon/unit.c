@@ -22,6 +22,34 @@ static void unit_write(void *userdata, const void *data, size_t len)
 	port_write(unit->port, data, len);
 }
 
+static int unit_set_line(void *userdata, unsigned int baud, bool rtscts)
+{
+	struct unit *unit = userdata;
+
+	return port_set_line(unit->port, baud, rtscts);
+}
+
+static bool unit_cts(void *userdata)
+{
+	struct unit *unit = userdata;
+
+	return port_cts(unit->port) != 0;
+}
+
+static void unit_hold(void *userdata, bool hold)
+{
+	struct unit *unit = userdata;
+
+	port_hold(unit->port, hold);
+}
+
+static size_t unit_queued(void *userdata)
+{
+	struct unit *unit = userdata;
+
+	return port_queued(unit->port);
+}
+
 static time_t unit_wallclock(void *userdata)
 {
 	return time(NULL);
@@ -108,6 +136,10 @@ static void unit_trace(void *userdata, const struct chan_piece *piece)
 
 static const struct device_ops unit_device_ops = {
 	.write = unit_write,
+	.set_line = unit_set_line,
+	.cts = unit_cts,
+	.hold = unit_hold,
+	.queued = unit_queued,
 	.trace = unit_trace,
 	.wallclock = unit_wallclock,
 	.synchronized = unit_synchronized,
@@ -136,6 +168,17 @@ static void unit_data(void *userdata, const uint8_t *data, size_t len)
 	device_feed(unit->dev, data, len);
 }
 
+static void unit_lost(void *userdata, const struct port_lost *lost)
+{
+	struct unit *unit = userdata;
+	char what[160];
+
+	snprintf(what, sizeof(what),
+		 "overruns %u, framing errors %u, parity errors %u, breaks %u, buffer overruns %u",
+		 lost->overrun, lost->frame, lost->parity, lost->brk, lost->buf_overrun);
+	device_bytes_lost(unit->dev, what);
+}
+
 static void unit_down(void *userdata, const char *why)
 {
 	struct unit *unit = userdata;
@@ -157,6 +200,7 @@ static void unit_waiting(void *userdata, const char *why)
 static const struct port_ops unit_port_ops = {
 	.up = unit_up,
 	.data = unit_data,
+	.lost = unit_lost,
 	.down = unit_down,
 	.waiting = unit_waiting,
 };
@@ -286,6 +330,8 @@ struct unit *unit_free(struct unit *unit)
 	trace_free(unit->trace, "the device is gone");
 	if (unit->dev)
 		pool_remove_device(&unit->daemon->pool, unit->dev);
+	if (unit->dev && unit->port)
+		device_port_closing(unit->dev);
 	device_free(unit->dev);
 	port_free(unit->port);
 	free(unit);

@@ -28,6 +28,8 @@ const char *device_state_name(enum device_state state)
 		return "unknown-chip";
 	case DEVICE_CONFIGURING:
 		return "configuring";
+	case DEVICE_TUNING:
+		return "tuning";
 	case DEVICE_PROVISIONING:
 		return "provisioning";
 	case DEVICE_JOINING:
@@ -113,6 +115,7 @@ static void device_wait_to_retry(struct device *dev)
 static void device_drop_all(struct device *dev)
 {
 	provision_stop(dev);
+	line_stop(dev);
 	chan_reset(&dev->chan);
 	for (int i = 0; i < AT_LINKS; i++)
 		link_reset(&dev->links[i]);
@@ -128,7 +131,8 @@ void device_enter_state(struct device *dev, enum device_state state)
 	dev_debug(dev, "%s -> %s", device_state_name(old), device_state_name(state));
 	dev->state = state;
 	timer_cancel(&dev->timer);
-	chan_set_syncing(&dev->chan, state == DEVICE_PROBING || state == DEVICE_FAILED);
+	chan_set_syncing(&dev->chan, state == DEVICE_PROBING || state == DEVICE_TUNING ||
+					     state == DEVICE_FAILED);
 	if (state == DEVICE_IDENTIFYING)
 		chan_found(&dev->chan);
 	if (state == DEVICE_ABSENT || state == DEVICE_PROBING || state == DEVICE_FAILED ||
@@ -158,6 +162,9 @@ void device_enter_state(struct device *dev, enum device_state state)
 		return;
 	case DEVICE_CONFIGURING:
 		configure_start(dev);
+		return;
+	case DEVICE_TUNING:
+		line_start(dev);
 		return;
 	case DEVICE_PROVISIONING:
 		provision_start(dev);
@@ -233,6 +240,8 @@ static void restart_done(struct device *dev, enum chan_result result)
 {
 	if (result != CHAN_OK)
 		device_fail(dev, "the chip refuses to reset");
+	else
+		line_was_reset(dev); /* `ready` comes at that rate */
 }
 
 void device_reset_now(struct device *dev)

@@ -11,6 +11,8 @@
 #include "device/internal.h"
 #include "device/request-internal.h"
 
+/* Bytes that were lost came within so long before it was seen; see PORT_LOOK. */
+#define DEVICE_LOST_WINDOW (300 * TIMERS_MS)
 /* A link that has not moved for so long is idle: what holds the channel up does not delay it. */
 #define DEVICE_QUIET (1 * TIMERS_S)
 
@@ -73,6 +75,7 @@ static void device_report_ready(struct device *dev)
 	dev->heard = true;
 	if (dev->state != DEVICE_PROBING)
 		dev_notice(dev, "the chip has restarted, setting it up again");
+	line_was_reset(dev);
 	device_enter_state(dev, DEVICE_PROBING);
 }
 
@@ -86,10 +89,8 @@ static bool device_has_links(const struct device *dev)
 	       dev->state == DEVICE_CLOCK || dev->state == DEVICE_OFFLINE;
 }
 
-static void device_on_report(void *userdata, const struct at_report *report)
+void device_report(struct device *dev, const struct at_report *report)
 {
-	struct device *dev = userdata;
-
 	switch (report->type) {
 	case AT_REPORT_READY:
 		device_report_ready(dev);
@@ -120,6 +121,11 @@ static void device_on_report(void *userdata, const struct at_report *report)
 	default:
 		return;
 	}
+}
+
+static void device_on_report(void *userdata, const struct at_report *report)
+{
+	device_report(userdata, report);
 }
 
 static void device_on_ipd(void *userdata, int link, const uint8_t *data, size_t len)
@@ -166,6 +172,13 @@ void device_set_trace(struct device *dev, bool on)
 void device_port_up(struct device *dev, unsigned int baud)
 {
 	chan_set_baud(&dev->chan, baud);
+	dev->baud = baud;
+	dev->chip_baud = baud;
+	dev->rtscts = false;
+	dev->flow_set = false;
+	dev->line_fixed = false;
+	dev->line_rate = 0;
+	dev->line_mac[0] = '\0'; /* and nothing is known of any chip */
 	dev->fresh = false;
 	dev->heard = false;
 	dev->reset_due = false;
@@ -193,8 +206,42 @@ void device_port_down(struct device *dev, const char *why)
 
 void device_feed(struct device *dev, const uint8_t *data, size_t len)
 {
-	if (dev->state != DEVICE_ABSENT)
-		chan_feed(&dev->chan, data, len);
+	if (dev->state == DEVICE_ABSENT)
+		return;
+	if (dev->proof.active) {
+		line_feed(dev, data, len);
+		return;
+	}
+	chan_feed(&dev->chan, data, len);
+	line_watch_noise(dev);
+}
+
+void device_bytes_lost(struct device *dev, const char *what)
+{
+	/* While it is looked for, or tuned, that is no wonder, and nothing is believed that is not proven. */
+	if (!device_has_links(dev))
+		return;
+	dev_error(dev, "bytes were lost or damaged on the serial line (%s)", what);
+	for (int i = 0; i < AT_LINKS; i++) {
+		struct link *link = &dev->links[i];
+
+		if (link->state == LINK_OPEN &&
+		    dev->timers->now - link->moved <= DEVICE_LOST_WINDOW)
+			link_abort(link, LINK_END_LOST);
+	}
+	device_recover(dev, "bytes were lost on the line");
+}
+
+void device_port_closing(struct device *dev)
+{
+	/*
+	 * In the middle of a command it might become a part of a block; then the chip stays as it is, and is
+	 * found so.
+	 */
+	if (dev->state <= DEVICE_PROBING || dev->state == DEVICE_FAILED || dev->chan.current ||
+	    dev->proof.active || (dev->baud == dev->settings->baud && !dev->flow_set))
+		return;
+	line_write_rate(dev, dev->settings->baud);
 }
 
 void device_link_freed(struct device *dev)
@@ -320,6 +367,11 @@ unsigned int device_free_heap(const struct device *dev)
 	return dev->heap;
 }
 
+unsigned int device_baud(const struct device *dev)
+{
+	return dev->baud ? dev->baud : dev->settings->baud;
+}
+
 const char *device_clock_source(const struct device *dev)
 {
 	switch (dev->clock_source) {
@@ -369,6 +421,8 @@ int device_new(struct device **ret, const struct config *config,
 	dev->holdings = calloc(material->n_items + 1, sizeof(*dev->holdings));
 	list_init(&dev->requests);
 	r = timer_init(&dev->timer, timers, NULL);
+	if (r == 0)
+		r = timer_init(&dev->noise_timer, timers, line_on_noise);
 	if (!dev->holdings)
 		r = -ENOMEM;
 	for (size_t i = 0; r == 0 && i <= material->n_items; i++)
@@ -407,6 +461,7 @@ struct device *device_free(struct device *dev)
 	sample_deinit(dev);
 	network_free(dev->network);
 	timer_deinit(&dev->timer);
+	timer_deinit(&dev->noise_timer);
 	free(dev->holdings);
 	free(dev);
 	return NULL;

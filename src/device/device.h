@@ -26,6 +26,7 @@ enum device_state {
 	DEVICE_IDENTIFYING,  /* version, commands, MAC */
 	DEVICE_UNKNOWN_CHIP, /* not the chip that belongs here: it gets nothing */
 	DEVICE_CONFIGURING,  /* into a known state */
+	DEVICE_TUNING,       /* the line: a higher rate, flow control */
 	DEVICE_PROVISIONING, /* certificates and keys */
 	DEVICE_JOINING,      /* Wi-Fi */
 	DEVICE_CLOCK,
@@ -62,6 +63,17 @@ enum device_clock {
 
 struct device_ops {
 	void (*write)(void *userdata, const void *data, size_t len);
+	/*
+	 * The host's end of the line; what was not sent yet is thrown away. 0, or -errno with all as it was,
+	 * -ENOTSUP where it has no rate. May be NULL, as the next three: the line is as it is.
+	 */
+	int (*set_line)(void *userdata, unsigned int baud, bool rtscts);
+	/* False: the chip's RTS cannot be seen. */
+	bool (*cts)(void *userdata);
+	/* Stops reading, or goes on. */
+	void (*hold)(void *userdata, bool hold);
+	/* Bytes that were written and have not left, as far as is known. */
+	size_t (*queued)(void *userdata);
 	time_t (*wallclock)(void *userdata); /* the host's clock */
 	/* Whether something keeps the host's clock right. */
 	bool (*synchronized)(void *userdata);
@@ -112,6 +124,7 @@ enum device_fact {
 	DEVICE_FACT_FLASH = 1 << 6, /* writes */
 	DEVICE_FACT_WIFI = 1 << 7,
 	DEVICE_FACT_VALUES = 1 << 8,
+	DEVICE_FACT_LINE = 1 << 9, /* rate and flow control */
 };
 
 /* How one of the material's items is held by a chip. */
@@ -168,6 +181,23 @@ struct device_network {
 	bool hidden;
 };
 
+/*
+ * A proof of the line: with echo on, a line without an end comes back byte for byte. Both ends of it are
+ * made by the same generator of numbers, so that its length is of no matter.
+ */
+struct line_proof {
+	bool active; /* what the chip says is compared */
+	uint32_t write_seed, read_seed;
+	size_t written, matched; /* of its bytes */
+	size_t len;              /* of all of it */
+	char text[80];           /* a line that is no part of it */
+	size_t text_len;
+	unsigned int rounds; /* done */
+	uint64_t moved;      /* when something was written last, µs */
+	size_t queued;       /* then */
+	uint64_t deadline;
+};
+
 struct device {
 	const struct config *config;          /* weak */
 	const struct config_device *settings; /* weak, into config */
@@ -187,6 +217,21 @@ struct device {
 	unsigned int attempt;
 	unsigned int failures; /* in a row, for the back-off */
 	char error[256];       /* the last one; "" for none */
+
+	/* the line, see step-line.c */
+	unsigned int baud;      /* of the host's end */
+	unsigned int chip_baud; /* what the chip was told last, or has after a reset */
+	bool rtscts;            /* RTS/CTS are in use, and proven */
+	bool flow_set;          /* the chip was told to use them */
+	bool line_fixed;        /* nothing can be changed at the host's end */
+	unsigned int line_rate; /* that is tried, or in use */
+	unsigned int
+		line_failed; /* this rate does not work, nor do higher ones; 0: none has failed */
+	bool flow_failed;    /* nor do RTS/CTS */
+	unsigned int flow_proven;      /* the rate at which they have been proven; 0 */
+	char line_mac[AT_MAC_MAX + 1]; /* of the chip of which all this is known */
+	struct line_proof proof;
+	struct timer noise_timer;
 
 	/* what is known of the chip */
 	struct at_version version;
@@ -244,6 +289,7 @@ struct device {
 	long chip_time;
 
 	/* probing */
+	unsigned int rate; /* which one of line_rates() is tried */
 	char nonce[32];
 	bool nonce_seen;
 
@@ -306,6 +352,11 @@ void device_port_down(struct device *dev, const char *why);
 /* Bytes from the chip. */
 void device_feed(struct device *dev, const uint8_t *data, size_t len);
 
+/* Bytes of the chip were lost or damaged a moment ago: @what, in words. */
+void device_bytes_lost(struct device *dev, const char *what);
+/* The port is about to be closed in good order: the chip is told to go back to the rate it starts with. */
+void device_port_closing(struct device *dev);
+
 /* Whether ops->trace() is called. */
 void device_set_trace(struct device *dev, bool on);
 
@@ -353,6 +404,8 @@ enum device_item_state device_erase_state(const struct device *dev, const char *
 /* ---- what is told of it ---- */
 
 unsigned int device_links_in_use(const struct device *dev);
+/* Bits per second of the line. */
+unsigned int device_baud(const struct device *dev);
 /* Free memory in bytes, as it was told last; 0: not known. */
 unsigned int device_free_heap(const struct device *dev);
 /* "unset", "host" or "sntp": where the present time comes from. */

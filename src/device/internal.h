@@ -80,6 +80,29 @@ static inline struct device *device_of_timer(struct timer *timer)
 void probe_start(struct device *dev);
 void identify_start(struct device *dev);
 void configure_start(struct device *dev);
+/* step-line.c: DEVICE_TUNING if there is anything to be done about the line, else what comes after. */
+void line_begin(struct device *dev);
+void line_start(struct device *dev);
+/* The proof that runs is given up. */
+void line_stop(struct device *dev);
+/* Bytes of a proof. */
+void line_feed(struct device *dev, const uint8_t *data, size_t len);
+/* The host's end, and what depends on it. 0 or as device_ops.set_line(). */
+int line_set(struct device *dev, unsigned int baud, bool rtscts);
+/* For whoever looks for the chip: it cannot be held up, and is not listened to as in a proof. */
+void line_listen(struct device *dev);
+/* It has just said `ready`, or answered at the rate that it has after a reset. */
+void line_was_reset(struct device *dev);
+/* Where the chip may be: the rate after a reset first. Returns how many. */
+#define LINE_RATES_MAX 16
+size_t line_rates(const struct device *dev, unsigned int rates[LINE_RATES_MAX]);
+/* AT+UART_CUR, written while nobody listens. */
+void line_write_rate(struct device *dev, unsigned int baud);
+/* Bytes have come: if they are no message, the chip may have another rate by now. */
+void line_watch_noise(struct device *dev);
+void line_on_noise(struct timer *timer);
+/* A report that came among other bytes. */
+void device_report(struct device *dev, const struct at_report *report);
 void provision_start(struct device *dev);
 void provision_stop(struct device *dev);
 /* As device_provision(), but nothing has changed. */

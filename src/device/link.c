@@ -51,6 +51,7 @@ static const struct {
 	[LINK_END_VOID] = { "not-trusted-or-handshake-failed", "closed while it was being set up" },
 	[LINK_END_SEND] = { NULL, "a send failed or is in doubt" },
 	[LINK_END_FLOW] = { NULL, "the chip refused to change the receive type" },
+	[LINK_END_LOST] = { NULL, "bytes were lost on the serial line" },
 };
 
 const char *link_end_text(enum link_end end)

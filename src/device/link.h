@@ -90,6 +90,7 @@ enum link_end {
 	/* it was open */
 	LINK_END_SEND, /* a send failed or is in doubt */
 	LINK_END_FLOW, /* the chip refused to change the receive type */
+	LINK_END_LOST, /* bytes were lost on the line */
 };
 
 enum link_probe {

@@ -250,6 +250,7 @@ static bool request_is_over(const struct device_request *req, enum device_result
 	case DEVICE_PROBING:
 	case DEVICE_IDENTIFYING:
 	case DEVICE_CONFIGURING:
+	case DEVICE_TUNING:
 	case DEVICE_PROVISIONING:
 	case DEVICE_JOINING:
 	case DEVICE_CLOCK:

@@ -52,7 +52,7 @@ static void configure_cleared(struct device *dev, enum chan_result result)
 	}
 	for (int i = 0; i < AT_LINKS; i++)
 		dev->links[i].left &= (unsigned int)LINK_LEFT_CIPHERS;
-	device_enter_state(dev, DEVICE_PROVISIONING);
+	line_begin(dev);
 }
 
 /* In both its forms: AT+CIPSSLCPSKHEX sets the same. */
@@ -71,7 +71,7 @@ static void configure_finish(struct device *dev)
 {
 	/* After `ready` there is nothing that could be left over (protocol fact 22). */
 	if (dev->fresh) {
-		device_enter_state(dev, DEVICE_PROVISIONING);
+		line_begin(dev);
 		return;
 	}
 	device_run_plain(dev, "AT+CIPSSLCALPN=5,0", DEVICE_TIMEOUT, NULL, configure_clear_psk);

@@ -423,6 +423,7 @@ void join_again(struct device *dev)
 	case DEVICE_PROBING:
 	case DEVICE_IDENTIFYING:
 	case DEVICE_CONFIGURING:
+	case DEVICE_TUNING:
 	case DEVICE_PROVISIONING:
 		/* Else the bring-up gets there. */
 		if (own)

@@ -391,6 +391,7 @@ static bool provision_is_done(const struct device *dev)
 	case DEVICE_IDENTIFYING:
 	case DEVICE_UNKNOWN_CHIP:
 	case DEVICE_CONFIGURING:
+	case DEVICE_TUNING:
 	case DEVICE_PROVISIONING:
 	case DEVICE_FAILED:
 		break;

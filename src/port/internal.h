@@ -2,13 +2,18 @@
 /* Opening a line: one function per kind, each gives a non-blocking fd. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
+struct port_lost;
 struct sp_port;
 
 struct port_line {
 	int fd;             /* -1: not open */
 	struct sp_port *sp; /* owned; NULL for kinds without libserialport */
+	/* as it is set, for those with */
+	unsigned int baud;
+	bool rtscts;
 };
 
 /*
@@ -18,5 +23,11 @@ struct port_line {
 int port_line_open(struct port_line *line, const char *spec, unsigned int baud, char *why,
 		   size_t why_size);
 void port_line_close(struct port_line *line);
+/* Another rate, and whether RTS and CTS hold up whoever is too fast. 0, or -errno with all as it was. */
+int port_line_set(struct port_line *line, unsigned int baud, bool rtscts);
+/* What the kernel has counted since the line's driver was loaded. 0 or -errno: it does not count. */
+int port_line_counts(const struct port_line *line, struct port_lost *counts);
+/* Bytes that were written and have not left. */
+size_t port_line_queued(const struct port_line *line);
 /* The path that @spec stands for now, for free(); NULL: it is no path, or not there. */
 char *port_line_path(const char *spec);

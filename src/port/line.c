@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libserialport.h>
+#include <linux/serial.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -21,6 +22,7 @@
 #include <unistd.h>
 
 #include "port/internal.h"
+#include "port/port.h"
 #include "util/cleanup.h"
 
 /* Unix98 pseudo-terminal slaves (Documentation/admin-guide/devices.txt of the kernel). */
@@ -57,6 +59,20 @@ static int sp_errno(enum sp_return r)
 	if (r == SP_ERR_FAIL && sp_last_error_code() > 0)
 		return -sp_last_error_code();
 	return r == SP_ERR_SUPP ? -ENOTSUP : -EIO;
+}
+
+/*
+ * An adapter that gathers bytes (FTDI: for 16 ms) is to hand them out at once. Not all drivers have it, and
+ * not all users may ask for it: it is faster, and works without.
+ */
+static void ask_for_low_latency(int fd)
+{
+	struct serial_struct serial;
+
+	if (ioctl(fd, TIOCGSERIAL, &serial) < 0 || (serial.flags & ASYNC_LOW_LATENCY))
+		return;
+	serial.flags |= ASYNC_LOW_LATENCY;
+	(void)ioctl(fd, TIOCSSERIAL, &serial);
 }
 
 static int sp_setup(struct sp_port *sp, unsigned int baud)
@@ -109,7 +125,7 @@ static int tty_claim(int fd, bool exclusive)
 static int open_serial(struct port_line *line, struct sp_port *sp, unsigned int baud, char *why,
 		       size_t why_size)
 {
-	struct port_line opened = { .fd = -1, .sp = sp };
+	struct port_line opened = { .fd = -1, .sp = sp, .baud = baud };
 	enum sp_return ret;
 	int r;
 
@@ -130,6 +146,8 @@ static int open_serial(struct port_line *line, struct sp_port *sp, unsigned int 
 	}
 	if (r == 0)
 		r = tty_claim(opened.fd, true);
+	if (r == 0)
+		ask_for_low_latency(opened.fd);
 	if (r < 0) {
 		explain(why, why_size, "cannot set up %s at %u baud: %s", sp_get_port_name(sp),
 			baud, strerror(-r));
@@ -379,9 +397,113 @@ int port_line_open(struct port_line *line, const char *spec, unsigned int baud, 
 	return open_serial_path(line, spec, baud, why, why_size);
 }
 
+/* ---- in service ---- */
+
+/* The rate that a driver has made of the one it was asked for; 0: it does not tell. */
+static unsigned int sp_rate(struct sp_port *sp)
+{
+	struct sp_port_config *config;
+	int baud = 0;
+
+	if (sp_new_config(&config) != SP_OK)
+		return 0;
+	if (sp_get_config(sp, config) != SP_OK || sp_get_config_baudrate(config, &baud) != SP_OK)
+		baud = 0;
+	sp_free_config(config);
+	return baud > 0 ? (unsigned int)baud : 0;
+}
+
+static int sp_set_line(struct sp_port *sp, unsigned int baud, bool rtscts)
+{
+	unsigned int real;
+
+	sp_flush(sp, SP_BUF_OUTPUT);
+	if (sp_set_baudrate(sp, (int)baud) != SP_OK)
+		return -EINVAL;
+	/* A driver gives the nearest rate that the adapter has. A UART puts up with about 3 %. */
+	real = sp_rate(sp);
+	if (real > 0 && (real > baud ? real - baud : baud - real) * 100ull > 3ull * baud)
+		return -EINVAL;
+	/* RTS stays on where it is not the driver's: see sp_setup(). */
+	if (sp_set_rts(sp, rtscts ? SP_RTS_FLOW_CONTROL : SP_RTS_ON) != SP_OK ||
+	    sp_set_cts(sp, rtscts ? SP_CTS_FLOW_CONTROL : SP_CTS_IGNORE) != SP_OK)
+		return -EINVAL;
+	return 0;
+}
+
+static int pty_set_line(int fd, unsigned int baud, bool rtscts)
+{
+	struct termios tio;
+
+	if (pty_speed(baud) == B0)
+		return -EINVAL;
+	if (tcgetattr(fd, &tio) < 0)
+		return -errno;
+	cfsetspeed(&tio, pty_speed(baud));
+	if (rtscts)
+		tio.c_cflag |= CRTSCTS;
+	else
+		tio.c_cflag &= ~(tcflag_t)CRTSCTS;
+	return tcsetattr(fd, TCSANOW, &tio) < 0 ? -errno : 0;
+}
+
+int port_line_set(struct port_line *line, unsigned int baud, bool rtscts)
+{
+	struct termios tio;
+	int r;
+
+	if (tcgetattr(line->fd, &tio) < 0)
+		return -ENOTSUP; /* a socket */
+	if (!line->sp)
+		return pty_set_line(line->fd, baud, rtscts);
+	r = sp_set_line(line->sp, baud, rtscts);
+	if (r < 0) {
+		sp_set_line(line->sp, line->baud, line->rtscts);
+		return r;
+	}
+	line->baud = baud;
+	line->rtscts = rtscts;
+	return 0;
+}
+
+int port_line_counts(const struct port_line *line, struct port_lost *counts)
+{
+	struct serial_icounter_struct kernel = { 0 };
+
+	if (ioctl(line->fd, TIOCGICOUNT, &kernel) < 0)
+		return -errno;
+	*counts = (struct port_lost){
+		.frame = (unsigned int)kernel.frame,
+		.overrun = (unsigned int)kernel.overrun,
+		.parity = (unsigned int)kernel.parity,
+		.brk = (unsigned int)kernel.brk,
+		.buf_overrun = (unsigned int)kernel.buf_overrun,
+	};
+	return 0;
+}
+
+size_t port_line_queued(const struct port_line *line)
+{
+	int n = 0;
+
+	return ioctl(line->fd, TIOCOUTQ, &n) == 0 && n > 0 ? (size_t)n : 0;
+}
+
+/* Closing waits for what was written to leave, half a minute where a CTS that is off holds it back. */
+static void release_flow(const struct port_line *line)
+{
+	struct termios tio;
+
+	if (tcgetattr(line->fd, &tio) == 0 && (tio.c_cflag & CRTSCTS)) {
+		tio.c_cflag &= ~(tcflag_t)CRTSCTS;
+		(void)tcsetattr(line->fd, TCSANOW, &tio);
+	}
+}
+
 void port_line_close(struct port_line *line)
 {
 	if (line->sp) {
+		release_flow(line);
 		sp_close(line->sp);
 		sp_free_port(line->sp);
 	} else if (line->fd >= 0) {

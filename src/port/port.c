@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "port/internal.h"
@@ -21,6 +22,8 @@
 /* The longest block and its command are 98 KB; what is over that piles up only before a line that is
  * dead, and is given up. */
 #define PORT_WRITE_MAX 131072
+/* How long after bytes have come the kernel's counters are looked at: not one system call more per read. */
+#define PORT_LOOK (100 * TIMERS_MS)
 
 struct port {
 	char *spec;
@@ -33,6 +36,10 @@ struct port {
 	struct event *read_event;
 	struct event *write_event;
 	struct timer retry;
+	struct timer look;
+	bool counts; /* the kernel counts what is lost */
+	bool held;
+	struct port_lost counted;
 	struct ring out;
 	int lost; /* -errno of a failed write: the port goes down on the next turn of the loop */
 	char why[256];
@@ -48,6 +55,8 @@ static void port_close(struct port *port)
 	port->read_event = NULL;
 	port->write_event = NULL;
 	ring_deinit(&port->out);
+	timer_cancel(&port->look);
+	port->held = false;
 	port_line_close(&port->line);
 	port->lost = 0;
 }
@@ -76,6 +85,8 @@ static void port_on_read(evutil_socket_t fd, short what, void *userdata)
 	}
 	n = read(fd, port->in, sizeof(port->in));
 	if (n > 0) {
+		if (port->counts && !timer_armed(&port->look))
+			timer_arm(&port->look, PORT_LOOK);
 		port->ops->data(port->userdata, port->in, (size_t)n);
 		/* A key that was read back may have been in it. */
 		explicit_bzero(port->in, (size_t)n);
@@ -148,6 +159,74 @@ void port_write(struct port *port, const void *data, size_t len)
 	event_add(port->write_event, NULL);
 }
 
+/* ---- what was lost ---- */
+
+static void port_on_look(struct timer *timer)
+{
+	struct port *port = container_of(timer, struct port, look);
+	struct port_lost now, lost;
+
+	if (port_line_counts(&port->line, &now) < 0)
+		return;
+	lost = (struct port_lost){
+		.frame = now.frame - port->counted.frame,
+		.overrun = now.overrun - port->counted.overrun,
+		.parity = now.parity - port->counted.parity,
+		.brk = now.brk - port->counted.brk,
+		.buf_overrun = now.buf_overrun - port->counted.buf_overrun,
+	};
+	port->counted = now;
+	if (lost.frame || lost.overrun || lost.parity || lost.brk || lost.buf_overrun)
+		port->ops->lost(port->userdata, &lost);
+}
+
+/* ---- the line in service ---- */
+
+int port_set_line(struct port *port, unsigned int baud, bool rtscts)
+{
+	int r;
+
+	if (port->line.fd < 0)
+		return -ENODEV;
+	r = port_line_set(&port->line, baud, rtscts);
+	if (r < 0)
+		return r;
+	/* Also what stood behind a CTS that never came. */
+	ring_drop(&port->out, port->out.len);
+	event_del(port->write_event);
+	/* What was damaged at another rate is of no interest. */
+	if (port->counts)
+		port_line_counts(&port->line, &port->counted);
+	return 0;
+}
+
+int port_cts(const struct port *port)
+{
+	int bits;
+
+	if (port->line.fd < 0 || ioctl(port->line.fd, TIOCMGET, &bits) < 0)
+		return -ENOTSUP;
+	return (bits & TIOCM_CTS) != 0;
+}
+
+void port_hold(struct port *port, bool hold)
+{
+	if (port->line.fd < 0 || port->held == hold)
+		return;
+	port->held = hold;
+	if (hold)
+		event_del(port->read_event);
+	else
+		event_add(port->read_event, NULL);
+}
+
+size_t port_queued(const struct port *port)
+{
+	return port->line.fd < 0 ? 0 : port->out.len + port_line_queued(&port->line);
+}
+
+/* ---- opening ---- */
+
 static void port_try(struct port *port)
 {
 	char why[sizeof(port->why)] = "";
@@ -167,6 +246,7 @@ static void port_try(struct port *port)
 		}
 	}
 	if (r == 0) {
+		port->counts = port_line_counts(&port->line, &port->counted) == 0;
 		port->why[0] = '\0';
 		port->ops->up(port->userdata);
 		return;
@@ -203,6 +283,8 @@ int port_new(struct port **ret, struct event_base *base, struct timers *timers, 
 	ring_init(&port->out, PORT_WRITE_MAX);
 	port->out.wipe = true;
 	r = timer_init(&port->retry, timers, port_on_retry);
+	if (r == 0)
+		r = timer_init(&port->look, timers, port_on_look);
 	if (r < 0 || !port->spec) {
 		port_free(port);
 		return -ENOMEM;
@@ -219,6 +301,7 @@ struct port *port_free(struct port *port)
 		return NULL;
 	port_close(port);
 	timer_deinit(&port->retry);
+	timer_deinit(&port->look);
 	free(port->spec);
 	free(port);
 	return NULL;

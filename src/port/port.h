@@ -14,11 +14,18 @@
 struct event_base;
 struct port;
 
+/* What the kernel counts on a serial port: bytes, or what has made them wrong. */
+struct port_lost {
+	unsigned int frame, overrun, parity, brk, buf_overrun;
+};
+
 struct port_ops {
 	/* The port is open. */
 	void (*up)(void *userdata);
 	/* Bytes have come. */
 	void (*data)(void *userdata, const uint8_t *data, size_t len);
+	/* Of what has come a moment ago, so much was lost or damaged on the way. */
+	void (*lost)(void *userdata, const struct port_lost *lost);
 	/* The port is gone; it is looked for again. @why is for people. */
 	void (*down)(void *userdata, const char *why);
 	/* It cannot be opened; told once while the reason stays the same. */
@@ -32,5 +39,17 @@ int port_new(struct port **ret, struct event_base *base, struct timers *timers, 
 struct port *port_free(struct port *port);
 /* Queues bytes; written at once as far as the line takes them, in one system call. */
 void port_write(struct port *port, const void *data, size_t len);
+/*
+ * Another rate and kind of flow control, while the port is open and nothing that matters is on its way:
+ * what was not sent yet is thrown away. Returns 0, or -errno with all as it was; -ENOTSUP: this kind of port
+ * has no rate of its own.
+ */
+int port_set_line(struct port *port, unsigned int baud, bool rtscts);
+/* Whether the other end's RTS, which is our CTS, is on: 1 or 0; -ENOTSUP if that cannot be seen. */
+int port_cts(const struct port *port);
+/* Stops reading, or goes on. */
+void port_hold(struct port *port, bool hold);
+/* Bytes that were written and have not left, as far as is known. */
+size_t port_queued(const struct port *port);
 /* The process of another espatd that has this port open; 0: none is known to have. */
 long port_other_daemon(const char *spec);

@@ -282,6 +282,7 @@ enum link_end tunnel_wait_end(const struct tunnel *tunnel)
 	case DEVICE_PROBING:
 	case DEVICE_IDENTIFYING:
 	case DEVICE_CONFIGURING:
+	case DEVICE_TUNING:
 	case DEVICE_FAILED:
 	case DEVICE_PROVISIONED:
 		break;
