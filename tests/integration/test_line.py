@@ -30,14 +30,137 @@ def at(rate, flow=0):
     return f"AT+UART_CUR={rate},8,1,0,{flow}"
 
 
+def lines(daemon, pattern, after=0):
+    return daemon.matching("^esp0: " + pattern, after)
+
+
 def test_raised(bench, serve):
     """To the rate that is allowed, with flow control, which is proven; what is sent stays whole."""
     bench.device["max_baud"] = 3000000
     bench.sim(*PACED)
-    daemon = bench.espatd(tunnel(serve(echo))).await_tunnels()  # DBG
-    daemon.await_line("^esp0: the line runs at 3000000 baud, with RTS/CTS")
+    daemon = bench.espatd(tunnel(serve(echo))).await_tunnels()
+    daemon.await_line(READY)
+    assert lines(daemon, "the line runs at 3000000 baud, with RTS/CTS$")
     assert bench.chip.commands("+UART_CUR=") == [at(3000000), at(3000000, 3)]
     began = time.monotonic()
     assert carried(daemon) == BIG
     # 17 s at the rate of the start, in one direction.
     assert time.monotonic() - began < 10
+
+
+def test_nothing_is_raised_that_is_not_asked_for(bench, serve):
+    daemon = bench.up(tunnel(serve(echo)), sim=PACED)
+    assert works(daemon)
+    assert not bench.chip.commands("+UART_CUR=")
+
+
+def test_bad_above_a_rate(bench, serve):
+    """What does not work is told once, and not tried again when the chip comes back."""
+    bench.device["max_baud"] = 3000000
+    bench.sim(*PACED, "--max-baud", "1500000")
+    daemon = bench.espatd(tunnel(serve(echo))).await_tunnels()
+    daemon.await_line(READY)
+    assert len(lines(daemon, "the line does not work at 3000000 baud")) == 1
+    assert len(lines(daemon, "the line does not work at 2000000 baud")) == 1
+    assert lines(daemon, "the line runs at 1500000 baud, with RTS/CTS$")
+    assert carried(daemon) == BIG
+    seen, told = daemon.mark(), bench.chip.mark()
+    bench.chip.fault("reset")
+    daemon.await_line(READY, seen)
+    assert bench.chip.commands("+UART_CUR=", told) == [at(1500000), at(1500000, 3)]
+    assert works(daemon)
+
+
+def test_rts_is_not_wired(bench, serve):
+    """The chip's input overflows in the proof: without flow control, and so it is told."""
+    bench.device.update(max_baud=921600, flow_control="rtscts")
+    bench.sim(*PACED, "--no-rts")
+    daemon = bench.espatd(tunnel(serve(echo))).await_tunnels()
+    daemon.await_line(READY)
+    assert len(lines(daemon, "RTS/CTS do not work: .*; going on without")) == 1
+    assert lines(daemon, "the line runs at 921600 baud, without flow control$")
+    assert carried(daemon) == BIG
+
+
+def test_cts_is_not_wired(bench, serve):
+    """Such a chip is silent until it is reset; then it is not asked for that again."""
+    bench.device["max_baud"] = 921600
+    bench.sim(*PACED, "--no-cts")
+    daemon = bench.espatd(tunnel(serve(echo)))
+    daemon.await_line("^esp0: no answer from a chip at 115200 baud, nor at a higher rate")
+    told = bench.chip.mark()
+    bench.chip.fault("reset")
+    daemon.await_tunnels()
+    daemon.await_line("^esp0: the line runs at 921600 baud, without flow control$")
+    assert bench.chip.commands("+UART_CUR=", told) == [at(921600)]
+    assert works(daemon)
+
+
+@pytest.mark.parametrize("rate", [3000000, 460800])
+def test_killed_and_started(bench, serve, rate):
+    """The chip still has the raised rate and flow control."""
+    bench.device["max_baud"] = rate
+    server = serve(echo)
+    bench.sim(*PACED)
+    daemon = bench.espatd(tunnel(server)).await_tunnels()
+    daemon.await_line(READY)
+    daemon.process.send_signal(signal.SIGKILL)
+    daemon.wait()
+    began = time.monotonic()
+    daemon = bench.espatd(tunnel(server)).await_tunnels()
+    daemon.await_line("^esp0: found")
+    # 2 s more than one that is at the rate of the start takes.
+    assert time.monotonic() - began < 4
+    daemon.await_line(READY)
+    assert carried(daemon) == BIG
+
+
+def test_killed_in_a_send(bench, serve):
+    """It is in the middle of a block, at the raised rate: what is tried then never becomes data."""
+    bench.device["max_baud"] = 921600
+    server = serve(echo)
+    bench.sim(*PACED)
+    daemon = bench.espatd(tunnel(server)).await_tunnels()
+    daemon.await_line(READY)
+    with daemon.connect() as s:
+        assert exchange(s, b"hello") == b"hello"
+        told = bench.chip.mark()
+        bench.chip.fault("cmd AT+CIPSEND 1 drop in 1")
+        s.sendall(b"abc")
+        # It still waits for one byte.
+        bench.chip.await_line("^H>D bc$", told)
+        daemon.process.send_signal(signal.SIGKILL)
+        daemon.wait()
+    daemon = bench.espatd(tunnel(server)).await_tunnels()
+    daemon.await_line(READY)
+    assert bytes(server.connection().received) == b"hello"
+    assert carried(daemon) == BIG
+
+
+def test_stopped_and_started(bench, serve):
+    """Who stops in good order leaves the chip as it was found."""
+    bench.device["max_baud"] = 921600
+    server = serve(echo)
+    bench.sim(*PACED)
+    daemon = bench.espatd(tunnel(server)).await_tunnels()
+    daemon.await_line(READY)
+    assert daemon.end() == 0
+    del bench.device["max_baud"]
+    told = bench.chip.mark()
+    daemon = bench.espatd(tunnel(server)).await_tunnels()
+    daemon.await_line(READY)
+    assert works(daemon)
+    assert not bench.chip.commands("+UART_CUR=", told)
+
+
+def test_reset_in_service(bench, serve):
+    """It says `ready` at the rate of the start, which is noise at the raised one."""
+    bench.device["max_baud"] = 921600
+    bench.sim(*PACED)
+    daemon = bench.espatd(tunnel(serve(echo))).await_tunnels()
+    daemon.await_line(READY)
+    seen = daemon.mark()
+    bench.chip.fault("reset")
+    daemon.await_line(READY, seen)
+    assert lines(daemon, "the line runs at 921600 baud, with RTS/CTS$", seen)
+    assert carried(daemon) == BIG

@@ -73,6 +73,8 @@ static const char usage[] =
 	"                        one of them, in milliseconds\n"
 	"  --baud N              pace the line as a UART of that rate; follows UART_CUR (default: "
 	"unpaced)\n"
+	"  --max-baud N          with --baud: the line is bad above that rate\n"
+	"  --no-rts, --no-cts    with --baud: that pin of the chip is not wired\n"
 	"  --tx-buffer BYTES     output that may wait before the network is no longer read (8192)\n"
 	"  --rx-buffer BYTES     input that may wait; with --baud it overflows without RTS/CTS "
 	"(2048)\n"
@@ -222,7 +224,7 @@ static void flush_out(struct sim *s)
 			sim_core_output(s->core, &len);
 			if (want > len)
 				want = len;
-			if (s->paced && uart_mismatch(&s->uart))
+			if (s->paced && uart_noisy(&s->uart))
 				uart_garble(&s->uart, out, bytes);
 			if (s->verbose)
 				log_bytes("D>H", out, bytes);
@@ -458,10 +460,15 @@ static void run(struct sim *s)
 		next = earlier(next, earlier(sim_core_next(s->core), net_next(s->net)));
 		next = earlier(next, earlier(faults_next(s->faults), s->plug_at));
 		if (s->paced) {
+			const uint8_t *p;
 			size_t queued;
 
 			sim_core_output(s->core, &queued);
-			next = earlier(next, uart_next(&s->uart, queued));
+			/* What the port has not taken waits for the port, not for the wire. */
+			next = earlier(next, uart_next(&s->uart, buf_len(&s->held) ? 0 : queued));
+			/* Output that has gone makes room for input that has come. */
+			if (sim_core_can_take(s->core) && uart_chunk(&s->uart, now_us(), &p))
+				next = 0;
 		}
 		now = now_us();
 		if (next == SIM_NEVER) {
@@ -523,7 +530,7 @@ static void op_uart(void *ud, unsigned baud, unsigned flow)
 
 	if (s->core)
 		sim_core_output(s->core, &queued);
-	uart_rate(&s->uart, baud, flow & 1, queued);
+	uart_rate(&s->uart, baud, flow, queued);
 }
 
 /* ---- options ---- */
@@ -559,6 +566,9 @@ enum {
 	OPT_PACKET,
 	OPT_TLS_RATE,
 	OPT_BAUD,
+	OPT_MAX_BAUD,
+	OPT_NO_RTS,
+	OPT_NO_CTS,
 	OPT_FAULTS,
 	OPT_CONTROL,
 };
@@ -594,6 +604,9 @@ static const struct option options[] = {
 	{ "packet-ms", 1, NULL, OPT_PACKET },
 	{ "tls-rate", 1, NULL, OPT_TLS_RATE },
 	{ "baud", 1, NULL, OPT_BAUD },
+	{ "max-baud", 1, NULL, OPT_MAX_BAUD },
+	{ "no-rts", 0, NULL, OPT_NO_RTS },
+	{ "no-cts", 0, NULL, OPT_NO_CTS },
 	{ "faults", 1, NULL, OPT_FAULTS },
 	{ "control", 1, NULL, OPT_CONTROL },
 	{ "verbose", 0, NULL, 'v' },
@@ -605,7 +618,8 @@ struct args {
 	struct sim_config cfg;
 	struct net_options net;
 	const char *tty, *listen, *faults;
-	unsigned rx_buffer, packet_ms;
+	unsigned rx_buffer, packet_ms, max_baud;
+	bool no_rts, no_cts;
 };
 
 static int bad(const char *option, const char *value, const char *expected)
@@ -813,6 +827,14 @@ static int parse_option(struct sim *s, struct args *a, int opt, const char *name
 		r = number(name, arg, 80, &a->cfg.baud);
 		s->paced = true;
 		break;
+	case OPT_MAX_BAUD:
+		return number(name, arg, 80, &a->max_baud);
+	case OPT_NO_RTS:
+		a->no_rts = true;
+		break;
+	case OPT_NO_CTS:
+		a->no_cts = true;
+		break;
 	case OPT_FAULTS:
 		a->faults = arg;
 		break;
@@ -893,6 +915,9 @@ static int start(struct sim *s, struct args *a, struct sim_core_ops *ops)
 	s->faults = faults_new(&s->core, &fault_ops, s, now_us());
 	uart_init(&s->uart, a->cfg.baud, a->rx_buffer);
 	s->uart.packet = a->packet_ms * 1000000ull;
+	s->uart.max_baud = a->max_baud;
+	s->uart.rts_cut = a->no_rts;
+	s->uart.cts_cut = a->no_cts;
 	/* Noise on the way out, or a fault: the output is handled byte by byte only where that can be. */
 	s->touched = s->paced;
 	r = open_control(s);

@@ -2,6 +2,9 @@
 /* The serial line in virtual time. */
 #include "uart.h"
 
+/* On a bad line one byte of so many to the chip is damaged: short lines get through, long ones do not. */
+#define UART_BAD_EVERY 200
+
 static uint64_t byte_ns(unsigned baud)
 {
 	return (10000000000ull + baud - 1) / baud; /* rounded up: never faster than nominal */
@@ -37,6 +40,16 @@ bool uart_mismatch(const struct uart *u)
 	return (a > b ? a - b : b - a) * 100 > 3 * a;
 }
 
+static bool too_fast(const struct uart *u)
+{
+	return u->max_baud && u->chip_baud > u->max_baud;
+}
+
+bool uart_noisy(const struct uart *u)
+{
+	return uart_mismatch(u) || too_fast(u);
+}
+
 void uart_garble(struct uart *u, uint8_t *data, size_t len)
 {
 	for (size_t i = 0; i < len; i++) {
@@ -69,7 +82,7 @@ static void drain_fifo(struct uart *u)
 
 static bool stopped(const struct uart *u)
 {
-	return u->chip_rts && u->host_cts && u->fifo >= UART_FIFO_FULL;
+	return u->chip_rts && !u->rts_cut && u->host_cts && u->fifo >= UART_FIFO_FULL;
 }
 
 /* Moves what has come over the wire by now. */
@@ -95,7 +108,7 @@ static void advance(struct uart *u, uint64_t now)
 		u->in_free += step;
 		u->last_in = u->in_free;
 		buf_eat(&u->line, 1);
-		if (noise)
+		if (noise || (too_fast(u) && ++u->come % UART_BAD_EVERY == 0))
 			uart_garble(u, &b, 1);
 		if (u->fifo == UART_FIFO) {
 			u->lost++;
@@ -129,6 +142,7 @@ static void maybe_switch(struct uart *u)
 		return;
 	u->chip_baud = u->next_baud;
 	u->chip_rts = u->next_rts;
+	u->chip_cts = u->next_cts;
 	u->next_baud = 0;
 }
 
@@ -136,7 +150,7 @@ size_t uart_out(struct uart *u, uint64_t now_us, size_t queued)
 {
 	uint64_t now = now_us * 1000, n;
 
-	if (!queued)
+	if (!queued || (u->chip_cts && u->cts_cut))
 		return 0;
 	if (!u->out_busy) {
 		if (u->out_free < now)
@@ -163,10 +177,11 @@ void uart_out_taken(struct uart *u, uint64_t now_us, size_t len, size_t wanted, 
 	}
 }
 
-void uart_rate(struct uart *u, unsigned baud, bool rts, size_t after)
+void uart_rate(struct uart *u, unsigned baud, unsigned flow, size_t after)
 {
 	u->next_baud = baud;
-	u->next_rts = rts;
+	u->next_rts = flow & 1;
+	u->next_cts = flow & 2;
 	u->next_after = after;
 	maybe_switch(u);
 }
@@ -183,7 +198,7 @@ uint64_t uart_next(const struct uart *u, size_t queued)
 	} else if (u->fifo && u->fifo < UART_FIFO_FULL && buf_len(&u->rx) - u->fifo < u->rx_size) {
 		t = (u->last_in + 2 * byte_ns(u->chip_baud)) / 1000 + 1;
 	}
-	if (queued) {
+	if (queued && !(u->chip_cts && u->cts_cut)) {
 		/* Delivered in the packets of a USB adapter, or when all has gone. */
 		uint64_t packet = byte_ns(u->chip_baud) * queued, at;
 

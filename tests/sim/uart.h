@@ -22,6 +22,9 @@ struct uart {
 	bool chip_rts, host_cts; /* the chip stops the host only if both ends play along */
 	uint64_t packet;         /* ns: of a long output, what is delivered to the host at once */
 	size_t rx_size;          /* of the ring */
+	bool rts_cut;            /* the chip's RTS is not wired to the host */
+	bool cts_cut;            /* nothing is wired to its CTS, which is off so */
+	unsigned max_baud;       /* above it the line is bad; 0: never */
 	/* state */
 	struct buf line;            /* written by the host, not yet on the wire */
 	struct buf rx;              /* FIFO and ring: read by the chip's driver, or not yet */
@@ -31,7 +34,9 @@ struct uart {
 	bool out_busy;
 	unsigned next_baud; /* UART_CUR: after next_after more bytes of output */
 	size_t next_after;
-	bool next_rts;
+	bool next_rts, next_cts;
+	bool chip_cts; /* it waits for CTS */
+	size_t come;   /* on a bad line, since the last damaged byte */
 	uint32_t noise;
 	uint64_t lost;
 };
@@ -48,8 +53,10 @@ void uart_chunk_taken(struct uart *u, size_t len);
 size_t uart_out(struct uart *u, uint64_t now_us, size_t queued);
 void uart_out_taken(struct uart *u, uint64_t now_us, size_t len, size_t wanted, size_t queued);
 void uart_garble(struct uart *u, uint8_t *data, size_t len);
+/* What the chip says is noise: the rates differ, or this one is too high for the line. */
+bool uart_noisy(const struct uart *u);
 bool uart_mismatch(const struct uart *u);
-/* A new rate of the chip, once `after` more bytes have gone out. */
-void uart_rate(struct uart *u, unsigned baud, bool rts, size_t after);
+/* A new rate of the chip, once `after` more bytes have gone out. flow: 1 RTS, 2 CTS. */
+void uart_rate(struct uart *u, unsigned baud, unsigned flow, size_t after);
 /* us; UINT64_MAX: nothing to wait for. */
 uint64_t uart_next(const struct uart *u, size_t queued);
