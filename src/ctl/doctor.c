@@ -234,8 +234,9 @@ static void examine_ready(const struct about *about, const struct snap_device *d
 
 bool doctor_is_transient(const struct snap_device *d)
 {
-	static const char *const states[] = { "probing",      "identifying", "configuring",
-					      "provisioning", "joining",     "setting-clock" };
+	static const char *const states[] = { "probing",      "identifying",  "configuring",
+					      "tuning",       "provisioning", "joining",
+					      "setting-clock" };
 
 	for (size_t i = 0; i < sizeof(states) / sizeof(*states); i++)
 		if (is(d->state, states[i]))

@@ -120,12 +120,11 @@ static void write_states(FILE *f, const char *name, const char *label, const cha
 
 static void write_devices(FILE *f, const struct snapshot *snap)
 {
-	static const char *const states[] = {
-		"absent",      "probing",      "identifying", "unknown-chip",
-		"configuring", "provisioning", "joining",     "setting-clock",
-		"ready",       "failed",       "provisioned", "offline",
-		NULL
-	};
+	static const char *const states[] = { "absent",       "probing",     "identifying",
+					      "unknown-chip", "configuring", "tuning",
+					      "provisioning", "joining",     "setting-clock",
+					      "ready",        "failed",      "provisioned",
+					      "offline",      NULL };
 
 	head(f, "espat_device_info", "gauge", "What chip it is.");
 	for (size_t i = 0; i < snap->n_devices; i++) {
