@@ -325,7 +325,6 @@ struct device {
 	int64_t uncounted; /* of them, more than record.writes has; less: it counts what is planned */
 
 	struct link links[AT_LINKS];
-	bool rtscts;               /* RTS/CTS are in use, and proven */
 	struct chan_cmd sendl_cmd; /* AT+CIPSENDLCFG */
 	bool sendl_set;
 	struct chan_cmd recv_cmd; /* AT+CIPRECVMODE, where the receive type is one for all links */
