@@ -41,6 +41,7 @@ static void client_enter_state(struct client *client, enum client_state state)
 	tunnel->n_waiting -= client->state == CLIENT_WAITING;
 	tunnel->n_links += state_has_link(state);
 	tunnel->n_links -= state_has_link(client->state);
+	tunnel->pool->left |= state_has_link(client->state) && !state_has_link(state);
 	tunnel->n_clients -= state == CLIENT_DEAD && client->state != CLIENT_DEAD;
 	client->state = state;
 	/* One who comes or goes is told of when the tunnel's list is right. */

@@ -49,15 +49,14 @@ static unsigned int reserved_by_others(const struct tunnel *tunnel, const struct
 static bool tunnel_may_have(const struct tunnel *tunnel, const struct device *dev)
 {
 	const struct config_tunnel *config = tunnel->config;
-	unsigned int free;
+	unsigned int used = device_links_in_use(dev);
 
 	if (!tunnel_uses(tunnel, dev) || tunnel_awaits_material(tunnel, dev) ||
 	    (config->max_clients > 0 && tunnel->n_links >= config->max_clients))
 		return false;
 	if (tunnel_links_on(tunnel, dev) < config->reserve)
 		return true;
-	free = dev->settings->max_links - device_links_in_use(dev);
-	return free > reserved_by_others(tunnel, dev);
+	return used + reserved_by_others(tunnel, dev) < dev->settings->max_links;
 }
 
 static struct client *first_waiting(const struct tunnel *tunnel)
@@ -292,6 +291,11 @@ void pool_reap(struct pool *pool)
 {
 	struct list *node;
 
+	/* One that may have no more links than it had may have another one now, perhaps of another device. */
+	if (pool->left) {
+		pool->left = false;
+		pool_look(pool);
+	}
 	while ((node = list_first(&pool->dead))) {
 		list_remove(node);
 		client_free(container_of(node, struct client, node));

@@ -37,6 +37,7 @@ struct pool {
 	struct list flushing; /* clients that are to get something, by pool_flush() */
 	struct list rings;    /* clients for whom something is kept, or was a moment ago */
 	size_t buffered;      /* memory of their rings */
+	bool left;            /* a tunnel has given a link back in this turn of the loop */
 	uint64_t turns;       /* given out to those that wait */
 };
 

@@ -423,7 +423,7 @@ static void tunnel_crowded_minute_over(struct timer *timer)
 
 	if (tunnel->crowded == 0)
 		return;
-	tunnel_log_failure(tunnel, tunnel->error_reason,
+	tunnel_log_failure(tunnel, link_end_reason(LINK_END_TIMEOUT),
 			   "%u more clients were refused, as too many waited already",
 			   tunnel->crowded);
 	tunnel->crowded = 0;
