@@ -53,6 +53,16 @@ def cpu_model():
     return found[1] if found else platform.machine()
 
 
+def asked():
+    """The options without the paths that ./dev adds."""
+    words = iter(sys.argv[1:])
+    for word in words:
+        if word in ("--espatd", "--espat-sim"):
+            next(words, None)
+        else:
+            yield word
+
+
 def facts(args):
     return {
         "date": time.strftime("%Y-%m-%d"),
@@ -60,7 +70,7 @@ def facts(args):
         "espatd": subprocess.run([args.espatd, "--version"], capture_output=True, text=True).stdout.strip(),
         "commit": subprocess.run(["git", "describe", "--always", "--dirty"], cwd=TOP, capture_output=True,
                                  text=True).stdout.strip(),
-        "command": "./dev bench " + shlex.join(sys.argv[1:]),
+        "command": shlex.join(["./dev", "bench", *asked()]),
         "quick": args.quick,
     }
 
@@ -80,7 +90,7 @@ def measured(env, name, function):
         return function(env)
     except Exception as error:
         why = " ".join(str(error).split()) or type(error).__name__
-        return [result.Row(name, missing=why[:300], failed=True)]
+        return [result.Row(name, missing=why, note="; ".join(getattr(error, "__notes__", [])), failed=True)]
     finally:
         signal.alarm(0)
 

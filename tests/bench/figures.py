@@ -7,7 +7,7 @@ import time
 
 import limits
 from load import Broken, Client, Load
-from result import Row, jain, quantile, rate
+from result import Row, amount, jain, quantile, rate
 from rig import Rig, wait_for
 
 BAUD = 921600  # that of the bars
@@ -22,15 +22,10 @@ def figure(name, function, quick=False, **args):
     FIGURES[name] = (lambda env: function(env, name, **args), quick)
 
 
-def established(env, mode, count):
-    return sum(x["established"] for x in env.server.connections(mode)) >= count
-
-
-def streams(env, rig, load, mode, count, chip=0):
+def streams(env, rig, load, mode, count):
     """So many bulk connections, all of which move data when this returns."""
-    there = len(env.server.connections(mode))
-    clients = [load.add(Client(mode, rig.path(mode, chip))) for _ in range(count)]
-    load.run(until=lambda: established(env, mode, there + count))
+    clients = [load.add(Client(mode, rig.path(mode))) for _ in range(count)]
+    load.run(until=lambda: env.server.established(mode) == count)
     load.run(WARM)
     return clients
 
@@ -227,18 +222,16 @@ def jain_index(env, name, direction):
         start = time.monotonic()
         end = load.run(env.seconds(8, 4))
         rig.healthy()
-        if direction == "down":
-            shares = [rate(x.received, start, end) for x in clients]
-        else:
-            shares = [rate(x["received"], start, end) for x in env.server.connections("up")]
+        came = [x.received for x in clients] if direction == "down" else \
+            [x["received"] for x in env.server.connections("up")]
         load.close()
+    shares = [amount(x, start, end) / (end - start) for x in came]
     return [Row(name, jain(shares), "", "equal shares", 1.0, least=0.98,
                 note="kB/s: " + " ".join(f"{x / 1000:.1f}" for x in sorted(shares)))]
 
 
 def beside(env, name, mode, count, most):
     """A small request while others load the line."""
-    alone, _ = limits.request(env, BAUD, 1)
     with Rig(env, ["echo", mode], baud=BAUD) as rig:
         load = Load()
         clients = streams(env, rig, load, mode, count)
@@ -255,11 +248,14 @@ def beside(env, name, mode, count, most):
     if not times:
         raise Broken("no request was answered")
     line = limits.down(env, BAUD) if mode == "down" else limits.up(env, BAUD)
-    limit = most(line) if most else None
+    if mode == "down":
+        label, hand = "by hand, beside the same", limits.request_beside(env, BAUD, mode, count)
+    else:
+        label, hand = "by hand, alone", [limits.request(env, BAUD, 1)[0]]
     return [
-        Row(f"{name}/p99", quantile(times, 0.99), "ms", "by hand, alone, p50", 1000 * alone,
-            judged="value", most=limit, note=f"{len(times)} requests"),
-        Row(f"{name}/p50", quantile(times, 0.5), "ms", "by hand, alone, p50", 1000 * alone),
+        Row(f"{name}/p99", quantile(times, 0.99), "ms", label, 1000 * quantile(hand, 0.99),
+            judged="value", most=most and most(line), note=f"{len(times)} requests"),
+        Row(f"{name}/p50", quantile(times, 0.5), "ms", label, 1000 * quantile(hand, 0.5)),
         Row(f"{name}/others", rate(came, start, end), "bytes/s", "raw line", line),
     ]
 

@@ -4,6 +4,7 @@ import contextlib
 import pathlib
 import shutil
 import tempfile
+import time
 
 from harness import PASSWORD
 from load import REQUEST
@@ -66,3 +67,20 @@ def request(env, baud, latency):
             return quantile(times, 0.5), wire
 
     return env.once(("request", baud, latency), measure)
+
+
+def request_beside(env, baud, mode, count):
+    """Seconds of each small request on link 0 while @count other links receive."""
+    def measure():
+        with raw(env, baud, mode="echo") as line:
+            for i in range(1, 1 + count):
+                line.connect(env.server.ports[mode], i)
+            line.stream(0.1)
+            line.skip_to_block()
+            end = time.monotonic() + env.seconds(8, 3)
+            times = []
+            while time.monotonic() < end:
+                times.append(line.request(b"%-*d" % (REQUEST, len(times))))
+            return times
+
+    return env.once(("request beside", baud, mode, count), measure)

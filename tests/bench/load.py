@@ -6,11 +6,12 @@ import socket
 import time
 
 from pattern import PATTERN, PLUS, Checker
-from server import Samples
+from server import NAME, Samples
 
 READ = 262144
 WRITE = 65536
 REQUEST = 64
+LOOK = 0.002  # seconds between two looks at a condition
 
 
 class Broken(Exception):
@@ -20,7 +21,7 @@ class Broken(Exception):
 class Client:
     """A connection of a tunnel: `down`, `up`, `both`, `plus`: see server.py; `echo`: requests."""
 
-    def __init__(self, kind, path, gap=0, seed=1):
+    def __init__(self, kind, path, gap=0, seed=1, name=0):
         self.kind = kind
         self.received = Samples()
         self.sent = 0
@@ -34,6 +35,8 @@ class Client:
         self.number = 0
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.connect(str(path))
+        if kind in ("up", "both", "plus"):
+            self.sock.sendall(b"%-*d" % (NAME, name))
         self.sock.setblocking(False)
 
     @property
@@ -102,11 +105,14 @@ class Load:
     def run(self, seconds=None, until=None):
         """For so long, or until a condition holds; returns when that was."""
         end = time.monotonic() + (60 if seconds is None else seconds)
+        look = 0
         asking = [x for x in self.clients if x.kind == "echo"]
         while True:
             now = time.monotonic()
-            if until and until():
-                return now
+            if until and now >= look:
+                if until():
+                    return now
+                look = now + LOOK
             if now >= end:
                 if seconds is None:
                     raise Broken("it takes too long")
@@ -119,7 +125,7 @@ class Load:
                     else:
                         wake = min(wake, client.next)
             pause = max(0, wake - time.monotonic())
-            for key, events in self.selector.select(min(pause, 0.05) if until else pause):
+            for key, events in self.selector.select(min(pause, LOOK) if until else pause):
                 key.data(events)
 
     def close(self):

@@ -61,9 +61,11 @@ class Line:
         self.command("AT+CWMODE=1")
         self.command(f'AT+CWJAP="lab","{password}"')
 
-    def connect(self, port):
-        self.command("AT+CIPMUX=1")
-        self.command(f'AT+CIPSTART=0,"SSL","127.0.0.1",{port}')
+    def connect(self, port, link=0):
+        if link == 0:
+            self.command("AT+CIPMUX=1")
+        self.write(b'AT+CIPSTART=%d,"SSL","127.0.0.1",%d\r\n' % (link, port))
+        self.until(rb"%d,CONNECT\r\n" % link)
 
     def stream(self, seconds, warm=0.5):
         """Bytes per second of all that comes, framing included."""
@@ -72,6 +74,7 @@ class Line:
             self.read()
         first = last = time.monotonic()
         total = 0
+        self.buffer = b""
         while last - first < seconds:
             total += len(self.read())
             last = time.monotonic()
@@ -97,26 +100,49 @@ class Line:
             self.read()
         self.buffer = b""
 
+    def skip_to_block(self):
+        """Behind stream(), which does not look at what it takes: to the head of the next block."""
+        while not (match := re.search(rb"\r\n\+IPD,\d,\d+:", self.buffer)):
+            self.buffer = self.buffer[-20:] + self.read()
+        self.buffer = self.buffer[match.start():]
+
+    def skip_blocks(self):
+        """What is not of link 0; True if what comes next is known."""
+        while match := re.match(rb"\r\n\+IPD,([1-4]),(\d+):", self.buffer):
+            self.buffer = self.buffer[match.end():]
+            self.take(int(match[2]) + 2)
+        return len(self.buffer) > 8
+
+    def await_line(self, pattern):
+        """A line or a prompt among blocks of other links; what stands before it is dropped."""
+        while True:
+            if self.skip_blocks() or self.buffer:
+                if match := re.match(pattern, self.buffer):
+                    self.buffer = self.buffer[match.end():]
+                    return match
+                # Another whole line goes; a block's head is not one before it is complete.
+                if not self.buffer.startswith(b"\r\n+IPD") and \
+                        (other := re.match(rb"(\r\n)?[^\r+>]+\r\n", self.buffer)):
+                    self.buffer = self.buffer[other.end():]
+                    continue
+            if len(self.buffer) > 1000000:
+                raise RuntimeError(f"not understood: {self.buffer[:60]!r}")
+            self.buffer += self.read()
+
     def request(self, data):
         """One request on link 0 and its answer: seconds."""
         start = time.monotonic()
         self.write(b"AT+CIPSEND=0,%d\r\n" % len(data))
-        self.until(rb">")
+        self.await_line(rb"\r\n>")
         self.write(data)
         got = b""
         while len(got) < len(data):
-            self.until_block()
-            got += self.take(self.block)
+            got += self.take(int(self.await_line(rb"\r\n\+IPD,0,(\d+):")[1]))
+            self.take(2)
         taken = time.monotonic() - start
         if got != data:
             raise RuntimeError(f"{got!r} came for {data!r}")
         return taken
-
-    def until_block(self):
-        while not (match := re.search(rb"\+IPD,0,(\d+):", self.buffer)):
-            self.buffer += self.read()
-        self.buffer = self.buffer[match.end():]
-        self.block = int(match[1])
 
     def close(self):
         os.close(self.fd)

@@ -53,8 +53,9 @@ class Server:
                 raise RuntimeError(f"wrong bytes at the server from position {x['wrong']}")
         return found
 
-    def received(self, mode):
-        return sum(size for x in self.connections(mode) for _, size in x["received"])
+    def established(self, mode):
+        """How many have got through their handshake."""
+        return self.ask("count").count(mode)
 
     def close(self):
         self.process.kill()
@@ -121,12 +122,11 @@ class Rig:
     """
 
     def __init__(self, env, modes=(), chips=1, baud=None, latency=1, device={}, tunnel={},
-                 sim=(), options=(), keep=None):
+                 sim=(), options=()):
         self.env = env
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="b-", dir=env.dir))
         self.parts = []
         self.modes = modes
-        self.clients = []
         env.server.reset()
         try:
             self._start(chips, baud, latency, device, tunnel, sim, options)
@@ -190,7 +190,12 @@ class Rig:
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, kind, error, _):
+        if isinstance(error, Exception):
+            # The reason may be there.
+            usual = re.compile(" is open on | listening on |: ready$")
+            error.add_note("espatd: " + " / ".join(
+                [x for x in self.daemon.log() if not usual.search(x)][-8:]))
         self.close()
 
 

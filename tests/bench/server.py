@@ -3,13 +3,14 @@
 """
 The TLS server at the far end, in a process of its own: python3 server.py CERT KEY MODE...
 
-Each mode has a port, and the first line of output is {mode: port} in JSON:
+Whoever sends first sends a number of NAME bytes, which names the connection. Each mode has a port, and the first line of output is {mode: port} in JSON:
 
   down   sends PATTERN without end     up     takes what comes, which must be PATTERN
   both   does both                     plus   takes what comes, which must be `+`
   echo   sends back what comes         hello  sends one byte at once, then takes what comes
 
-A line on standard input is answered by a line of JSON with all connections since the last `reset`.
+A line on standard input is answered by a line of JSON: `tell`: all connections since the last `reset`;
+`count`: the modes of those that are established.
 """
 import json
 import os
@@ -22,6 +23,7 @@ import time
 from pattern import PATTERN, PLUS, Checker
 
 RECORD = 16384
+NAME = 8  # bytes
 SEND_BUFFER = 32768  # or each connection would have megabytes encrypted that nobody waits for
 MERGE = 0.0005  # arrivals closer than this are one sample
 
@@ -47,6 +49,7 @@ class Connection:
         self.checker = {"up": Checker(PATTERN), "both": Checker(PATTERN),
                         "plus": Checker(PLUS)}.get(mode)
         self.sent = 0
+        self.name = b""
         self.waiting = b"!" if mode == "hello" else b""
         raw.setblocking(False)
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -84,7 +87,9 @@ class Connection:
                 return
             self.received.add(len(data))
             if self.checker:
-                self.checker.check(data)
+                missing = NAME - len(self.name)
+                self.name += data[:missing]
+                self.checker.check(data[missing:])
             if self.mode == "echo":
                 self.waiting += data
                 self.tls_write()
@@ -120,7 +125,7 @@ class Connection:
         self.tls.close()
 
     def told(self):
-        return {"mode": self.mode, "established": self.established, "ended": self.ended,
+        return {"mode": self.mode, "name": int(self.name or 0), "established": self.established, "ended": self.ended,
                 "received": self.received, "sent": self.sent,
                 "wrong": self.checker.wrong if self.checker else None}
 
@@ -155,11 +160,16 @@ class Server:
             sys.exit(0)  # whoever has started us is gone
         *lines, self.line = (self.line + data).split(b"\n")
         for line in lines:
-            if line == b"reset":
-                for connection in self.connections:
-                    connection.end()
-                self.connections = []
-            print(json.dumps([x.told() for x in self.connections]), flush=True)
+            print(json.dumps(self.answer(line)), flush=True)
+
+    def answer(self, line):
+        if line == b"reset":
+            for connection in self.connections:
+                connection.end()
+            self.connections = []
+        if line == b"count":
+            return [x.mode for x in self.connections if x.established]
+        return [x.told() for x in self.connections]
 
     def run(self):
         print(json.dumps(self.ports), flush=True)
