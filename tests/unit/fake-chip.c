@@ -18,6 +18,9 @@
 		}                                                                                  \
 	} while (0)
 
+/* What the fake chip and all before it hold while nobody reads. */
+#define CHIP_HOLDS 20000
+
 static const char *const plain_commands[] = {
 	"AT",
 	"AT+SYSSTORE=0",
@@ -69,7 +72,7 @@ static void out_n(struct chip *c, const void *data, size_t n)
 static void out(struct chip *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static void out(struct chip *c, const char *format, ...)
 {
-	char text[1024];
+	static char text[65536];
 	va_list ap;
 	int n;
 
@@ -276,7 +279,12 @@ static void chip_reply(struct chip *c, const char *line)
 		chip_names(c);
 	} else if (begins(line, "AT+SYSMFG=")) {
 		chip_mfg(c, line);
+	} else if (begins(line, "AT+UART_CUR=")) {
+		MUST(sscanf(line, "AT+UART_CUR=%u,8,1,0,%u", &c->next_baud, &c->next_flow) == 2);
+		out(c, "\r\nOK\r\n");
 	} else if (strcmp(line, "AT+RST") == 0) {
+		c->next_baud = 115200;
+		c->next_flow = 1;
 		out(c, "\r\nOK\r\n\r\nready\r\n");
 		c->echo = true;
 		memset(c->open, 0, sizeof(c->open));
@@ -431,6 +439,8 @@ static void chip_take_line(struct chip *c, size_t n)
 	if (!chip_dies(c)) {
 		if (n > 256)
 			told(c, "(overlong)|");
+		if (n > 256 && !c->mute && c->echo)
+			out(c, "%s\r\n", c->in);
 		else if (n > 2)
 			chip_line(c, (char *)c->in);
 		if (n > 256 && !c->mute)
@@ -465,13 +475,47 @@ static bool chip_work(struct chip *c)
 
 static void on_write(void *userdata, const void *data, size_t len)
 {
-	struct chip *c = &((struct bench *)userdata)->chip;
+	struct bench *b = userdata;
+	struct chip *c = &b->chip;
 
-	if (c->dead)
+	if (c->dead || c->baud != b->baud)
 		return;
+	/* The last byte of a piece that is one too many. */
+	if (c->no_rts && b->held && c->in_len + len > CHIP_HOLDS)
+		len--;
 	MUST(c->in_len + len <= sizeof(c->in));
 	memcpy(c->in + c->in_len, data, len);
 	c->in_len += len;
+}
+
+static int on_set_line(void *userdata, unsigned int baud, bool rtscts)
+{
+	struct bench *b = userdata;
+
+	if (b->line_error)
+		return b->line_error;
+	if (b->port_max && baud > b->port_max)
+		return -EINVAL;
+	b->baud = baud;
+	b->rtscts = rtscts;
+	return 0;
+}
+
+static bool on_cts(void *userdata)
+{
+	return !((struct bench *)userdata)->unseen;
+}
+
+static void on_hold(void *userdata, bool hold)
+{
+	((struct bench *)userdata)->held = hold;
+}
+
+static size_t on_queued(void *userdata)
+{
+	struct bench *b = userdata;
+
+	return b->held && !b->chip.no_rts && b->chip.in_len > CHIP_HOLDS ? b->chip.in_len : 0;
 }
 
 static time_t on_wallclock(void *userdata)
@@ -533,6 +577,10 @@ static int on_remember_chip(void *userdata, const char *mac)
 
 static const struct device_ops bench_ops = {
 	.write = on_write,
+	.set_line = on_set_line,
+	.cts = on_cts,
+	.hold = on_hold,
+	.queued = on_queued,
 	.wallclock = on_wallclock,
 	.synchronized = on_synchronized,
 	.random = on_random,
@@ -632,6 +680,7 @@ void bench_init(struct bench *b)
 	b->material.config = &b->config;
 	b->material.items = b->items;
 	b->material.n_items = 2;
+	b->baud = b->chip.baud = 115200;
 	b->chip.echo = true;
 	b->chip.mode = 2;
 	b->chip.mac = "24:0a:c4:12:34:56";
@@ -678,15 +727,32 @@ void bench_free(struct bench *b)
 	free(b->key.data);
 }
 
+/* What the chip says cannot be heard. */
+static bool is_silent(const struct bench *b)
+{
+	const struct chip *c = &b->chip;
+
+	return c->baud != b->baud || (c->silent_above && c->baud > c->silent_above) ||
+	       (c->no_cts && (c->flow & 2));
+}
+
 bool bench_step(struct bench *b)
 {
+	bool silent = is_silent(b);
 	static char text[sizeof(b->chip.out)];
 	size_t n = b->chip.out_len;
 
-	if (n == 0)
+	if (n == 0 || b->held)
 		return chip_work(&b->chip);
 	memcpy(text, b->chip.out, n);
 	b->chip.out_len = 0;
+	if (b->chip.next_baud) {
+		b->chip.baud = b->chip.next_baud;
+		b->chip.flow = b->chip.next_flow;
+		b->chip.next_baud = 0;
+	}
+	if (silent)
+		return true;
 	device_feed(b->dev, (const uint8_t *)text, n);
 	return true;
 }
@@ -712,6 +778,7 @@ void bench_pass(struct bench *b, uint64_t delay)
 
 void bench_up(struct bench *b)
 {
+	b->baud = 115200;
 	device_port_up(b->dev, 115200);
 	for (int i = 0; i < 60; i++) {
 		bench_run(b);

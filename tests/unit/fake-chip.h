@@ -26,6 +26,12 @@ struct chip_answer {
 };
 
 struct chip {
+	/* its end of the line; a difference to the host's, and nothing is understood */
+	unsigned int baud, next_baud; /* next: when OK has gone */
+	unsigned int flow, next_flow;
+	unsigned int silent_above; /* cannot be heard at higher rates; 0: can */
+	bool no_cts;               /* says nothing while it waits for CTS, and obeys */
+	bool no_rts;               /* loses what is too fast for it */
 	bool echo, mute;
 	bool joined;
 	char ssid[AT_SSID_MAX + 1]; /* "": "lab" */
@@ -66,6 +72,12 @@ struct chip {
 };
 
 struct bench {
+	/* the host's end */
+	unsigned int baud;
+	bool rtscts, held;
+	int line_error;        /* what every set_line() says */
+	unsigned int port_max; /* above it, it says -EINVAL; 0: never */
+	bool unseen;           /* the chip's RTS */
 	struct timers timers;
 	struct config config;
 	struct config_device settings;
