@@ -1470,7 +1470,7 @@ static void test_uart_mismatch(void **state)
 	struct uart u;
 
 	uart_init(&u, 115200, 2048);
-	uart_rate(&u, 921600, false, 6);
+	uart_rate(&u, 921600, 0, 6);
 	assert_false(uart_mismatch(&u)); /* the OK still goes out at the old rate */
 	assert_int_equal(uart_out(&u, 1000000, 6), 0);
 	assert_int_equal(uart_out(&u, 1001000, 6), 6);
@@ -1480,6 +1480,50 @@ static void test_uart_mismatch(void **state)
 	uart_host_wrote(&u, 2000000, (const uint8_t *)"AT\r\n", 4);
 	assert_int_equal(uart_chunk(&u, 3000000, &p), 4);
 	assert_memory_not_equal(p, "AT\r\n", 4);
+	uart_free(&u);
+}
+
+/* Short lines get through, long ones do not; and nothing of what comes back. */
+static void test_uart_bad_line(void **state)
+{
+	static uint8_t data[1000];
+	const uint8_t *p;
+	struct uart u;
+	size_t wrong = 0;
+
+	uart_init(&u, 115200, 2048);
+	u.max_baud = 921600;
+	memset(data, 'x', sizeof(data));
+	for (int round = 0; round < 2; round++) {
+		assert_int_equal(uart_noisy(&u), round);
+		uart_host_wrote(&u, 1000000 * (round + 1), data, sizeof(data));
+		assert_int_equal(uart_chunk(&u, 1000000 * (round + 2), &p), sizeof(data));
+		for (size_t i = 0; i < sizeof(data); i++)
+			wrong += p[i] != 'x';
+		assert_int_equal(wrong, round * 5);
+		uart_chunk_taken(&u, sizeof(data));
+		uart_rate(&u, 1000000, 0, 0);
+	}
+	uart_free(&u);
+}
+
+/* RTS that is not wired holds up nobody; CTS that is not wired keeps the chip silent. */
+static void test_uart_not_wired(void **state)
+{
+	static uint8_t data[4000];
+	const uint8_t *p;
+	struct uart u;
+
+	uart_init(&u, 115200, 2048);
+	u.host_cts = true;
+	u.rts_cut = true;
+	uart_rate(&u, 115200, 3, 0);
+	uart_host_wrote(&u, 1000000, data, sizeof(data));
+	uart_chunk(&u, 3000000, &p);
+	assert_true(u.lost > 0);
+	assert_true(uart_out(&u, 3000000, 10) == 0 && uart_out(&u, 4000000, 10) == 10);
+	u.cts_cut = true;
+	assert_int_equal(uart_out(&u, 5000000, 10), 0);
 	uart_free(&u);
 }
 
@@ -1517,6 +1561,8 @@ int main(void)
 		cmocka_unit_test(test_uart_rate),
 		cmocka_unit_test(test_uart_overflow),
 		cmocka_unit_test(test_uart_mismatch),
+		cmocka_unit_test(test_uart_bad_line),
+		cmocka_unit_test(test_uart_not_wired),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
