@@ -164,3 +164,16 @@ def test_reset_in_service(bench, serve):
     daemon.await_line(READY, seen)
     assert lines(daemon, "the line runs at 921600 baud, with RTS/CTS$", seen)
     assert carried(daemon) == BIG
+
+
+def test_what_is_told_of_it(bench, serve):
+    """Over D-Bus: what the line has now, not what the configuration has."""
+    pytest.importorskip("dbus")
+    bench.device["max_baud"] = 921600
+    bus = bench.with_bus()
+    bench.sim(*PACED)
+    daemon = bench.espatd(tunnel(serve(echo))).await_tunnels()
+    daemon.await_line(READY)
+    bus.await_name()
+    chip = bus.chip()
+    assert (chip["Baud"], chip["FlowControl"]) == (921600, "rtscts")
