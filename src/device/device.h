@@ -233,6 +233,7 @@ struct device {
 	char line_mac[AT_MAC_MAX + 1]; /* of the chip of which all this is known */
 	struct line_proof proof;
 	struct timer noise_timer;
+	struct chan_cmd noise_cmd; /* AT: whether it is still there */
 
 	/* what is known of the chip */
 	struct at_version version;

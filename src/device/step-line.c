@@ -45,6 +45,8 @@
 /* What a restart says at another rate is no message: so long without its end makes it noise. */
 #define LINE_NOISE (150 * TIMERS_MS)
 
+#define LINE_STILL_THERE (1 * TIMERS_S)
+
 /* Rates that adapters and drivers have. */
 static const unsigned int usual_rates[] = { 4000000, 3000000, 2000000, 1500000, 1000000,
 					    921600,  460800,  230400,  115200,  57600 };
@@ -174,18 +176,30 @@ void line_watch_noise(struct device *dev)
 	    dev->baud == dev->settings->baud || dev->chan.current ||
 	    at_lexer_idle(&dev->chan.lexer))
 		timer_cancel(&dev->noise_timer);
-	else if (!timer_armed(&dev->noise_timer))
+	else
 		timer_arm(&dev->noise_timer, LINE_NOISE);
+}
+
+static void noise_answered(struct chan_cmd *cmd, enum chan_result result)
+{
 }
 
 void line_on_noise(struct timer *timer)
 {
 	struct device *dev = container_of(timer, struct device, noise_timer);
 
-	/* Where a command is in flight its time-out tells. */
-	if (dev->state > DEVICE_PROBING && dev->state != DEVICE_FAILED && !dev->chan.current)
-		device_recover(dev, "it says nothing that makes sense; it may have restarted, at "
-				    "another rate");
+	/*
+	 * Half a message, and no more: asked whether it is still there. It is, if only the rest is late;
+	 * no answer is the channel's trouble. Where a command is in flight its time-out tells as much.
+	 */
+	if (dev->state <= DEVICE_PROBING || dev->state == DEVICE_FAILED || dev->chan.current ||
+	    dev->noise_cmd.phase != CHAN_PHASE_IDLE)
+		return;
+	chan_cmd_begin(&dev->noise_cmd, "AT");
+	at_line_end(&dev->noise_cmd.line);
+	dev->noise_cmd.timeout = LINE_STILL_THERE;
+	dev->noise_cmd.done = noise_answered;
+	chan_submit(&dev->chan, CHAN_CONTROL, &dev->noise_cmd);
 }
 
 /* ---- a proof ---- */
