@@ -291,6 +291,28 @@ static void test_restart_that_is_noise(void **state)
 	assert_int_equal(device_resets(b->dev), 1);
 }
 
+/* The rest of a line is only late: it is asked for once, and nothing is given up. */
+static void test_half_a_line(void **state)
+{
+	struct bench *b = *state;
+
+	b->settings.max_baud = 921600;
+	bench_up_idle(b);
+	b->chip.mute = true;
+	for (int i = 0; i < 5; i++) {
+		device_feed(b->dev, (const uint8_t *)(i ? "OT" : "WIFI G"), i ? 2 : 6);
+		bench_pass(b, 100 * TIMERS_MS);
+	}
+	assert_string_equal(b->chip.told, "");
+	bench_pass(b, 100 * TIMERS_MS);
+	assert_string_equal(b->chip.told, "AT|");
+	device_feed(b->dev, (const uint8_t *)"\r\n\r\nOK\r\n", 8);
+	b->chip.mute = false;
+	bench_pass(b, 5 * TIMERS_S);
+	assert_line(b, 921600, true);
+	assert_null(strstr(b->states, "probing"));
+}
+
 static void test_bytes_are_lost(void **state)
 {
 	struct bench *b = *state;
@@ -347,6 +369,7 @@ int main(void)
 		T(test_report_in_a_proof),
 		T(test_found_at_a_raised_rate),
 		T(test_restart_that_is_noise),
+		T(test_half_a_line),
 		T(test_bytes_are_lost),
 		T(test_port_is_closed),
 		T(test_port_is_closed_at_the_first_rate),
