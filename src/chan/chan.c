@@ -514,8 +514,6 @@ static void chan_on_block(struct chan *chan, const struct at_token *token)
 
 static void chan_on_token(struct chan *chan, const struct at_token *token)
 {
-	chan->heard += token->type == AT_TOKEN_LINE || token->type == AT_TOKEN_PROMPT ||
-		       token->type == AT_TOKEN_END;
 	switch (token->type) {
 	case AT_TOKEN_NONE:
 		return;

@@ -154,7 +154,6 @@ struct chan {
 	 */
 	size_t send_open;
 	uint64_t commands; /* lines written */
-	uint64_t heard;    /* lines, prompts and whole blocks that the chip has said */
 };
 
 /* @name and @ops must outlive it. Returns 0 or -ENOMEM. */

@@ -221,7 +221,6 @@ struct device {
 	/* the line, see step-line.c */
 	unsigned int baud;      /* of the host's end */
 	unsigned int chip_baud; /* what the chip was told last, or has after a reset */
-	uint64_t noise_heard;   /* chan.heard, when it was looked at last */
 	bool rtscts;            /* RTS/CTS are in use, and proven */
 	bool flow_set;          /* the chip was told to use them */
 	bool line_fixed;        /* nothing can be changed at the host's end */

@@ -168,10 +168,6 @@ static bool line_wants_flow(const struct device *dev, unsigned int rate)
 
 void line_watch_noise(struct device *dev)
 {
-	/* While data streams the end of what was read is hardly ever the end of a line. */
-	if (dev->noise_heard != dev->chan.heard)
-		timer_cancel(&dev->noise_timer);
-	dev->noise_heard = dev->chan.heard;
 	if (dev->state == DEVICE_PROBING || dev->state == DEVICE_TUNING ||
 	    dev->baud == dev->settings->baud || dev->chan.current ||
 	    at_lexer_idle(&dev->chan.lexer))
