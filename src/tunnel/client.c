@@ -237,18 +237,17 @@ static void client_on_eof(struct client *client)
 		timer_arm(&client->deadline, limit * TIMERS_S);
 }
 
-static void client_on_read(evutil_socket_t fd, short what, void *userdata)
+static void client_read(struct client *client)
 {
-	struct client *client = userdata;
 	uint8_t *buf;
 	size_t size;
 	ssize_t n;
 
-	timers_touch(client->tunnel->pool->timers);
 	buf = link_tx_buffer(client->link, &size);
 	if (!buf)
 		return; /* sent() reads on */
-	n = recv(fd, buf, size, 0);
+	n = recv(client->fd, buf, size, 0);
+	client->more = n > 0 && (size_t)n == size;
 	if (n > 0) {
 		client->tunnel->sent += (uint64_t)n;
 		link_tx_submit(client->link, (size_t)n);
@@ -272,9 +271,23 @@ static void client_on_read(evutil_socket_t fd, short what, void *userdata)
 	client_end(client, NULL);
 }
 
+static void client_on_read(evutil_socket_t fd, short what, void *userdata)
+{
+	struct client *client = userdata;
+
+	timers_touch(client->tunnel->pool->timers);
+	client_read(client);
+}
+
+/* Of one who sends without end there is more, most likely, and no need to be told of it. */
 static void client_on_sent(void *user)
 {
-	client_read_on(user);
+	struct client *client = user;
+
+	if (client->more && client->state == CLIENT_OPEN && !client->eof)
+		client_read(client);
+	else
+		client_read_on(client);
 }
 
 /* ---- server to client ---- */
