@@ -180,8 +180,9 @@ static void test_too_many(void **state)
 static void test_out_of_service(void **state)
 {
 	static const enum device_state states[] = {
-		DEVICE_ABSENT,      DEVICE_PROBING,      DEVICE_IDENTIFYING, DEVICE_UNKNOWN_CHIP,
-		DEVICE_CONFIGURING, DEVICE_TUNING, DEVICE_PROVISIONING, DEVICE_FAILED,      DEVICE_PROVISIONED,
+		DEVICE_ABSENT,       DEVICE_PROBING,     DEVICE_IDENTIFYING,
+		DEVICE_UNKNOWN_CHIP, DEVICE_CONFIGURING, DEVICE_TUNING,
+		DEVICE_PROVISIONING, DEVICE_FAILED,      DEVICE_PROVISIONED,
 	};
 	struct bench *b = *state;
 
