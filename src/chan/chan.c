@@ -3,6 +3,7 @@
 #include "chan/chan.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "chan/internal.h"
@@ -38,6 +39,14 @@
  * comes when its last byte has come in (captures 31, 47).
  */
 #define CHAN_TIMEOUT_PROMPT (2 * TIMERS_S)
+
+/*
+ * So much of a stream may be on its way to the chip, and so long at most: until the chip says how much it has
+ * taken its output FIFO goes by, and what it says is some KB late by itself. A chip that is reset takes longer
+ * than that to start (0.5 s and more, field notes 3), and what comes before is lost on it.
+ */
+#define CHAN_STREAM_WINDOW 24576
+#define CHAN_STREAM_TIME (300 * TIMERS_MS)
 
 static void chan_kick(struct chan *chan);
 
@@ -219,7 +228,8 @@ static void chan_give_up(struct chan *chan)
 	const struct chan_cmd *cmd = chan->current;
 
 	if (cmd && cmd_sends(cmd) && cmd->phase < CHAN_PHASE_VERDICT)
-		chan->send_open = cmd->line.len + cmd->payload_len;
+		chan->send_open = cmd->line.len +
+				  (cmd->kind == CHAN_STREAM ? cmd->written : cmd->payload_len);
 }
 
 static void chan_trouble(struct chan *chan, const char *what)
@@ -298,6 +308,46 @@ static void chan_on_ok(struct chan *chan)
 	chan_trouble(chan, "OK at the wrong time");
 }
 
+/* What the chip has room for, as far as is known. */
+static void chan_stream(struct chan *chan)
+{
+	struct chan_cmd *cmd = chan->current;
+	uint64_t window = CHAN_STREAM_TIME * 1000 / chan->byte_time;
+	size_t end, from = cmd->written;
+
+	if (window > CHAN_STREAM_WINDOW)
+		window = CHAN_STREAM_WINDOW;
+	end = cmd->taken + (size_t)window;
+	if (end > cmd->payload_len)
+		end = cmd->payload_len;
+	if (end <= from)
+		return;
+	cmd->written = end;
+	chan_debug(chan, "> [%zu bytes]", end - from);
+	chan_trace_payload(chan, end - from);
+	chan->ops->write(chan->userdata, (const uint8_t *)cmd->payload + from, end - from);
+}
+
+/* "+CIPSENDL:<sent>,<received>" (capture 62) */
+static void chan_on_progress(struct chan *chan, const char *text)
+{
+	struct chan_cmd *cmd = chan->current;
+	unsigned long taken;
+
+	if (cmd->kind != CHAN_STREAM || cmd->phase != CHAN_PHASE_PAYLOAD ||
+	    sscanf(text, "+CIPSENDL:%*u,%lu", &taken) != 1)
+		return;
+	if (taken > cmd->written) {
+		cmd->doubt = true; /* a byte came twice */
+		taken = cmd->written;
+	}
+	if (taken <= cmd->taken)
+		return;
+	cmd->taken = taken;
+	chan_arm(chan, cmd->timeout);
+	chan_stream(chan);
+}
+
 static void chan_on_prompt(struct chan *chan)
 {
 	struct chan_cmd *cmd = chan->current;
@@ -308,6 +358,10 @@ static void chan_on_prompt(struct chan *chan)
 	}
 	cmd->phase = CHAN_PHASE_PAYLOAD;
 	chan_arm(chan, cmd->kind == CHAN_SEND ? CHAN_TIMEOUT_PROMPT : cmd->timeout);
+	if (cmd->kind == CHAN_STREAM) {
+		chan_stream(chan);
+		return;
+	}
 	chan_debug(chan, "> [%zu bytes]", cmd->payload_len);
 	chan_trace_payload(chan, cmd->payload_len);
 	chan->ops->write(chan->userdata, cmd->payload, cmd->payload_len);
@@ -464,6 +518,7 @@ static void chan_on_line(struct chan *chan, const struct at_token *token)
 	if (report.type == AT_REPORT_NONE && cmd) {
 		cmd->lines = true;
 		cmd->strays = true;
+		chan_on_progress(chan, token->text);
 		if (cmd->on_line)
 			cmd->on_line(cmd, token->text, token->text_len);
 		return;
@@ -591,6 +646,8 @@ void chan_submit(struct chan *chan, enum chan_lane lane, struct chan_cmd *cmd)
 	cmd->lines = false;
 	cmd->strays = false;
 	cmd->busy = 0;
+	cmd->written = 0;
+	cmd->taken = 0;
 	share_join(chan, cmd->share);
 	list_append(&chan->lanes[lane], &cmd->node);
 	chan_kick(chan);

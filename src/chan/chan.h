@@ -5,7 +5,8 @@
  * come in by chan_feed(), go out by ops->write(), and time is that of its timers.
  *
  * Invariants:
- * - a payload is written only after the chip's prompt, whole, by one call of write();
+ * - a payload is written only after the chip's prompt, whole, by one call of write(); that of a stream by and
+ *   by, as the chip takes it: were it reset in the middle, it would read what still comes as commands;
  * - `done` runs exactly once for each submitted command, never inside chan_submit();
  * - a final result, a prompt or a block that nobody asked for, and a command without an answer mean
  *   that chip and host no longer agree: ops->trouble() is told once, and nothing is sent and nothing
@@ -92,6 +93,8 @@ struct chan_cmd {
 	struct list node;
 	enum chan_phase phase;
 	uint64_t began; /* when its line was written first, µs */
+	size_t written; /* of the payload */
+	size_t taken;   /* of that, by what the chip has said */
 	bool doubt;
 	bool lines;  /* a reply line or block was read */
 	bool strays; /* a line was read that is no final result and no report */

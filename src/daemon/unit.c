@@ -50,6 +50,14 @@ static size_t unit_queued(void *userdata)
 	return port_queued(unit->port);
 }
 
+static void unit_discard(void *userdata)
+{
+	struct unit *unit = userdata;
+
+	if (unit->port)
+		port_discard(unit->port);
+}
+
 static time_t unit_wallclock(void *userdata)
 {
 	return time(NULL);
@@ -136,6 +144,8 @@ static void unit_trace(void *userdata, const struct chan_piece *piece)
 
 static const struct device_ops unit_device_ops = {
 	.write = unit_write,
+	.discard = unit_discard,
+
 	.set_line = unit_set_line,
 	.cts = unit_cts,
 	.hold = unit_hold,

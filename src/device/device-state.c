@@ -114,6 +114,8 @@ static void device_wait_to_retry(struct device *dev)
 /* No link and no command of the time before survives. */
 static void device_drop_all(struct device *dev)
 {
+	if (dev->ops->discard)
+		dev->ops->discard(dev->userdata);
 	provision_stop(dev);
 	line_stop(dev);
 	chan_reset(&dev->chan);

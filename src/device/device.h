@@ -64,6 +64,11 @@ enum device_clock {
 struct device_ops {
 	void (*write)(void *userdata, const void *data, size_t len);
 	/*
+	 * What was written and has not gone over the line yet never goes: a chip that was reset would take the
+	 * rest of a client's block for commands. May be NULL.
+	 */
+	void (*discard)(void *userdata);
+	/*
 	 * The host's end of the line; what was not sent yet is thrown away. 0, or -errno with all as it was,
 	 * -ENOTSUP where it has no rate. May be NULL, as the next three: the line is as it is.
 	 */

@@ -12,8 +12,8 @@
 #define LINK_SPARSE (2 * TIMERS_S)
 /* Below, AT+CIPSENDL gains nothing. */
 #define LINK_STREAM_MIN (2 * LINK_BLOCK_MAX)
-/* AT+CIPSENDLCFG: a line of progress so often, which is never, and pieces as large as they may be. */
-#define LINK_STREAM_REPORT (1 << 20)
+/* AT+CIPSENDLCFG: a line of progress so often, by which the channel goes, and pieces as large as they may be. */
+#define LINK_STREAM_REPORT 4096
 #define LINK_STREAM_PIECE 2920
 
 static void link_submit_block(struct link *link);

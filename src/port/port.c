@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include "port/internal.h"
@@ -207,6 +208,16 @@ int port_cts(const struct port *port)
 	if (port->line.fd < 0 || ioctl(port->line.fd, TIOCMGET, &bits) < 0)
 		return -ENOTSUP;
 	return (bits & TIOCM_CTS) != 0;
+}
+
+void port_discard(struct port *port)
+{
+	if (port->line.fd < 0)
+		return;
+	event_del(port->write_event);
+	ring_deinit(&port->out);
+	/* A socket has none that could be dropped. */
+	tcflush(port->line.fd, TCOFLUSH);
 }
 
 void port_hold(struct port *port, bool hold)

@@ -37,6 +37,8 @@ int port_new(struct port **ret, struct event_base *base, struct timers *timers, 
 	     unsigned int baud, const struct port_ops *ops, void *userdata);
 /* NULL is allowed; returns NULL. Calls nothing. */
 struct port *port_free(struct port *port);
+/* What was queued and has not gone yet, in the kernel's buffer too, is dropped. What an adapter has goes. */
+void port_discard(struct port *port);
 /* Queues bytes; written at once as far as the line takes them, in one system call. */
 void port_write(struct port *port, const void *data, size_t len);
 /*

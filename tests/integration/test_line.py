@@ -9,7 +9,7 @@ import pytest
 from bench import tunnel
 from clients import exchange, read_exactly, send_in_background, works
 from fixtures import bench, pki, serve  # noqa: F401 (used by name)
-from tlsserver import echo
+from tlsserver import echo, swallow
 
 BIG = random.Random(11).randbytes(200000)
 PACED = ("--baud", "115200")
@@ -177,3 +177,25 @@ def test_what_is_told_of_it(bench, serve):
     bus.await_name()
     chip = bus.chip()
     assert (chip["Baud"], chip["FlowControl"]) == (921600, "rtscts")
+
+
+def test_reset_in_a_long_block(bench, serve):
+    """The rest of what a client has sent is no command for a chip that has started anew."""
+    bench.device["baud"] = 921600
+    server = serve(swallow)
+    bench.sim("--baud", "921600", "--boot-ms", "400")  # no real chip starts sooner
+    daemon = bench.espatd(tunnel(server)).await_tunnels()
+    daemon.await_line(READY)
+    command = b'\r\nAT+SYSMFG=0,"client_ca"\r\n'
+    before = bench.chip.flash()
+    with daemon.connect() as s:
+        told = bench.chip.mark()
+        thread = send_in_background(s, command * (400000 // len(command)))
+        bench.chip.await_line("CIPSENDL=0,", told)
+        seen = daemon.mark()
+        bench.chip.fault("reset")
+        daemon.await_line("connection 1 aborted", seen)
+        thread.join()
+    daemon.await_line(READY, seen)
+    assert bench.chip.flash() == before
+    assert not bench.chip.commands("+SYSMFG=0", told)

@@ -452,6 +452,16 @@ static void chip_take_line(struct chip *c, size_t n)
 	c->in_len -= n;
 }
 
+/* The first bytes of a long block have come. */
+static bool chip_tells_progress(struct chip *c)
+{
+	if (!begins(c->wanted_for, "AT+CIPSENDL=") || c->in_len == c->progress)
+		return false;
+	c->progress = c->in_len;
+	out(c, "+CIPSENDL:%zu,%zu\r\n", c->in_len, c->in_len);
+	return true;
+}
+
 static bool chip_work(struct chip *c)
 {
 	uint8_t *end;
@@ -460,7 +470,8 @@ static bool chip_work(struct chip *c)
 		return false;
 	if (c->wanted > 0) {
 		if (c->in_len < c->wanted)
-			return false;
+			return chip_tells_progress(c);
+		c->progress = 0;
 		chip_take_payload(c);
 		return true;
 	}
@@ -486,6 +497,11 @@ static void on_write(void *userdata, const void *data, size_t len)
 	MUST(c->in_len + len <= sizeof(c->in));
 	memcpy(c->in + c->in_len, data, len);
 	c->in_len += len;
+}
+
+static void on_discard(void *userdata)
+{
+	((struct bench *)userdata)->discards++;
 }
 
 static int on_set_line(void *userdata, unsigned int baud, bool rtscts)
@@ -577,6 +593,7 @@ static int on_remember_chip(void *userdata, const char *mac)
 
 static const struct device_ops bench_ops = {
 	.write = on_write,
+	.discard = on_discard,
 	.set_line = on_set_line,
 	.cts = on_cts,
 	.hold = on_hold,

@@ -64,6 +64,7 @@ struct chip {
 	size_t out_len;
 	/* a payload that is awaited */
 	size_t wanted;
+	size_t progress; /* of a long block: so much of it was told to have come */
 	char wanted_for[257];
 	/* see chip_die_at() */
 	unsigned int moments;
@@ -99,6 +100,7 @@ struct bench {
 	char states[512]; /* "probing>identifying>..." */
 	struct device_watch watch;
 	unsigned int rooms;
+	unsigned int discards;    /* of what was written and has not gone */
 	unsigned int provisioned; /* times that a provisioning has ended */
 	void (*on_provisioned)(struct bench *b);
 	const char *handed_over; /* keys that are nobody's, " mqtt_ca mqtt_ca.1 " */

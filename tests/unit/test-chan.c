@@ -39,6 +39,7 @@ struct fixture {
 	char log[16384];
 	size_t len;
 	bool submitting;
+	size_t written; /* see on_count() */
 	struct probe probes[8];
 	void (*on_report)(struct fixture *f, const struct at_report *report);
 	void (*on_trouble)(struct fixture *f);
@@ -316,6 +317,55 @@ static void test_share_bounds(void **state)
 	assert_int_equal(f->probes[0].dones, 2);
 }
 
+static void on_count(void *userdata, const void *data, size_t len)
+{
+	struct fixture *f = userdata;
+
+	f->written += len;
+}
+
+/* Of a long block no more is on its way than would be lost on a chip that is reset. */
+static void test_stream_window(void **state)
+{
+	static const struct chan_ops counting = {
+		.write = on_count,
+		.report = on_report,
+		.ipd = on_ipd,
+		.trouble = on_trouble,
+	};
+	static char many[60001];
+	struct fixture *f = *state;
+	struct probe *p;
+
+	memset(many, 'x', sizeof(many) - 1);
+	p = prepare(f, 0, "AT+CIPSENDL=0,60000", CHAN_STREAM, many);
+	chan_set_baud(&f->chan, 3000000);
+	f->chan.ops = &counting;
+	submit(p, CHAN_DATA);
+	f->written = 0;
+	feed(f, "\r\nOK\r\n\r\n>");
+	assert_int_equal(f->written, 24576);
+	feed(f, "+CIPSENDL:4096,10000\r\n");
+	assert_int_equal(f->written, 34576);
+	feed(f, "+CIPSENDL:8192,9000\r\n+CIPSENDL:x\r\n"); /* not back */
+	assert_int_equal(f->written, 34576);
+	feed(f, "+CIPSENDL:12288,34576\r\n");
+	assert_int_equal(f->written, 59152);
+	feed(f, "+CIPSENDL:16384,59152\r\n");
+	assert_int_equal(f->written, 60000);
+	feed(f, "+CIPSENDL:60000,60000\r\n\r\nSEND OK\r\n");
+	assert_int_equal(p->result, CHAN_OK);
+	/* A slow line has less of it. */
+	chan_set_baud(&f->chan, 460800);
+	submit(p, CHAN_DATA);
+	f->written = 0;
+	feed(f, "\r\nOK\r\n\r\n>");
+	assert_in_range(f->written, 13800, 13850); /* 300 ms */
+	f->chan.ops = &ops;
+	feed(f, "\r\nSEND FAIL\r\n");
+	assert_int_equal(p->result, CHAN_E_DOUBT);
+}
+
 /* Lines of progress and one verdict (capture 62). */
 static void test_stream(void **state)
 {
@@ -327,6 +377,11 @@ static void test_stream(void **state)
 	expect(f, "> AT+CIPSENDL=0,5|> [hello]|");
 	feed(f, "+CIPSENDL:3,5\r\n\r\n+IPD,1,2:ab\r\n+CIPSENDL:5,5\r\n\r\nSEND OK\r\n");
 	expect(f, "a:+CIPSENDL:3,5|I1+ab|I1.|a:+CIPSENDL:5,5|a=0|");
+	p = prepare(f, 0, "AT+CIPSENDL=0,5", CHAN_STREAM, "hello");
+	submit(p, CHAN_DATA);
+	/* More than it was given: a byte came twice. */
+	feed(f, "\r\nOK\r\n\r\n>+CIPSENDL:3,6\r\n\r\nSEND OK\r\n");
+	assert_int_equal(p->result, CHAN_E_DOUBT);
 	p = prepare(f, 0, "AT+CIPSENDL=0,5", CHAN_STREAM, "hello");
 	submit(p, CHAN_DATA);
 	feed(f, "\r\nOK\r\n\r\n>\r\nSEND CANCELLED\r\n");
@@ -1109,6 +1164,7 @@ int main(void)
 		T(test_shares),
 		T(test_share_bounds),
 		T(test_stream),
+		T(test_stream_window),
 		T(test_control_lane_first),
 		T(test_payload_after_prompt),
 		T(test_payload_is_one_write),

@@ -1019,6 +1019,20 @@ static void test_send_waits_and_grows(void **state)
 	assert_string_equal(b->chip.told, "AT+CIPSEND=0,5000|[5000]|AT+CIPSEND=1,8192|[8192]|");
 }
 
+/* Of a block that the chip did not take whole before it was reset nothing more may go out. */
+static void test_reset_discards(void **state)
+{
+	struct bench *b = *state;
+	struct user *u = open_link(b, 0);
+	unsigned int before = b->discards;
+
+	send_bytes(b, u, "AT+RST\r\n", 8);
+	assert_int_equal(b->discards, before);
+	chip_say(b, "\r\nready\r\n");
+	assert_int_equal(b->discards, before + 1);
+	assert_ended(u, LINK_END_RESET);
+}
+
 /* Long blocks, where the line has flow control and nobody else wants it. */
 static void test_stream(void **state)
 {
@@ -1030,7 +1044,7 @@ static void test_stream(void **state)
 	b->dev->rtscts = true;
 	chan_set_baud(&b->dev->chan, 921600);
 	a = open_link(b, 0);
-	assert_non_null(strstr(b->chip.told, "AT+CIPSENDLCFG=1048576,2920|"));
+	assert_non_null(strstr(b->chip.told, "AT+CIPSENDLCFG=4096,2920|"));
 	c = open_link(b, 1);
 	bench_pass(b, 3 * TIMERS_S);
 	for (size_t i = 0; i < sizeof(many); i++)
@@ -1354,6 +1368,7 @@ int main(void)
 		T(test_connection_of_nobody_is_trouble),
 		T(test_send),
 		T(test_send_waits_and_grows),
+		T(test_reset_discards),
 		T(test_stream),
 		T(test_plus),
 		T(test_block_len),
