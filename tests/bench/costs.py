@@ -198,7 +198,8 @@ def scale(env, name, chips):
     known = env.known.setdefault("scale", {})
     known[chips] = cost, p50, p99 = used / moved * 1e9, quantile(times, 0.5), quantile(times, 0.99)
     one = known.get(1, known[chips])
-    note = f"at {baud} baud, packets of {PACKET_MS} ms; host {100 * idle:.0f} % idle; {moved / (end - start) / 1000:.0f} kB/s in all"
+    note = f"at {baud} baud, packets of {PACKET_MS} ms; host {100 * idle:.0f} % idle; " \
+        f"{moved / (end - start) / 1000:.0f} kB/s in all"
     return [
         Row(f"{name}/cpu", cost, "ms/MB", "1 chip", one[0], note=note),
         Row(f"{name}/request-p50", p50, "ms", "1 chip", one[1], note=f"{len(times)} requests"),
@@ -248,7 +249,8 @@ def all_links(env, name, chips=64):
     up = [[x["received"] for x in at_server[i:i + 5]] for i in range(0, len(clients), 5)]
     total = sum(rate([s for link in links for s in link], start, end) for links in down + up)
     line = (limits.down(env, baud) + limits.up(env, baud)) / 2 * chips
-    note = f"at {baud} baud, packets of {PACKET_MS} ms; host {100 * idle:.0f} % idle; all connected within {connected:.1f} s"
+    note = f"at {baud} baud, packets of {PACKET_MS} ms; host {100 * idle:.0f} % idle; " \
+        f"all connected within {connected:.1f} s"
     return [
         Row(f"{name}/lowest-share-down", lowest_share(down, start, end), "", "fair share", 1.0,
             least=0.5, note=note),

@@ -3,7 +3,8 @@
 """
 The TLS server at the far end, in a process of its own: python3 server.py CERT KEY MODE...
 
-Whoever sends first sends a number of NAME bytes, which names the connection. Each mode has a port, and the first line of output is {mode: port} in JSON:
+Each mode has a port, and the first line of output is {mode: port} in JSON. Before `up`, `both` and `plus` the client sends
+a number of NAME bytes, which names the connection.
 
   down   sends PATTERN without end     up     takes what comes, which must be PATTERN
   both   does both                     plus   takes what comes, which must be `+`
