@@ -45,8 +45,8 @@
  * taken its output FIFO goes by, and what it says is some KB late by itself. A chip that is reset takes longer
  * than that to start (0.5 s and more, field notes 3), and what comes before is lost on it.
  */
-#define CHAN_STREAM_WINDOW 24576
-#define CHAN_STREAM_TIME (300 * TIMERS_MS)
+#define CHAN_STREAM_WINDOW 32768
+#define CHAN_STREAM_TIME (360 * TIMERS_MS)
 
 static void chan_kick(struct chan *chan);
 

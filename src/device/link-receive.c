@@ -232,6 +232,9 @@ void link_announced(struct link *link, size_t len)
 		return;
 	link->ahead = len > 0 ? len : 1;
 	link->fresh = true;
+	/* So it was right that nothing was there, however much was announced before. */
+	if (!link->fetching)
+		link->refused = false;
 	link_read_on(link);
 }
 

@@ -606,11 +606,11 @@ static bool line_can_do(struct device *dev)
 	unsigned int before = dev->baud;
 	int r;
 
-	if (dev->line_rate == before)
-		return true;
+	/* Also where the rate stays: a socket has no flow control, either. */
 	r = line_set(dev, dev->line_rate, false);
 	if (r == 0) {
-		line_set(dev, before, false);
+		if (dev->line_rate != before)
+			line_set(dev, before, false);
 		return true;
 	}
 	if (r == -ENOTSUP) {

@@ -344,14 +344,14 @@ static void test_stream_window(void **state)
 	submit(p, CHAN_DATA);
 	f->written = 0;
 	feed(f, "\r\nOK\r\n\r\n>");
-	assert_int_equal(f->written, 24576);
+	assert_int_equal(f->written, 32768);
 	feed(f, "+CIPSENDL:4096,10000\r\n");
-	assert_int_equal(f->written, 34576);
+	assert_int_equal(f->written, 42768);
 	feed(f, "+CIPSENDL:8192,9000\r\n+CIPSENDL:x\r\n"); /* not back */
-	assert_int_equal(f->written, 34576);
-	feed(f, "+CIPSENDL:12288,34576\r\n");
-	assert_int_equal(f->written, 59152);
-	feed(f, "+CIPSENDL:16384,59152\r\n");
+	assert_int_equal(f->written, 42768);
+	feed(f, "+CIPSENDL:12288,27232\r\n");
+	assert_int_equal(f->written, 60000);
+	feed(f, "+CIPSENDL:16384,50000\r\n");
 	assert_int_equal(f->written, 60000);
 	feed(f, "+CIPSENDL:60000,60000\r\n\r\nSEND OK\r\n");
 	assert_int_equal(p->result, CHAN_OK);
@@ -360,7 +360,7 @@ static void test_stream_window(void **state)
 	submit(p, CHAN_DATA);
 	f->written = 0;
 	feed(f, "\r\nOK\r\n\r\n>");
-	assert_in_range(f->written, 13800, 13850); /* 300 ms */
+	assert_in_range(f->written, 16560, 16600); /* 360 ms */
 	f->chan.ops = &ops;
 	feed(f, "\r\nSEND FAIL\r\n");
 	assert_int_equal(p->result, CHAN_E_DOUBT);

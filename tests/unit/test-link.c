@@ -1193,6 +1193,255 @@ static void test_hold(void **state)
 	assert_ended(u, LINK_END_FLOW);
 }
 
+/* ---- receive = "active" and "passive" ---- */
+
+static struct bench *setup_receive(void **state, enum config_receive receive, const char *without)
+{
+	static struct bench b;
+
+	memset(users, 0, sizeof(users));
+	bench_init(&b);
+	b.settings.receive = receive;
+	b.chip.without = without;
+	b.chip.joined = true;
+	bench_up(&b);
+	assert_int_equal(b.dev->state, DEVICE_READY);
+	*state = &b;
+	return &b;
+}
+
+static int setup_active(void **state)
+{
+	chip_forget(setup_receive(state, CONFIG_RECEIVE_ACTIVE, NULL));
+	return 0;
+}
+
+static int setup_passive(void **state)
+{
+	struct bench *b = setup_receive(state, CONFIG_RECEIVE_PASSIVE, NULL);
+
+	assert_non_null(strstr(b->chip.told, "AT+CIPRECVTYPE=5,1|"));
+	chip_forget(b);
+	return 0;
+}
+
+static int setup_passive_for_all(void **state)
+{
+	struct bench *b = setup_receive(state, CONFIG_RECEIVE_PASSIVE, "AT+CIPRECVTYPE");
+
+	assert_non_null(strstr(b->chip.told, "AT+CIPRECVMODE=1|"));
+	chip_forget(b);
+	return 0;
+}
+
+static int setup_auto_for_all(void **state)
+{
+	chip_forget(setup_receive(state, CONFIG_RECEIVE_AUTO, "AT+CIPRECVTYPE"));
+	return 0;
+}
+
+#define READ "AT+CIPRECVDATA=0,8192|"
+#define LOOK "AT+CIPRECVDATA=0,2048|"
+#define NOTHING "\r\nERROR\r\n"
+#define HELLO "+CIPRECVDATA:5,hello\r\nOK\r\n"
+
+static void assert_got(const struct user *u, const char *data)
+{
+	assert_int_equal(u->len, strlen(data));
+	assert_memory_equal(u->data, data, u->len);
+}
+
+static void test_active_stays_so(void **state)
+{
+	struct bench *b = *state;
+	struct user *u = open_link(b, 0);
+
+	chip_forget(b);
+	link_hold(u->link, true);
+	bench_run(b);
+	assert_string_equal(b->chip.told, "");
+	chip_say(b, "\r\n+IPD,0,5:hello\r\n");
+	assert_got(u, "hello");
+	link_hold(u->link, false);
+	bench_pass(b, 5 * TIMERS_S);
+	assert_null(strstr(b->chip.told, "AT+CIPRECV"));
+}
+
+static void test_passive(void **state)
+{
+	struct bench *b = *state;
+	struct user *u = open_link(b, 0);
+
+	chip_forget(b);
+	/* The lengths do not fit, and need not: the block's own number counts. */
+	chip_answer(b, "AT+CIPRECVDATA=0", HELLO, 1);
+	chip_say(b, "\r\n+IPD,0,3\r\n");
+	assert_string_equal(b->chip.told, READ);
+	assert_got(u, "hello");
+	assert_int_equal(u->data_ends, 1);
+	/* More was announced than is there: that is no error. */
+	chip_forget(b);
+	chip_answer(b, "AT+CIPRECVDATA=0", HELLO, 1);
+	chip_answer(b, "AT+CIPRECVDATA=0", NOTHING, 1);
+	chip_say(b, "\r\n+IPD,0,34\r\n");
+	assert_string_equal(b->chip.told, READ READ);
+	assert_got(u, "hellohello");
+	assert_int_equal(u->data_ends, 2);
+	assert_int_equal(u->link->state, LINK_OPEN);
+	/* Where nothing comes of an announcement it may be the chip's memory that has not sufficed. */
+	chip_forget(b);
+	chip_answer(b, "AT+CIPRECVDATA=0,8192", NOTHING, 1);
+	chip_answer(b, "AT+CIPRECVDATA=0,2048", HELLO, 1);
+	chip_answer(b, "AT+CIPRECVDATA=0,2048", NOTHING, -1);
+	chip_say(b, "\r\n+IPD,0,5\r\n");
+	assert_string_equal(b->chip.told, READ LOOK);
+	assert_got(u, "hellohellohello");
+	/* An active block is not refused for that. */
+	chip_say(b, "\r\n+IPD,0,2:ho\r\n");
+	assert_got(u, "hellohellohelloho");
+	link_close(u->link);
+	bench_run(b);
+	assert_int_equal(u->link->state, LINK_FREE);
+	assert_null(strstr(b->chip.told, "AT+CIPRECVTYPE"));
+}
+
+/* Without any announcement it is found, and soon where something was expected. */
+static void test_looks(void **state)
+{
+	struct bench *b = *state;
+	struct user *u = open_link(b, 0);
+
+	chip_answer(b, "AT+CIPRECVDATA=0", NOTHING, 1000);
+	chip_forget(b);
+	bench_pass(b, 10 * TIMERS_S);
+	assert_in_range(count_of(b->chip.told, LOOK), 12, 20);
+	assert_int_equal(count_of(b->chip.told, "|"), count_of(b->chip.told, LOOK));
+	chip_forget(b);
+	memset(b->chip.answers, 0, sizeof(b->chip.answers));
+	chip_answer(b, "AT+CIPRECVDATA=0", HELLO, 1);
+	chip_answer(b, "AT+CIPRECVDATA=0", NOTHING, -1);
+	bench_pass(b, 1 * TIMERS_S);
+	assert_got(u, "hello");
+	bench_pass(b, 5 * TIMERS_S);
+	/* After what was sent an answer is due. */
+	send_bytes(b, u, "hi?", 3);
+	bench_run(b);
+	chip_forget(b);
+	bench_pass(b, 5 * TIMERS_MS);
+	assert_string_equal(b->chip.told, LOOK);
+	/* And nobody looks any more when it is closed. */
+	link_close(u->link);
+	bench_run(b);
+	chip_forget(b);
+	bench_pass(b, 20 * TIMERS_S);
+	assert_null(strstr(b->chip.told, "AT+CIPRECV"));
+}
+
+static void test_passive_waits_for_room(void **state)
+{
+	struct bench *b = *state;
+	struct user *u = open_link(b, 0);
+
+	chip_forget(b);
+	link_hold(u->link, true);
+	chip_say(b, "\r\n+IPD,0,5\r\n");
+	bench_pass(b, 20 * TIMERS_S);
+	assert_string_equal(b->chip.told, "");
+	chip_answer(b, "AT+CIPRECVDATA=0", HELLO, 1);
+	link_hold(u->link, false);
+	bench_run(b);
+	assert_string_equal(b->chip.told, READ);
+	assert_got(u, "hello");
+}
+
+/* CLOSED comes behind the last block; what is there all the same is read, and then it is the end. */
+static void test_passive_is_drained(void **state)
+{
+	struct bench *b = *state;
+	struct user *u = open_link(b, 0);
+
+	chip_forget(b);
+	chip_answer(b, "AT+CIPRECVDATA=0", "+CIPRECVDATA:5,hello\r\nOK\r\n0,CLOSED\r\n", 1);
+	chip_answer(b, "AT+CIPRECVDATA=0", "+CIPRECVDATA:2,ho\r\nOK\r\n", 1);
+	chip_answer(b, "AT+CIPRECVDATA=0", NOTHING, 1);
+	b->chip.open[0] = false;
+	chip_say(b, "\r\n+IPD,0,5\r\n");
+	bench_run(b);
+	assert_string_equal(b->chip.told, READ LOOK LOOK);
+	assert_got(u, "helloho");
+	assert_ended(u, LINK_END_PEER);
+	assert_int_equal(u->link->state, LINK_FREE);
+}
+
+/* The answer to a read of before is nothing for the link's next user. */
+static void test_closed_while_it_is_read(void **state)
+{
+	struct bench *b = *state;
+	struct user *u = open_link(b, 0);
+
+	chip_answer(b, "AT+CIPRECVDATA=0", NULL, 1);
+	chip_say(b, "\r\n+IPD,0,5\r\n");
+	chip_forget(b);
+	link_close(u->link);
+	bench_run(b);
+	assert_string_equal(b->chip.told, "");
+	assert_int_equal(u->link->state, LINK_CLOSING);
+	assert_ptr_not_equal(device_free_link(b->dev), u->link);
+	chip_say(b, "+CIPRECVDATA:5,hello\r\nOK\r\n");
+	assert_string_equal(b->chip.told, "AT+CIPCLOSE=0|");
+	assert_int_equal(u->link->state, LINK_FREE);
+	assert_int_equal(u->len, 0);
+	assert_int_equal(u->data_ends, 0);
+}
+
+/* A block is believed only with the OK that belongs to it. */
+static void test_passive_block_in_doubt(void **state)
+{
+	struct bench *b = *state;
+	struct user *u = open_link(b, 0);
+
+	chip_answer(b, "AT+CIPRECVDATA=0", "+CIPRECVDATA:5,hello\r\n\r\nERROR\r\n", 1);
+	chip_say(b, "\r\n+IPD,0,5\r\n");
+	assert_int_equal(u->data_ends, 0);
+	assert_ended(u, LINK_END_RESET);
+}
+
+static void test_passive_for_all(void **state)
+{
+	struct bench *b = *state;
+	struct user *u = open_link(b, 0);
+
+	chip_forget(b);
+	chip_answer(b, "AT+CIPRECVDATA=0", HELLO, 1);
+	chip_say(b, "\r\n+IPD,0,5\r\n");
+	assert_string_equal(b->chip.told, READ);
+	assert_got(u, "hello");
+}
+
+/* While one is held, the others are read. */
+static void test_held_for_all(void **state)
+{
+	struct bench *b = *state;
+	struct user *u = open_link(b, 0), *other = open_link(b, 1);
+
+	chip_forget(b);
+	chip_answer(b, "AT+CIPRECVDATA=1", "+CIPRECVDATA:3,abc\r\nOK\r\n", 1);
+	chip_answer(b, "AT+CIPRECVDATA=1", NOTHING, -1);
+	link_hold(u->link, true);
+	bench_run(b);
+	chip_say(b, "\r\n+IPD,0,1440\r\n\r\n+IPD,1,3\r\n");
+	bench_pass(b, 2 * TIMERS_S);
+	assert_got(other, "abc");
+	assert_int_equal(u->len, 0);
+	assert_null(strstr(b->chip.told, "AT+CIPRECVDATA=0"));
+	link_hold(u->link, false);
+	bench_run(b);
+	assert_non_null(strstr(b->chip.told, "AT+CIPRECVMODE=0|"));
+	chip_forget(b);
+	bench_pass(b, 5 * TIMERS_S);
+	assert_null(strstr(b->chip.told, "AT+CIPRECV"));
+}
+
 /* ---- what the target points into ---- */
 
 /* A configuration whose last owner takes the target's strings away with it. */
@@ -1375,6 +1624,19 @@ int main(void)
 		T(test_doubtful_send_closes),
 		T(test_closed_during_a_send),
 		T(test_hold),
+		cmocka_unit_test_setup_teardown(test_active_stays_so, setup_active, teardown),
+		cmocka_unit_test_setup_teardown(test_passive, setup_passive, teardown),
+		cmocka_unit_test_setup_teardown(test_looks, setup_passive, teardown),
+		cmocka_unit_test_setup_teardown(test_passive_waits_for_room, setup_passive,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_passive_is_drained, setup_passive, teardown),
+		cmocka_unit_test_setup_teardown(test_closed_while_it_is_read, setup_passive,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_passive_block_in_doubt, setup_passive,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_passive_for_all, setup_passive_for_all,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_held_for_all, setup_auto_for_all, teardown),
 		T(test_target_is_kept_until_it_is_open),
 		T(test_target_that_cannot_be_opened_is_not_kept),
 		T(test_target_is_let_go_of),
