@@ -135,7 +135,8 @@ class Sim(Program):
                           "--state", str(dir / "flash"), "--hosts", str(dir / "hosts"),
                           "--ssid", "lab", "--psk", PASSWORD, "--control", str(self.control),
                           "-v", *options])
-        wait_for(lambda: self.tty.exists() and self.control.exists(), "the simulator's line")
+        there = self.tty, self.control, dir / "flash"
+        wait_for(lambda: all(x.exists() for x in there), "the simulator's line and flash")
 
     def fault(self, line):
         """A line of a fault script; returns when the simulator has taken it."""

@@ -5,6 +5,7 @@ process, and not in its memory once it is at rest, which is what a core dump wou
 """
 import base64
 import os
+import pathlib
 import re
 import resource
 import secrets
@@ -17,7 +18,7 @@ import pytest
 from bench import tunnel
 from clients import works
 from fixtures import bench, pki, serve  # noqa: F401 (used by name)
-from harness import Program, as_nobody, why_not_nobody
+from harness import Program, as_nobody, wait_for, why_not_nobody
 from tlsserver import echo
 
 # The shortest piece of a secret that must not be found.
@@ -100,6 +101,15 @@ class Memory:
 
     def __init__(self, pid):
         self.parts = []
+        # Or what it gives back to the kernel meanwhile would be missing.
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            wait_for(lambda: ") T " in pathlib.Path(f"/proc/{pid}/stat").read_text(), "it stands still")
+            self.read(pid)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+    def read(self, pid):
         with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", 0) as mem:
             for line in maps:
                 span, mode, *rest = line.split(None, 5)
