@@ -308,18 +308,24 @@ static void chan_on_ok(struct chan *chan)
 	chan_trouble(chan, "OK at the wrong time");
 }
 
-/* What the chip has room for, as far as is known. */
-static void chan_stream(struct chan *chan)
+/* How far the payload may be written: of a stream as far as the chip has room, as far as is known. */
+static size_t payload_end(const struct chan *chan, const struct chan_cmd *cmd)
 {
-	struct chan_cmd *cmd = chan->current;
 	uint64_t window = CHAN_STREAM_TIME * 1000 / chan->byte_time;
-	size_t end, from = cmd->written;
 
+	if (cmd->kind != CHAN_STREAM)
+		return cmd->payload_len;
 	if (window > CHAN_STREAM_WINDOW)
 		window = CHAN_STREAM_WINDOW;
-	end = cmd->taken + (size_t)window;
-	if (end > cmd->payload_len)
-		end = cmd->payload_len;
+	return cmd->payload_len - cmd->taken > window ? cmd->taken + (size_t)window
+						      : cmd->payload_len;
+}
+
+static void chan_write_payload(struct chan *chan)
+{
+	struct chan_cmd *cmd = chan->current;
+	size_t from = cmd->written, end = payload_end(chan, cmd);
+
 	if (end <= from)
 		return;
 	cmd->written = end;
@@ -345,7 +351,7 @@ static void chan_on_progress(struct chan *chan, const char *text)
 		return;
 	cmd->taken = taken;
 	chan_arm(chan, cmd->timeout);
-	chan_stream(chan);
+	chan_write_payload(chan);
 }
 
 static void chan_on_prompt(struct chan *chan)
@@ -358,13 +364,7 @@ static void chan_on_prompt(struct chan *chan)
 	}
 	cmd->phase = CHAN_PHASE_PAYLOAD;
 	chan_arm(chan, cmd->kind == CHAN_SEND ? CHAN_TIMEOUT_PROMPT : cmd->timeout);
-	if (cmd->kind == CHAN_STREAM) {
-		chan_stream(chan);
-		return;
-	}
-	chan_debug(chan, "> [%zu bytes]", cmd->payload_len);
-	chan_trace_payload(chan, cmd->payload_len);
-	chan->ops->write(chan->userdata, cmd->payload, cmd->payload_len);
+	chan_write_payload(chan);
 }
 
 /* A verdict on a payload; the first one counts. */

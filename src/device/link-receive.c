@@ -286,9 +286,8 @@ static void link_receive_done(struct chan_cmd *cmd, enum chan_result result)
 		link->passive = !link->passive;
 	else if (link->state == LINK_OPEN)
 		link_abort(link, LINK_END_FLOW);
-	else
-		link->passive = link_wants_passive(
-			link); /* the link is gone, and its type with it */
+	else /* the link is gone, and its type with it */
+		link->passive = link_wants_passive(link);
 	device_receive_update(link->dev);
 	link_read_on(link);
 }

@@ -183,6 +183,13 @@ static void port_on_look(struct timer *timer)
 
 /* ---- the line in service ---- */
 
+/* What was queued here never goes. */
+static void port_drop_queue(struct port *port)
+{
+	event_del(port->write_event);
+	ring_deinit(&port->out);
+}
+
 int port_set_line(struct port *port, unsigned int baud, bool rtscts)
 {
 	int r;
@@ -193,8 +200,7 @@ int port_set_line(struct port *port, unsigned int baud, bool rtscts)
 	if (r < 0)
 		return r;
 	/* Also what stood behind a CTS that never came. */
-	ring_drop(&port->out, port->out.len);
-	event_del(port->write_event);
+	port_drop_queue(port);
 	/* What was damaged at another rate is of no interest. */
 	if (port->counts)
 		port_line_counts(&port->line, &port->counted);
@@ -214,8 +220,7 @@ void port_discard(struct port *port)
 {
 	if (port->line.fd < 0)
 		return;
-	event_del(port->write_event);
-	ring_deinit(&port->out);
+	port_drop_queue(port);
 	/* A socket has none that could be dropped. */
 	tcflush(port->line.fd, TCOFLUSH);
 }

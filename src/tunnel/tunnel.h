@@ -95,8 +95,8 @@ int tunnel_check_sockets(const struct config_tunnel *config, const int *fds, siz
  * With @fds, which were checked and stay the caller's (it has duplicates), clients are accepted
  * from now on. Without, it makes <runtime_dir>/<name>.sock when the device is ready, at once if it
  * is. @owner is what @config lies in, or NULL (see struct link_target). All pointers but
- * @runtime_dir and @fds must outlive it; the device is one of the pool's, NULL: any of them. Returns 0 or -errno
- * (logged, but for -ENOMEM).
+ * @runtime_dir and @fds must outlive it; the device is one of the pool's, NULL: any of them. Returns 0
+ * or -errno (logged, but for -ENOMEM).
  */
 int tunnel_new(struct tunnel **ret, const struct config_tunnel *config, struct config *owner,
 	       const char *runtime_dir, const int *fds, size_t n_fds, struct pool *pool,
@@ -160,8 +160,8 @@ enum link_probe tunnel_may_probe(struct tunnel *tunnel, bool quiet);
 /* A link of @dev was opened. */
 void tunnel_connected(struct tunnel *tunnel, struct device *dev);
 /*
- * A connect has failed, on @dev, NULL if it had not come so far: counted, and told with @text if it says more than @end. What was not looked
- * into most likely is what the last one was.
+ * A connect has failed, on @dev, NULL if it had not come so far: counted, and told with @text if it says
+ * more than @end. What was not looked into most likely is what the last one was.
  */
 void tunnel_failed(struct tunnel *tunnel, struct device *dev, enum link_end end, const char *text);
 /* Something that an observer is told of has changed. */
