@@ -2,6 +2,7 @@
 """What local programs do with a tunnel's socket."""
 import socket
 import threading
+import time
 
 
 def read_all(s, most=None):
@@ -49,6 +50,18 @@ def works(daemon, tunnel="broker", data=b"are you there?"):
     """One whole connection through an echoing server."""
     with daemon.connect(tunnel) as s:
         return exchange(s, data) == data
+
+
+def works_again(daemon, timeout=25):
+    """Connections may fail for a while, but not for ever."""
+    end = time.monotonic() + timeout
+    while True:
+        try:
+            if works(daemon):
+                return True
+        except (AssertionError, OSError):
+            pass
+        assert time.monotonic() < end, "\n".join(["it does not come back", *daemon.log()[-15:]])
 
 
 def refused(daemon, tunnel="broker", data=b"hello?"):
