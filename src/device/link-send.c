@@ -12,6 +12,10 @@
 #define LINK_SPARSE (2 * TIMERS_S)
 /* Below, AT+CIPSENDL gains nothing. */
 #define LINK_STREAM_MIN (2 * LINK_BLOCK_MAX)
+/* A block that is so many times as long as the wait for its prompt, and as that for its verdict, uses 7/8 of the time. */
+#define LINK_STREAM_PROMPTS 14
+/* So long a long block waits for more: who writes when there is room again needs a moment for it. */
+#define LINK_GATHER (1 * TIMERS_MS)
 /* AT+CIPSENDLCFG: a line of progress so often, by which the channel goes, and pieces as large as they may be. */
 #define LINK_STREAM_REPORT 4096
 #define LINK_STREAM_PIECE 2920
@@ -41,18 +45,16 @@ static bool device_has_sparse(const struct device *dev, const struct link *excep
 	return false;
 }
 
-static bool device_connects_or_sends(const struct device *dev, const struct link *except)
+/* Whoever is not open, and runs, is being connected or closed. */
+static bool device_connects(const struct device *dev)
 {
-	for (int i = 0; i < AT_LINKS; i++) {
-		const struct link *link = &dev->links[i];
-
-		if (link != except && (link->running || link->tx_len > 0))
+	for (int i = 0; i < AT_LINKS; i++)
+		if (dev->links[i].running && dev->links[i].state != LINK_OPEN)
 			return true;
-	}
 	return false;
 }
 
-/* Nobody but it needs the channel for the next second, as far as can be told. */
+/* Nobody needs the channel for a moment only: whoever else wants it has much to send, too. */
 static bool link_may_stream(const struct link *link)
 {
 	const struct device *dev = link->dev;
@@ -60,15 +62,28 @@ static bool link_may_stream(const struct link *link)
 	return dev->rtscts && dev->sendl_set && dev->n_requests == 0 &&
 	       /* What comes meanwhile could not be read. */
 	       !device_is_passive(dev) && !dev->recv_passive &&
-	       !chan_is_wanted(&dev->chan, CHAN_CONTROL, NULL) &&
-	       !chan_is_wanted(&dev->chan, CHAN_DATA, &link->cmd) &&
-	       !device_connects_or_sends(dev, link) && !device_has_sparse(dev, link);
+	       !chan_is_wanted(&dev->chan, CHAN_CONTROL, NULL) && !device_connects(dev) &&
+	       !device_has_sparse(dev, link);
+}
+
+static bool device_has_more_to_send(const struct device *dev, const struct link *except)
+{
+	for (int i = 0; i < AT_LINKS; i++)
+		if (&dev->links[i] != except && dev->links[i].tx_len > 0)
+			return true;
+	return false;
 }
 
 static size_t link_stream_max(const struct link *link)
 {
-	uint64_t most = LINK_STREAM_TIME * 1000 / link->dev->chan.byte_time;
+	const struct device *dev = link->dev;
+	uint64_t time = LINK_STREAM_TIME, most;
 
+	/* Those who take turns shall not wait longer for them than it takes to use the line well. */
+	if (device_has_more_to_send(dev, link) &&
+	    dev->chan.prompt_took * LINK_STREAM_PROMPTS < time)
+		time = dev->chan.prompt_took * LINK_STREAM_PROMPTS;
+	most = time * 1000 / dev->chan.byte_time;
 	return most < LINK_STREAM_MAX ? (size_t)most : LINK_STREAM_MAX;
 }
 
@@ -115,9 +130,12 @@ static void link_make_block(struct chan_cmd *cmd)
 
 	block = link_block_len(data, left);
 	cmd->kind = CHAN_SEND;
-	if (block >= LINK_STREAM_MIN && link_may_stream(link))
+	if (block >= LINK_STREAM_MIN && link_may_stream(link) &&
+	    link_stream_max(link) >= LINK_STREAM_MIN) {
 		cmd->kind = CHAN_STREAM;
-	else if (block > max)
+		max = link_stream_max(link);
+	}
+	if (block > max)
 		block = max;
 	link->tx_block = block;
 	cmd->payload = data;
@@ -170,6 +188,25 @@ static void link_submit_block(struct link *link)
 
 /* ---- for its user ---- */
 
+/* It has been given a part of a long block, and waits for the rest. */
+static bool link_gathers(const struct link *link)
+{
+	return link->state == LINK_OPEN && timer_armed(&link->timer);
+}
+
+static void link_gathered(struct timer *timer)
+{
+	link_submit_block(container_of(timer, struct link, timer));
+}
+
+/* Whether more of what is to be sent makes a longer block. */
+static bool link_has_room(const struct link *link)
+{
+	size_t max = link_stream_max(link) < link->tx_size ? link_stream_max(link) : link->tx_size;
+
+	return link->tx_len < max;
+}
+
 /* Room for a long block, made where one may go for the first time. */
 static void link_grow(struct link *link)
 {
@@ -189,10 +226,10 @@ uint8_t *link_tx_buffer(struct link *link, size_t *size)
 {
 	size_t max = link_block_max(link);
 
-	if (link->state != LINK_OPEN ||
-	    (link->tx_len > 0 && !(link->tx_off == 0 && chan_cmd_waits(&link->cmd))))
+	if (link->state != LINK_OPEN || (link->tx_len > 0 && !link_gathers(link) &&
+					 !(link->tx_off == 0 && chan_cmd_waits(&link->cmd))))
 		return NULL;
-	if (link_may_stream(link)) {
+	if (link_may_stream(link) && link_stream_max(link) > max) {
 		link_grow(link);
 		max = link_stream_max(link);
 	}
@@ -211,16 +248,22 @@ bool link_tx_pending(const struct link *link)
 
 void link_tx_submit(struct link *link, size_t len)
 {
-	bool waits = link->tx_len > 0;
+	bool more = link->tx_len > 0;
 
 	assert(link->state == LINK_OPEN && len > 0 && link->tx_len + len <= link->tx_size);
-	assert(!waits || chan_cmd_waits(&link->cmd));
+	assert(!more || link_gathers(link) || chan_cmd_waits(&link->cmd));
 	link->tx_len += len;
 	link->moved = link->dev->timers->now;
 	link->sparse_until = link->tx_len < LINK_BLOCK_SHORT ? link->dev->timers->now + LINK_SPARSE
 							     : 0;
-	if (waits)
+	if (more && !link_gathers(link))
 		return; /* until its turn */
 	link->tx_off = 0;
+	if (link->tx_len >= LINK_STREAM_MIN && link_may_stream(link) && link_has_room(link)) {
+		if (!more)
+			link_wait(link, LINK_GATHER, link_gathered);
+		return;
+	}
+	timer_cancel(&link->timer);
 	link_submit_block(link);
 }

@@ -136,6 +136,7 @@ static void link_become_free(struct link *link)
 
 void link_shut(struct link *link)
 {
+	timer_cancel(&link->timer); /* what was gathered to be sent */
 	link_enter_state(link, LINK_CLOSING);
 	link_receive_end(link);
 	/* What is being read for it must not be there for the next one. */

@@ -28,12 +28,12 @@ struct link;
  */
 #define LINK_BLOCK_SHORT 3072
 /*
- * Largest block of AT+CIPSENDL, which is used where nobody else wants the channel, and the line has flow control:
- * that long at most it holds the channel, whoever comes then. With another direction in full use a block waits
- * twice for what is in the chip's output FIFO, for prompt and verdict, so it must be many times longer than that.
+ * Largest block of AT+CIPSENDL, which is used where the line has flow control, and all that want the channel have
+ * much to send: that long at most it holds the channel, whoever comes then. With another direction in full use a
+ * block waits twice for what is in the chip's output FIFO, for prompt and verdict, so it must be many times longer.
  */
-#define LINK_STREAM_MAX 98304
-#define LINK_STREAM_TIME (1 * TIMERS_S)
+#define LINK_STREAM_MAX 131072
+#define LINK_STREAM_TIME (1200 * TIMERS_MS)
 
 enum link_state {
 	LINK_FREE,
@@ -149,7 +149,7 @@ struct link {
 	bool connected;                     /* the chip has said CONNECT */
 	bool established;                   /* and OK to CIPSTART */
 	bool closed;                        /* the chip has said CLOSED */
-	struct timer timer;                 /* waits for a late CLOSED, or for a quiet moment */
+	struct timer timer; /* waits for more to send, for a late CLOSED, or for a quiet moment */
 	/* CIPSSLCCONF as this link has it since the last `ready`; -1: not known */
 	int conf_auth, conf_pki, conf_ca;
 	uint8_t *tx; /* tx_size bytes while the link is in use */

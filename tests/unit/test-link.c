@@ -1052,9 +1052,13 @@ static void test_stream(void **state)
 	chip_forget(b);
 	b->chip.sent_len = 0;
 	assert_non_null(link_tx_buffer(a->link, &size));
-	assert_int_equal(size, 92165); /* a second of the line */
-	send_bytes(b, a, many, 90000);
+	assert_int_equal(size, 110599); /* 1.2 s of the line */
+	/* It waits for more, but not for long. */
+	send_bytes(b, a, many, 60000);
 	bench_run(b);
+	assert_string_equal(b->chip.told, "");
+	send_bytes(b, a, many + 60000, 30000);
+	bench_pass(b, TIMERS_MS);
 	assert_string_equal(b->chip.told, "AT+CIPSENDL=0,90000|[90000]|");
 	assert_memory_equal(b->chip.sent, many, 90000);
 	assert_int_equal(a->sents, 1);
@@ -1064,16 +1068,37 @@ static void test_stream(void **state)
 	bench_run(b);
 	memset(many + 20000, '+', 4);
 	send_bytes(b, a, many, 30000);
-	bench_run(b);
+	bench_pass(b, TIMERS_MS);
 	assert_string_equal(b->chip.told, "AT+CIPSEND=0,8192|[8192]|AT+CIPSENDL=0,20002|[20002]|"
 					  "AT+CIPSEND=0,8192|[8192]|AT+CIPSEND=0,1806|[1806]|");
 	assert_int_equal(b->chip.blocks_with_plus, 0);
-	/* Another one sends. */
+	/* Another one sends much, too: they take turns, longer ones where each has to wait for its prompt. */
 	chip_forget(b);
-	send_bytes(b, c, many, 5000);
+	b->dev->chan.prompt_took = 1 * TIMERS_MS;
+	send_bytes(b, c, many, 20000);
+	assert_non_null(link_tx_buffer(a->link, &size));
+	assert_int_equal(size, LINK_BLOCK_MAX);
+	b->dev->chan.prompt_took = 30 * TIMERS_MS;
+	assert_non_null(link_tx_buffer(a->link, &size));
+	assert_int_equal(size, 38709);
+	send_bytes(b, a, many, 20000);
+	bench_pass(b, TIMERS_MS);
+	assert_string_equal(b->chip.told,
+			    "AT+CIPSENDL=1,20000|[20000]|AT+CIPSENDL=0,20000|[20000]|");
+	/* What it has gathered is dropped with it. */
+	chip_forget(b);
+	send_bytes(b, a, many, 20000);
+	link_close(a->link);
+	bench_pass(b, TIMERS_S);
+	assert_string_equal(b->chip.told, "AT+CIPCLOSE=0|");
+	a = open_link(b, 0);
+	bench_pass(b, 3 * TIMERS_S);
+	/* One is being connected. */
+	start(b, 2, &mutual);
 	assert_non_null(link_tx_buffer(a->link, &size));
 	assert_int_equal(size, LINK_BLOCK_MAX);
 	bench_run(b);
+	bench_pass(b, 3 * TIMERS_S);
 	/* Another one has just sent little. */
 	send_bytes(b, c, "x", 1);
 	bench_run(b);
@@ -1083,7 +1108,7 @@ static void test_stream(void **state)
 	bench_pass(b, 3 * TIMERS_S);
 	chip_answer(b, "[payload]", "\r\nSEND FAIL\r\n", 1);
 	send_bytes(b, a, many, 19000);
-	bench_run(b);
+	bench_pass(b, TIMERS_MS);
 	assert_ended(a, LINK_END_SEND);
 	assert_int_equal(c->ends, 0);
 }
