@@ -100,6 +100,9 @@ void at_line_empty(struct at_line *line)
 
 int at_line_end(struct at_line *line)
 {
+	/* Whatever it came from, a line is one. */
+	if (!line->error && strpbrk(line->text, "\r\n"))
+		line->error = -EINVAL;
 	line_put(line, "\r\n", 2);
 	if (line->error)
 		at_line_wipe(line);
@@ -131,8 +134,6 @@ void at_line_raw(struct at_line *line, const char *text)
 {
 	at_line_begin(line, "");
 	line_put(line, text, strlen(text));
-	if (strpbrk(text, "\r\n") && !line->error)
-		line->error = -EINVAL;
 	for (size_t i = 0; i < sizeof(line_secrets) / sizeof(*line_secrets); i++) {
 		/* Anywhere: what is mistyped in front changes nothing about a password. */
 		const char *rest = strcasestr(text, line_secrets[i].name);

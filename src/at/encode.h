@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Typed command -> the bytes of its line. Quoting and escaping live here only: in a string `,`, `"`
- * and `\` get a backslash (capture 20); CR, LF and NUL cannot be expressed and are refused, so no
- * string from a person, a file or the bus can become a second command.
+ * and `\` get a backslash (capture 20); CR, LF and NUL cannot be expressed and are refused, also in a name
+ * and a word, so nothing from a person, a file, a chip or the bus can become a second command.
  */
 #pragma once
 

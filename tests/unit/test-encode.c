@@ -3,6 +3,7 @@
 #include "test.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -83,59 +84,247 @@ static void test_forms(void **state)
 	assert_string_equal(line.text, "AT+CWJAP=\"a\\,b\\\"c\\\\d\"\r\n");
 }
 
+#define ARGS_MAX 6
+
+enum arg_kind {
+	ARG_INT,
+	ARG_STRING,
+	ARG_SECRET,
+	ARG_WORD,
+	ARG_EMPTY,
+	ARG_KINDS,
+};
+
+struct arg {
+	enum arg_kind kind;
+	char text[AT_LINE_MAX + 32]; /* of a string; else as it stands in the line */
+};
+
+/* What is no string: up to the comma or the end. */
+static size_t chip_word(const char *text, size_t len, char *out, size_t size)
+{
+	size_t n = 0;
+
+	while (n < len && text[n] != ',' && text[n] != '"') {
+		assert_true(n + 1 < size);
+		out[n] = text[n];
+		n++;
+	}
+	out[n] = '\0';
+	return n;
+}
+
+/* The chip reads the arguments of @line, which are to be @args. */
+static void assert_read(const struct at_line *line, const char *name, const struct arg *args,
+			size_t n)
+{
+	size_t pos = strlen(name), end = line->len - 2;
+	char out[AT_LINE_MAX + 1];
+
+	assert_one_line(line);
+	assert_memory_equal(line->text, name, pos);
+	for (size_t i = 0; i < n; i++) {
+		bool quoted = args[i].kind == ARG_STRING || args[i].kind == ARG_SECRET;
+		size_t taken;
+
+		assert_int_equal(line->text[pos++], i == 0 ? '=' : ',');
+		taken = quoted ? chip_string(line->text + pos, end - pos, out, sizeof(out))
+			       : chip_word(line->text + pos, end - pos, out, sizeof(out));
+		assert_true(!quoted || taken >= 2);
+		assert_string_equal(out, args[i].text);
+		pos += taken;
+	}
+	assert_int_equal(pos, end);
+}
+
+/* As long as what an encoder makes of it. */
+static size_t length_of(const struct arg *arg)
+{
+	size_t n = strlen(arg->text);
+
+	if (arg->kind != ARG_STRING && arg->kind != ARG_SECRET)
+		return n;
+	for (const char *c = arg->text; *c; c++)
+		n += *c == ',' || *c == '"' || *c == '\\';
+	return n + 2;
+}
+
+static void put(struct at_line *line, const struct arg *arg, long value)
+{
+	switch (arg->kind) {
+	case ARG_INT:
+		at_line_int(line, value);
+		return;
+	case ARG_STRING:
+		at_line_string(line, arg->text);
+		return;
+	case ARG_SECRET:
+		at_line_secret_string(line, arg->text);
+		return;
+	case ARG_WORD:
+		at_line_word(line, arg->text);
+		return;
+	case ARG_EMPTY:
+		at_line_empty(line);
+		return;
+	case ARG_KINDS:
+		break;
+	}
+	fail();
+}
+
+/* Bytes that mean something to somebody, more often than others. */
+static char random_byte(uint64_t *seed)
+{
+	static const char often[] = ",\"\\=?+ATat;<>\r\n\x01\x1b\x7f\xff";
+
+	if (test_random_below(seed, 3) == 0)
+		return often[test_random_below(seed, sizeof(often) - 1)];
+	return (char)(test_random_below(seed, 255) + 1);
+}
+
+static void random_string(uint64_t *seed, struct arg *arg, size_t len)
+{
+	bool clean = test_random_below(seed, 4) != 0;
+
+	for (size_t i = 0; i < len; i++) {
+		char c = random_byte(seed);
+
+		arg->text[i] = clean && (c == '\r' || c == '\n') ? ',' : c;
+	}
+	arg->text[len] = '\0';
+}
+
+static long random_value(uint64_t *seed)
+{
+	static const long limits[] = { 0, -1, 4294967295L, LONG_MAX, LONG_MIN };
+
+	if (test_random_below(seed, 4) == 0)
+		return limits[test_random_below(seed, ARRAY_SIZE(limits))];
+	return (long)test_random_below(seed, 70000) - 1000;
+}
+
+static void random_arg(uint64_t *seed, struct arg *arg, long *value)
+{
+	static const char *const words[] = { "0xC02B", "x", "" };
+	static const size_t lengths[] = { 1, 16, 70, AT_LINE_MAX + 20 };
+
+	arg->kind = (enum arg_kind)test_random_below(seed, ARG_KINDS);
+	arg->text[0] = '\0';
+	*value = random_value(seed);
+	switch (arg->kind) {
+	case ARG_INT:
+		snprintf(arg->text, sizeof(arg->text), "%ld", *value);
+		return;
+	case ARG_STRING:
+	case ARG_SECRET:
+		random_string(seed, arg,
+			      test_random_below(seed, lengths[test_random_below(seed, 4)]));
+		return;
+	case ARG_WORD:
+		strcpy(arg->text, words[test_random_below(seed, ARRAY_SIZE(words))]);
+		return;
+	case ARG_EMPTY:
+	case ARG_KINDS:
+		return;
+	}
+}
+
+/* What goes in is what the chip reads, or nothing goes to it at all; and that only for these two reasons. */
 static void test_round_trip(void **state)
 {
-	static const char often[] = ",\"\\=+ATat;<>\x01\x7f\xff";
+	size_t fitted = 0, too_big = 0, refused = 0, exact = 0;
 	uint64_t seed = 0x5eed0003;
-	size_t fitted = 0, too_big = 0, refused = 0;
 
-	for (size_t round = 0; round < 50000; round++) {
-		char in[2][160], out[160];
+	for (size_t round = 0; round < 100000; round++) {
+		size_t n = test_random_below(&seed, ARGS_MAX + 1), len = strlen("AT+X\r\n");
+		struct arg args[ARGS_MAX];
+		struct at_line line;
 		bool bad = false;
-		size_t pos = 0;
+		int r;
+
+		at_line_begin(&line, "AT+X");
+		for (size_t i = 0; i < n; i++) {
+			long value;
+
+			random_arg(&seed, &args[i], &value);
+			put(&line, &args[i], value);
+			len += 1 + length_of(&args[i]);
+			bad = bad || strpbrk(args[i].text, "\r\n");
+		}
+		r = at_line_end(&line);
+		if (r == 0) {
+			assert_false(bad);
+			assert_int_equal(line.len, len);
+			assert_read(&line, "AT+X", args, n);
+			fitted++;
+			exact += len > AT_LINE_MAX - 8;
+			continue;
+		}
+		assert_wiped(&line);
+		assert_true(r == -EINVAL ? bad : r == -E2BIG);
+		assert_true(bad || len > AT_LINE_MAX);
+		refused += r == -EINVAL;
+		too_big += r == -E2BIG;
+	}
+	assert_true(fitted > 1000 && too_big > 1000 && refused > 1000 && exact > 100);
+}
+
+/* Every byte, alone and between others, in each kind of string. */
+static void test_each_byte(void **state)
+{
+	for (int c = 1; c < 256; c++)
+		for (size_t form = 0; form < 8; form++) {
+			struct arg arg = { .kind = form & 1 ? ARG_SECRET : ARG_STRING };
+			struct at_line line;
+			int r;
+
+			snprintf(arg.text, sizeof(arg.text), "%s%c%s", form & 2 ? "a" : "", c,
+				 form & 4 ? "b" : "");
+			at_line_begin(&line, "AT+X");
+			put(&line, &arg, 0);
+			r = at_line_end(&line);
+			assert_int_equal(r, c == '\r' || c == '\n' ? -EINVAL : 0);
+			if (r == 0)
+				assert_read(&line, "AT+X", &arg, 1);
+			else
+				assert_wiped(&line);
+		}
+}
+
+/* A line as somebody has typed it goes as it is, or not at all; also where it stands for a name. */
+static void test_typed_lines(void **state)
+{
+	size_t fitted = 0, refused = 0, too_big = 0;
+	uint64_t seed = 0x5eed0004;
+
+	for (size_t round = 0; round < 20000; round++) {
+		struct arg arg = { .text = "AT+" };
 		struct at_line line;
 		int r;
 
-		for (size_t k = 0; k < 2; k++) {
-			size_t len = test_random_below(&seed, round % 4 ? 40 : sizeof(in[k]) - 1);
-
-			for (size_t i = 0; i < len; i++) {
-				if (test_random_below(&seed, 2))
-					in[k][i] =
-						often[test_random_below(&seed, sizeof(often) - 1)];
-				else
-					in[k][i] = (char)(test_random_below(&seed, 255) + 1);
-				if ((in[k][i] == '\r' || in[k][i] == '\n') && round % 3)
-					in[k][i] = 'x';
-				bad = bad || in[k][i] == '\r' || in[k][i] == '\n';
-			}
-			in[k][len] = '\0';
+		random_string(&seed, &arg, test_random_below(&seed, AT_LINE_MAX + 10));
+		if (round % 2) {
+			at_line_begin(&line, arg.text);
+			if (round % 4 == 1)
+				at_line_word(&line, arg.text);
+		} else {
+			at_line_raw(&line, arg.text);
 		}
-		at_line_begin(&line, "AT+CWJAP");
-		at_line_string(&line, in[0]);
-		at_line_int(&line, (long)round);
-		at_line_string(&line, in[1]);
 		r = at_line_end(&line);
 		if (r < 0) {
-			assert_true(r == -EINVAL ? bad : r == -E2BIG);
 			assert_wiped(&line);
+			assert_true(r == -E2BIG || strpbrk(arg.text, "\r\n"));
 			refused += r == -EINVAL;
 			too_big += r == -E2BIG;
 			continue;
 		}
-		assert_false(bad);
-		fitted++;
+		assert_null(strpbrk(arg.text, "\r\n"));
 		assert_one_line(&line);
-		assert_memory_equal(line.text, "AT+CWJAP=", 9);
-		pos = 9 + chip_string(line.text + 9, line.len - 9, out, sizeof(out));
-		assert_string_equal(out, in[0]);
-		pos += (size_t)snprintf(out, sizeof(out), ",%zu,", round);
-		assert_memory_equal(line.text + pos - strlen(out), out, strlen(out));
-		pos += chip_string(line.text + pos, line.len - pos, out, sizeof(out));
-		assert_string_equal(out, in[1]);
-		assert_int_equal(pos, line.len - 2);
+		assert_memory_equal(line.text, arg.text, strlen(arg.text));
+		fitted++;
 	}
-	assert_true(fitted > 1000 && too_big > 1000 && refused > 1000);
+	assert_true(fitted > 1000 && refused > 1000 && too_big > 100);
 }
 
 static void test_second_command_is_refused(void **state)
@@ -312,6 +501,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_forms),
 		cmocka_unit_test(test_round_trip),
+		cmocka_unit_test(test_each_byte),
+		cmocka_unit_test(test_typed_lines),
 		cmocka_unit_test(test_second_command_is_refused),
 		cmocka_unit_test(test_longest_line),
 		cmocka_unit_test(test_first_error_stays),
