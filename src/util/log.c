@@ -16,6 +16,8 @@
 #define SD_JOURNAL_SUPPRESS_LOCATION
 #include <systemd/sd-journal.h>
 
+#include "util/utf8.h"
+
 #define LOG_LINE_MAX 1024
 /* Longer than any name of the configuration, with the field's own. */
 #define LOG_FIELD_MAX 128
@@ -76,14 +78,19 @@ static bool log_to_journal(void)
 	return fstat(STDERR_FILENO, &st) == 0 && st.st_dev == device && st.st_ino == inode;
 }
 
-/* U+0080 to U+009F are control characters, too: a terminal takes U+009B for ESC [. */
+/*
+ * U+0080 to U+009F are control characters, too: a terminal takes U+009B for ESC [. One that knows no UTF-8 does
+ * that with the byte 9b, so what is no character goes as well.
+ */
 static void log_clean(char *text)
 {
-	for (unsigned char *c = (unsigned char *)text; *c; c++) {
-		if (*c < 0x20 || *c == 0x7f)
-			*c = '?';
-		else if (c[0] == 0xc2 && c[1] >= 0x80 && c[1] <= 0x9f)
-			c[0] = c[1] = '?';
+	while (*text) {
+		uint32_t c = 0;
+		size_t n = utf8_character(text, SIZE_MAX, &c);
+
+		if (n == 0 || c < 0x20 || (c >= 0x7f && c < 0xa0))
+			memset(text, '?', n > 0 ? n : 1);
+		text += n > 0 ? n : 1;
 	}
 }
 
