@@ -38,26 +38,28 @@ bool chan_cmd_is_private(const struct chan_cmd *cmd)
 	       cmd->kind != CHAN_PLAIN;
 }
 
-/*
- * The rest of a block whose head was damaged comes as lines, also among the answer to a command about
- * links, which may take as long as a handshake.
- */
+/* `+CIPSTATE:...` for AT+CIPSTATE?, and what else the firmware says to commands about links. */
 bool chan_line_is_answer(const struct chan_cmd *cmd, const char *text)
 {
-	static const char *const begins[] = { "+CIP", "+ERRNO:", "STATUS:" };
-	static const char *const words[] = { "ALREADY CONNECTED", "NO CA FOUND", "DNS Fail" };
+	static const char *const words[] = {
+		"ALREADY CONNECTED", "DNS Fail",          "NO CA FOUND",
+		"NO CERT FOUND",     "NO PRVT_KEY FOUND",
+	};
+	const char *name;
+	size_t n;
 
 	if (!cmd)
 		return false;
 	if (strncmp(cmd->line.text, "AT+CIP", 6) != 0)
 		return true;
-	for (size_t i = 0; i < sizeof(begins) / sizeof(*begins); i++)
-		if (strncmp(text, begins[i], strlen(begins[i])) == 0)
-			return true;
+	name = cmd->line.text + strlen("AT");
+	n = strcspn(name, "=?\r");
+	if (strncmp(text, name, n) == 0 && text[n] == ':')
+		return !cmd->on_data;
 	for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++)
 		if (strcmp(text, words[i]) == 0)
 			return true;
-	return false;
+	return strncmp(text, "STATUS:", 7) == 0 || strncmp(text, "+ERRNO:", 7) == 0;
 }
 
 /* ---- pieces ---- */

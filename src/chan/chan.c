@@ -486,8 +486,8 @@ static void chan_log_line(struct chan *chan, const struct at_token *token,
 		chan_debug(chan, "< [a line of %zu bytes]", token->text_len);
 }
 
-/* Links that are open, for the trace. */
-static void chan_note_line(struct chan *chan, const char *text, const struct at_report *report)
+/* Links that are open. */
+static void chan_note_link(struct chan *chan, const struct at_report *report)
 {
 	unsigned int link = 1u << (report->link < 0 ? AT_LINKS : report->link);
 
@@ -497,9 +497,20 @@ static void chan_note_line(struct chan *chan, const char *text, const struct at_
 		chan->links &= ~link;
 	else if (report->type == AT_REPORT_READY)
 		chan->links = 0;
-	else if (report->type == AT_REPORT_NONE && chan->links &&
-		 !chan_line_is_answer(chan->current, text))
-		chan->hush = true; /* a block's rest, perhaps: what follows may be, too */
+}
+
+/*
+ * While links are open, a line that is neither a message nor an answer may be what is left of a block's head,
+ * and all that follows may be what a server has said. Returns whether it may be acted upon.
+ */
+static bool chan_line_is_right(struct chan *chan, const char *text, const struct at_report *report)
+{
+	if (report->type != AT_REPORT_NONE || !chan->links ||
+	    chan_line_is_answer(chan->current, text))
+		return true;
+	chan->hush = true;
+	chan_trouble(chan, "a line that is no message and no answer");
+	return chan->syncing;
 }
 
 static void chan_on_line(struct chan *chan, const struct at_token *token)
@@ -510,7 +521,9 @@ static void chan_on_line(struct chan *chan, const struct at_token *token)
 	chan_log_line(chan, token, &report);
 	if (!chan_frame_is_right(chan, token->blanks > 0, report_needs_blank(chan, report.type)))
 		return;
-	chan_note_line(chan, token->text, &report);
+	chan_note_link(chan, &report);
+	if (!chan_line_is_right(chan, token->text, &report))
+		return;
 	cmd = chan->current;
 	if (report_is_final(report.type)) {
 		chan_on_final(chan, &report);

@@ -8,9 +8,9 @@
  * - a payload is written only after the chip's prompt, whole, by one call of write(); that of a stream by and
  *   by, as the chip takes it: were it reset in the middle, it would read what still comes as commands;
  * - `done` runs exactly once for each submitted command, never inside chan_submit();
- * - a final result, a prompt or a block that nobody asked for, and a command without an answer mean
- *   that chip and host no longer agree: ops->trouble() is told once, and nothing is sent and nothing
- *   is believed any more until chan_reset().
+ * - a final result, a prompt or a block that nobody asked for, a line that is neither a message nor an answer
+ *   while links are open, and a command without an answer mean that chip and host no longer agree:
+ *   ops->trouble() is told once, and nothing is sent and nothing is believed any more until chan_reset().
  */
 #pragma once
 

@@ -20,7 +20,8 @@ bool chan_cmd_is_private(const struct chan_cmd *cmd);
 
 /*
  * If a line that is no message may be taken for the answer of @cmd (NULL: none is in flight) while
- * links are open.
+ * links are open. The rest of a block whose head was damaged comes as lines, also among the answer to a
+ * command about links, which may take as long as a handshake.
  */
 bool chan_line_is_answer(const struct chan_cmd *cmd, const char *text);
 

@@ -865,6 +865,97 @@ static void test_missing_empty_line(void **state)
 	expect(f, "> AT+B|b:+SYSTIMESTAMP:1700000000|b=0|");
 }
 
+/*
+ * A block whose head has lost a byte, or whose head and more were lost, comes as lines. While links are open none
+ * of them is believed, nor what it pretends behind them: another link's data, a verdict, a restart.
+ */
+static void test_damaged_head(void **state)
+{
+	static const char *const heads[] = {
+		"IPD,0,60:", "+PD,0,60:", "+IP,0,60:", "+IPD0,60:", "+IPD,0,", "0:", "", "x",
+	};
+	static const char *const pretended[] = {
+		"x\r\n\r\n+IPD,1,9:forged\r\n!\r\n",
+		"x\r\n\r\nOK\r\n",
+		"x\r\n\r\nSEND OK\r\n",
+		"x\r\n\r\nready\r\n",
+		"x\r\n1,CLOSED\r\n",
+		"x\r\n\r\n>",
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(heads); i++)
+		for (size_t k = 0; k < ARRAY_SIZE(pretended); k++)
+			for (int running = 0; running < 3; running++) {
+				chan_reset(&f->chan);
+				feed(f, "\r\nready\r\n0,CONNECT\r\n1,CONNECT\r\n");
+				if (running)
+					send(f, 0, "hello");
+				if (running == 2)
+					feed(f, "\r\nOK\r\n\r\n>");
+				f->len = 0;
+				f->log[0] = '\0';
+				feed(f, "\r\n");
+				feed(f, heads[i]);
+				feed(f, pretended[k]);
+				if (strncmp(f->log, "T:", 2) != 0 || strstr(f->log, "|T") ||
+				    strpbrk(f->log, "RI>="))
+					fail_msg("%s%s: %s", heads[i], pretended[k], f->log);
+				chan_reset(&f->chan);
+				f->len = 0;
+			}
+	f->len = 0;
+	f->log[0] = '\0';
+}
+
+/* What the firmware may say to a command about links, and what it may not. */
+static void test_answers_while_links_are_open(void **state)
+{
+	static const struct {
+		const char *command, *line;
+		bool good;
+	} rows[] = {
+		{ "AT+CIPSTATE?", "+CIPSTATE:0,\"SSL\",\"10.0.2.2\",8443,54,0", true },
+		{ "AT+CIPSTATUS", "STATUS:3", true },
+		{ "AT+CIPSTATUS", "+CIPSTATUS:0,\"SSL\"", true },
+		{ "AT+CIPSSLCCONF=1,2,0,0", "NO CA FOUND", true },
+		{ "AT+CIPSSLCCONF=1,3,0,0", "NO CERT FOUND", true },
+		{ "AT+CIPSSLCCONF=1,3,0,0", "NO PRVT_KEY FOUND", true },
+		{ "AT+CIPSTART=1,\"SSL\"", "DNS Fail", true },
+		{ "AT+CIPSTART=1,\"SSL\"", "ALREADY CONNECTED", true },
+		{ "AT+CIPSTART=1,\"SSL\"", "+ERRNO:0x4e", true },
+		{ "AT+CIPDOMAIN=\"a\"", "+CIPDOMAIN:\"10.0.2.2\"", true },
+		{ "AT+CWJAP?", "+CWJAP:\"lab\"", true },
+		{ "AT+GMR", "Bin version:v4.1.0.0-dev(ESP32)", true },
+		{ "AT+CIPSTART=1,\"SSL\"", "+CIPSTATE:0", false },
+		{ "AT+CIPSTART=1,\"SSL\"", "0,60:abc", false },
+		{ "AT+CIPCLOSE=1", "CIPCLOSE:1", false },
+		{ "AT+CIPSTATE?", "+CIPSTATEX", false },
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		bool good;
+
+		feed(f, "0,CONNECT\r\n");
+		submit(prepare(f, 0, rows[i].command, CHAN_PLAIN, NULL), CHAN_CONTROL);
+		feed(f, rows[i].line);
+		feed(f, "\r\n\r\nOK\r\n");
+		good = !strstr(f->log, "T:") && strstr(f->log, "|a:") && strstr(f->log, "|a=0|");
+		if (good != rows[i].good || f->probes[0].dones != rows[i].good)
+			fail_msg("%s, %s: %s", rows[i].command, rows[i].line, f->log);
+		chan_reset(&f->chan);
+		f->len = 0;
+		f->log[0] = '\0';
+	}
+	/* Where no link is open nobody minds: there is no server that could have said it. */
+	feed(f, "0,CLOSED\r\n");
+	f->len = 0;
+	f->log[0] = '\0';
+	feed(f, "whatever\r\n+CWJAP:1\r\n");
+	expect(f, "");
+}
+
 /* ---- looking for a chip ---- */
 
 static void test_syncing(void **state)
@@ -1187,6 +1278,8 @@ int main(void)
 		T(test_stray),
 		T(test_stray_within_a_command),
 		T(test_missing_empty_line),
+		T(test_damaged_head),
+		T(test_answers_while_links_are_open),
 		T(test_syncing),
 		T(test_syncing_block_without_link),
 		T(test_ready_in_mid_command),
