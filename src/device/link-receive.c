@@ -25,8 +25,27 @@
 #define LINK_LOOK_FIRST (4 * TIMERS_MS)
 #define LINK_LOOK_MAX (1 * TIMERS_S)
 
+/*
+ * The chip keeps what it receives for it: data comes when it is asked for. That firmware keeps to the type for
+ * the link's next connection is not recorded anywhere, so one of these must have shown it.
+ */
+static bool link_is_kept(const struct link *link)
+{
+	const struct device *dev = link->dev;
+
+	if (!link->kept)
+		return false;
+	if (dev->features & DEVICE_HAS_CIPRECVTYPE)
+		return link->passive && !link->recv_running;
+	return dev->recv_passive && !dev->recv_running;
+}
+
 void link_ipd(struct link *link, const uint8_t *data, size_t len)
 {
+	if (link_is_kept(link)) {
+		device_recover(link->dev, "data that was not fetched");
+		return;
+	}
 	switch (link->state) {
 	case LINK_FREE:
 	case LINK_SETTING:
@@ -96,6 +115,10 @@ static void link_fetch_data(struct chan_cmd *cmd, const struct at_block *block, 
 
 	if (block->type != AT_BLOCK_RECVDATA)
 		return; /* the answer ends without one of ours: it is known there */
+	if (len > link->fetch_size - link->fetched) {
+		device_recover(link->dev, "more data than was asked for");
+		return;
+	}
 	link->fetched += len;
 	/* After its user has gone it is of no use to anybody. */
 	if (data && link->ops)
@@ -112,6 +135,7 @@ static void link_look_later(struct link *link)
 /* Something was there: the next look is soon again. */
 static void link_fetch_was_right(struct link *link)
 {
+	link->kept = true;
 	link->moved = link->dev->timers->now;
 	link->look_delay = LINK_LOOK_FIRST;
 	if (link->refused)
@@ -230,6 +254,7 @@ void link_announced(struct link *link, size_t len)
 	/* Of nobody, or of one who has gone: closing it drops it. */
 	if (link->state != LINK_OPEN && link->state != LINK_CONNECTING)
 		return;
+	link->kept = true;
 	link->ahead = len > 0 ? len : 1;
 	link->fresh = true;
 	/* So it was right that nothing was there, however much was announced before. */
@@ -261,6 +286,7 @@ int link_receive_init(struct link *link)
 void link_receive_open(struct link *link)
 {
 	link->held = false;
+	link->kept = false;
 	link->ahead = 0;
 	link->fresh = false;
 	link->refused = false;
@@ -282,6 +308,7 @@ static void link_receive_done(struct chan_cmd *cmd, enum chan_result result)
 	link->recv_running = false;
 	if (result == CHAN_E_RESET || result == CHAN_E_TIMEOUT)
 		return; /* link_reset() follows */
+	link->kept = false;
 	if (result == CHAN_OK)
 		link->passive = !link->passive;
 	else if (link->state == LINK_OPEN)
@@ -331,6 +358,8 @@ static void device_receive_done(struct chan_cmd *cmd, enum chan_result result)
 		return;
 	}
 	dev->recv_passive = !dev->recv_passive;
+	for (int i = 0; i < AT_LINKS; i++)
+		dev->links[i].kept = false;
 	device_receive_update(dev);
 	device_read_on(dev);
 }

@@ -164,6 +164,7 @@ struct link {
 	struct chan_cmd recv_cmd;
 	bool recv_running;
 	bool held; /* its user has no room */
+	bool kept; /* since its type was set the chip has announced data, or given it when asked */
 	/* reading from a passive link */
 	struct chan_cmd fetch_cmd;
 	bool fetching;       /* fetch_cmd is submitted */

@@ -934,6 +934,87 @@ static void test_connection_of_nobody_is_trouble(void **state)
 	assert_int_equal(b->dev->state, DEVICE_READY);
 }
 
+/*
+ * The kernel tells of lost bytes up to 100 ms late: links that have moved since are told why they end, and no
+ * other one is believed either.
+ */
+static void test_bytes_are_lost(void **state)
+{
+	struct bench *b = *state;
+	struct user *idle = open_link(b, 0), *received = open_link(b, 1), *sent = open_link(b, 2);
+	struct user *half = open_link(b, 3), *connecting;
+
+	chip_answer(b, "AT+CIPSTART=4", NULL, 1);
+	connecting = start(b, 4, &mutual);
+	bench_pass(b, 2 * TIMERS_S);
+	chip_say(b, "\r\n+IPD,1,3:abc\r\n");
+	send_bytes(b, sent, "abc", 3);
+	chip_say(b, "\r\n+IPD,3,4:ab");
+	device_bytes_lost(b->dev, "overruns 1");
+	assert_ended(received, LINK_END_LOST);
+	assert_ended(sent, LINK_END_LOST);
+	assert_ended(half, LINK_END_LOST);
+	assert_ended(idle, LINK_END_RESET);
+	assert_ended(connecting, LINK_END_RESET);
+	/* Of the block that was not whole nothing is said to be right. */
+	assert_int_equal(half->data_ends, 0);
+	assert_int_equal(received->data_ends, 1);
+	/* And the rest of it is nobody's. */
+	memset(b->chip.open, 0, sizeof(b->chip.open));
+	chip_say(b, "cd\r\n\r\n+IPD,1,3:abc\r\n");
+	bench_pass(b, 20 * TIMERS_S);
+	assert_int_equal(b->dev->state, DEVICE_READY);
+	assert_int_equal(received->data_ends, 1);
+	open_link(b, 5);
+}
+
+/* Whatever is found to be wrong on the line ends all links, and the chip is looked for anew. */
+static void test_mismatch_condemns_all(void **state)
+{
+	static const char *const wrong[] = {
+		"\r\n+IPD,0,3:abcd\r\n", /* a block does not end where it should */
+		"\r\n+IPD,0,3:ab\r\n\r\nx",
+		"\r\n+IPD,0,3:abc\r\n+IPD,1,3:abc\r\n", /* a report without its line end */
+		"\r\n+IPD,1,3\x01",                     /* a control character */
+		"\r\nIPD,0,3:abc\r\n",                  /* a line that nobody says */
+		"\r\n+IPD,0,99999999999:",
+		"\r\n+IPD,0,-5:abc\r\n",
+		"\r\n+IPD,0,16385:",
+		"\r\n+IPD,0,0:\r\n",
+		"\r\n+IPD,9,3:abc\r\n",
+		"\r\n+IPD,3:abc\r\n",
+		"\r\n+IPD,4,3:abc\r\n", /* a link that is not open */
+		"4,CONNECT\r\n",
+		"0,CONNECT\r\n", /* nor one that is so already */
+		"\r\nOK\r\n",
+		"\r\nSEND OK\r\n",
+		"\r\n>",
+		"\r\nbusy p...\r\n",
+		"+CIPRECVDATA:3,abc\r\n",
+	};
+	struct bench *b = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+		struct user *one, *two;
+
+		teardown(state);
+		setup(state);
+		b = *state;
+		one = open_link(b, 0);
+		two = open_link(b, 1);
+		chip_say(b, wrong[i]);
+		if (one->ends != 1 || two->ends != 1)
+			fail_msg("%s: %d and %d ends", wrong[i], one->ends, two->ends);
+		assert_ended(one, LINK_END_RESET);
+		assert_ended(two, LINK_END_RESET);
+		assert_int_equal(two->data_ends, 0);
+		memset(b->chip.open, 0, sizeof(b->chip.open));
+		bench_pass(b, 40 * TIMERS_S);
+		assert_int_equal(b->dev->state, DEVICE_READY);
+		assert_int_equal(one->ends + two->ends, 2);
+	}
+}
+
 static void test_send(void **state)
 {
 	static uint8_t data[LINK_BLOCK_MAX];
@@ -1321,9 +1402,6 @@ static void test_passive(void **state)
 	chip_say(b, "\r\n+IPD,0,5\r\n");
 	assert_string_equal(b->chip.told, READ LOOK);
 	assert_got(u, "hellohellohello");
-	/* An active block is not refused for that. */
-	chip_say(b, "\r\n+IPD,0,2:ho\r\n");
-	assert_got(u, "hellohellohelloho");
 	link_close(u->link);
 	bench_run(b);
 	assert_int_equal(u->link->state, LINK_FREE);
@@ -1417,6 +1495,33 @@ static void test_closed_while_it_is_read(void **state)
 	assert_int_equal(u->link->state, LINK_FREE);
 	assert_int_equal(u->len, 0);
 	assert_int_equal(u->data_ends, 0);
+}
+
+/* Data of a passive link comes when it is asked for, and no more than that. */
+static void test_passive_is_asked_for(void **state)
+{
+	static char much[3000];
+	struct bench *b = *state;
+	struct user *u = open_link(b, 0), *other = open_link(b, 1);
+
+	/* But perhaps it has forgotten the link's type when the last connection ended. */
+	chip_say(b, "\r\n+IPD,0,2:ho\r\n");
+	assert_got(u, "ho");
+	chip_answer(b, "AT+CIPRECVDATA=0", HELLO, 1);
+	chip_say(b, "\r\n+IPD,0,5\r\n");
+	assert_got(u, "hohello");
+	chip_say(b, "\r\n+IPD,0,5:hello\r\n");
+	assert_ended(u, LINK_END_RESET);
+	assert_ended(other, LINK_END_RESET);
+	assert_got(u, "hohello");
+	memset(b->chip.open, 0, sizeof(b->chip.open));
+	bench_pass(b, 40 * TIMERS_S);
+	u = open_link(b, 0);
+	snprintf(much, sizeof(much), "+CIPRECVDATA:2049,%02049d\r\nOK\r\n", 0);
+	chip_answer(b, "AT+CIPRECVDATA=0,2048", much, 1);
+	bench_pass(b, 100 * TIMERS_MS);
+	assert_int_equal(u->data_ends, 0);
+	assert_ended(u, LINK_END_RESET);
 }
 
 /* A block is believed only with the OK that belongs to it. */
@@ -1640,6 +1745,8 @@ int main(void)
 		T(test_clock_refresh_loses_nothing),
 		T(test_data_of_nobody_is_trouble),
 		T(test_connection_of_nobody_is_trouble),
+		T(test_bytes_are_lost),
+		T(test_mismatch_condemns_all),
 		T(test_send),
 		T(test_send_waits_and_grows),
 		T(test_reset_discards),
@@ -1657,6 +1764,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_passive_is_drained, setup_passive, teardown),
 		cmocka_unit_test_setup_teardown(test_closed_while_it_is_read, setup_passive,
 						teardown),
+		cmocka_unit_test_setup_teardown(test_passive_is_asked_for, setup_passive, teardown),
 		cmocka_unit_test_setup_teardown(test_passive_block_in_doubt, setup_passive,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_passive_for_all, setup_passive_for_all,
