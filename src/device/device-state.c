@@ -108,7 +108,9 @@ static void device_wait_to_retry(struct device *dev)
 
 	dev->failures++;
 	dev->reset_due = false;
-	device_wait(dev, delay < DEVICE_RETRY_MAX ? delay : DEVICE_RETRY_MAX, retry_is_due);
+	if (dev->aside || delay > DEVICE_RETRY_MAX)
+		delay = DEVICE_RETRY_MAX;
+	device_wait(dev, delay, retry_is_due);
 }
 
 /* No link and no command of the time before survives. */
@@ -132,6 +134,7 @@ void device_enter_state(struct device *dev, enum device_state state)
 
 	dev_debug(dev, "%s -> %s", device_state_name(old), device_state_name(state));
 	dev->state = state;
+	dev->aside = dev->aside && state == DEVICE_FAILED;
 	timer_cancel(&dev->timer);
 	chan_set_syncing(&dev->chan, state == DEVICE_PROBING || state == DEVICE_TUNING ||
 					     state == DEVICE_FAILED);
@@ -218,10 +221,27 @@ void device_fail(struct device *dev, const char *format, ...)
 	device_enter_state(dev, DEVICE_FAILED);
 }
 
+/* Once more; true if it was too often. */
+static bool device_count_trouble(struct device *dev)
+{
+	uint64_t *oldest = &dev->troubles[dev->n_troubles % DEVICE_TROUBLES_MAX];
+	uint64_t now = dev->timers->now;
+
+	dev->aside = dev->n_troubles++ >= DEVICE_TROUBLES_MAX &&
+		     now - *oldest < DEVICE_TROUBLE_TIME;
+	*oldest = now;
+	return dev->aside;
+}
+
 void device_recover(struct device *dev, const char *why)
 {
 	if (dev->state == DEVICE_ABSENT)
 		return;
+	if (device_count_trouble(dev)) {
+		device_fail(dev, "lost step with the chip more than %d times within a minute (%s)",
+			    DEVICE_TROUBLES_MAX, why);
+		return;
+	}
 	if (dev->recovered) {
 		device_fail(dev, "lost step with the chip (%s)", why);
 		return;
@@ -244,6 +264,23 @@ static void restart_done(struct device *dev, enum chan_result result)
 		device_fail(dev, "the chip refuses to reset");
 	else
 		line_was_reset(dev); /* `ready` comes at that rate */
+}
+
+void device_has_restarted(struct device *dev)
+{
+	bool asked = timer_armed(&dev->timer) && dev->timer.fn == restart_failed;
+
+	if (!asked && device_count_trouble(dev)) {
+		device_fail(dev,
+			    "the chip has restarted or lost step more than %d times within a "
+			    "minute; is "
+			    "its power supply good?",
+			    DEVICE_TROUBLES_MAX);
+		return;
+	}
+	if (dev->state != DEVICE_PROBING)
+		dev_notice(dev, "the chip has restarted, setting it up again");
+	device_enter_state(dev, DEVICE_PROBING);
 }
 
 void device_reset_now(struct device *dev)

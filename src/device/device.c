@@ -73,10 +73,8 @@ static void device_report_ready(struct device *dev)
 		device_note(dev, DEVICE_FACT_RESETS);
 	}
 	dev->heard = true;
-	if (dev->state != DEVICE_PROBING)
-		dev_notice(dev, "the chip has restarted, setting it up again");
 	line_was_reset(dev);
-	device_enter_state(dev, DEVICE_PROBING);
+	device_has_restarted(dev);
 }
 
 /*
@@ -185,6 +183,7 @@ void device_port_up(struct device *dev, unsigned int baud)
 	dev->failures = 0;
 	dev->restarted = false;
 	dev->recovered = false;
+	dev->n_troubles = 0;
 	/* Whoever used it before may have left a prompt open. */
 	dev->chan.send_open = 1;
 	device_enter_state(dev, DEVICE_PROBING);
@@ -208,6 +207,10 @@ void device_feed(struct device *dev, const uint8_t *data, size_t len)
 {
 	if (dev->state == DEVICE_ABSENT)
 		return;
+	if (dev->aside) {
+		chan_skip(&dev->chan, len);
+		return;
+	}
 	if (dev->proof.active) {
 		line_feed(dev, data, len);
 		return;

@@ -142,6 +142,12 @@ enum device_item_state {
 
 /* Names whose orphans are still to be erased: whoever removes that many at once has others to erase. */
 #define DEVICE_ERASE_NAMES_MAX 16
+/*
+ * So often may a chip lose step or restart in DEVICE_TROUBLE_TIME before it is left alone for a while: a line
+ * that is bad now and then is no reason, a chip that restarts every few seconds is.
+ */
+#define DEVICE_TROUBLES_MAX 15
+#define DEVICE_TROUBLE_TIME (60 * TIMERS_S)
 
 /* Where an authority or identity is on this chip, for new connections. */
 struct holding {
@@ -254,6 +260,10 @@ struct device {
 	bool refreshing; /* DEVICE_CLOCK from DEVICE_READY */
 	char ssid[AT_SSID_MAX + 1];
 	bool recovered; /* it was started over since it was last ready */
+	/* when it lost step, or restarted unasked, the last times */
+	uint64_t troubles[DEVICE_TROUBLES_MAX];
+	unsigned int n_troubles;
+	bool aside;     /* that was too often: nothing that it says is looked at for a while */
 	bool restarted; /* it was reset once in this bring-up already */
 	bool reset_due; /* it is to be reset as soon as it answers */
 	bool heard; /* it has said something since the port came up: another `ready` is a reset */

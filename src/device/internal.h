@@ -36,6 +36,8 @@ void device_enter_state(struct device *dev, enum device_state state);
 __attribute__((format(printf, 2, 3))) void device_fail(struct device *dev, const char *format, ...);
 /* Chip and host no longer agree: all links end, the chip is looked for again. */
 void device_recover(struct device *dev, const char *why);
+/* It has restarted, which starts it over; unless we have asked for that, it counts like losing step. */
+void device_has_restarted(struct device *dev);
 /* Resets the chip by command and waits for `ready`. */
 void device_restart_chip(struct device *dev, const char *why);
 

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "device/internal.h"
 #include "fake-chip.h"
 
 static int setup(void **state)
@@ -252,6 +253,77 @@ static void test_lost_step_again_and_again(void **state)
 	assert_true(before < 30);
 	bench_pass(b, 60 * TIMERS_S);
 	assert_true(b->dev->chan.commands - before < 200);
+}
+
+/* Data of a link that is not open: each time as soon as it is ready. Returns how often. */
+static unsigned int lie_until_it_fails(struct bench *b)
+{
+	unsigned int n = 0;
+
+	while (b->dev->state == DEVICE_READY && n < 100) {
+		chip_say(b, "\r\n+IPD,3,3:abc\r\n");
+		n++;
+		bench_pass(b, 1 * TIMERS_S);
+	}
+	return n;
+}
+
+/*
+ * One that is brought up, and is wrong again at once, is left alone at last, and what it says meanwhile is not
+ * even looked at. It is in service again when it behaves, and has as many tries as before when a minute has gone.
+ */
+static void test_set_aside(void **state)
+{
+	struct bench *b = *state;
+	uint64_t before;
+
+	bench_up(b);
+	assert_int_equal(lie_until_it_fails(b), DEVICE_TROUBLES_MAX + 1);
+	assert_failed(b,
+		      "lost step with the chip more than 15 times within a minute (data for a link "
+		      "that is not open)");
+	before = b->dev->chan.commands;
+	for (int i = 0; i < 1000; i++)
+		chip_say(b, "\r\nready\r\n\r\nOK\r\n\xff\r\n+IPD,0,9:x");
+	bench_pass(b, 13 * TIMERS_S);
+	assert_int_equal(b->dev->chan.commands, before);
+	assert_int_equal(b->dev->state, DEVICE_FAILED);
+	bench_pass(b, 5 * TIMERS_S);
+	assert_ready(b);
+	/* Still the same minute. */
+	assert_int_equal(lie_until_it_fails(b), 1);
+	bench_pass(b, 20 * TIMERS_S);
+	assert_ready(b);
+	bench_pass(b, 60 * TIMERS_S);
+	assert_int_equal(lie_until_it_fails(b), DEVICE_TROUBLES_MAX + 1);
+	/* Whoever plugs another one in does not wait for the time of the one before. */
+	device_port_down(b->dev, "unplugged");
+	bench_up(b);
+	assert_ready(b);
+}
+
+static void test_restarts_again_and_again(void **state)
+{
+	struct bench *b = *state;
+	uint64_t before;
+
+	bench_up(b);
+	before = b->dev->chan.commands;
+	for (int i = 0; i < 1000; i++)
+		chip_say(b, "\r\nready\r\n");
+	assert_failed(b, "is its power supply good?");
+	assert_true(b->dev->chan.commands - before < 30u * (DEVICE_TROUBLES_MAX + 1));
+	assert_in_range(device_resets(b->dev), DEVICE_TROUBLES_MAX, DEVICE_TROUBLES_MAX + 2);
+	b->chip.in_len = 0;
+	bench_pass(b, 20 * TIMERS_S);
+	assert_ready(b);
+	/* Those that were asked for are no trouble. */
+	bench_pass(b, 60 * TIMERS_S);
+	for (int i = 0; i < 30; i++) {
+		device_start_over(b->dev, true);
+		bench_pass(b, 1500 * TIMERS_MS);
+		assert_ready(b);
+	}
 }
 
 /* ---- what it is ---- */
@@ -532,6 +604,8 @@ int main(void)
 		T(test_no_slot_is_free),
 		T(test_pinned_slot_is_kept_free),
 		T(test_lost_step_again_and_again),
+		T(test_set_aside),
+		T(test_restarts_again_and_again),
 		T(test_old_version_is_refused),
 		T(test_missing_command_is_refused),
 		T(test_silent_chip),
