@@ -25,6 +25,11 @@
 #define PORT_WRITE_MAX 131072
 /* How long after bytes have come the kernel's counters are looked at: not one system call more per read. */
 #define PORT_LOOK (100 * TIMERS_MS)
+/*
+ * So much is read in that time, then no more until it is over. It is five times what a line of 5,000,000 baud
+ * brings: only what is no serial line is faster, and it is not to take the time of the other ports.
+ */
+#define PORT_READ_MAX 262144
 
 struct port {
 	char *spec;
@@ -40,6 +45,8 @@ struct port {
 	struct timer look;
 	bool counts; /* the kernel counts what is lost */
 	bool held;
+	size_t taken; /* since the last look, and then it may be enough */
+	bool full;
 	struct port_lost counted;
 	struct ring out;
 	int lost; /* -errno of a failed write: the port goes down on the next turn of the loop */
@@ -58,6 +65,8 @@ static void port_close(struct port *port)
 	ring_deinit(&port->out);
 	timer_cancel(&port->look);
 	port->held = false;
+	port->full = false;
+	port->taken = 0;
 	port_line_close(&port->line);
 	port->lost = 0;
 }
@@ -74,6 +83,25 @@ static void port_down(struct port *port, int error)
 	port->ops->down(port->userdata, why);
 }
 
+static void port_watch(struct port *port)
+{
+	if (port->held || port->full)
+		event_del(port->read_event);
+	else
+		event_add(port->read_event, NULL);
+}
+
+static void port_count(struct port *port, size_t n)
+{
+	if (!timer_armed(&port->look))
+		timer_arm(&port->look, PORT_LOOK);
+	port->taken += n;
+	if (port->taken < PORT_READ_MAX)
+		return;
+	port->full = true;
+	port_watch(port);
+}
+
 static void port_on_read(evutil_socket_t fd, short what, void *userdata)
 {
 	struct port *port = userdata;
@@ -86,8 +114,7 @@ static void port_on_read(evutil_socket_t fd, short what, void *userdata)
 	}
 	n = read(fd, port->in, sizeof(port->in));
 	if (n > 0) {
-		if (port->counts && !timer_armed(&port->look))
-			timer_arm(&port->look, PORT_LOOK);
+		port_count(port, (size_t)n);
 		port->ops->data(port->userdata, port->in, (size_t)n);
 		/* A key that was read back may have been in it. */
 		explicit_bzero(port->in, (size_t)n);
@@ -160,14 +187,19 @@ void port_write(struct port *port, const void *data, size_t len)
 	event_add(port->write_event, NULL);
 }
 
-/* ---- what was lost ---- */
+/* ---- what was lost, and what is too much ---- */
 
 static void port_on_look(struct timer *timer)
 {
 	struct port *port = container_of(timer, struct port, look);
 	struct port_lost now, lost;
 
-	if (port_line_counts(&port->line, &now) < 0)
+	port->taken = 0;
+	if (port->full) {
+		port->full = false;
+		port_watch(port);
+	}
+	if (!port->counts || port_line_counts(&port->line, &now) < 0)
 		return;
 	lost = (struct port_lost){
 		.frame = now.frame - port->counted.frame,
@@ -230,10 +262,7 @@ void port_hold(struct port *port, bool hold)
 	if (port->line.fd < 0 || port->held == hold)
 		return;
 	port->held = hold;
-	if (hold)
-		event_del(port->read_event);
-	else
-		event_add(port->read_event, NULL);
+	port_watch(port);
 }
 
 size_t port_queued(const struct port *port)
