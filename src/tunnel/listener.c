@@ -317,11 +317,18 @@ int listener_bind(struct listener *l, const char *dir, const struct config_tunne
 	return 0;
 }
 
+bool listener_is_there(const struct listener *l)
+{
+	struct stat own = { .st_dev = l->dev, .st_ino = l->ino };
+
+	/* While it is open its number is no other file's. */
+	return l->given || is_there(AT_FDCWD, l->name, &own);
+}
+
 void listener_close(struct listener *l)
 {
 	if (l->fd < 0)
 		return;
-	/* While it is open its number is no other file's. */
 	if (!l->given)
 		remove_own(l, AT_FDCWD, l->name);
 	close(l->fd);

@@ -51,6 +51,8 @@ int listener_check(int fd, const struct config_tunnel *config, struct problems *
  * @fd was found to be right; it stays the caller's, a duplicate of it is used. Returns 0 or -errno.
  */
 int listener_take(struct listener *l, int fd);
+/* Whether clients still find one that we have bound where they look for it. */
+bool listener_is_there(const struct listener *l);
 /* Without its event. */
 void listener_close(struct listener *l);
 /* After accept(): so that what kind of socket it is does not matter any more. */

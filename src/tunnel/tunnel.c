@@ -21,7 +21,7 @@
 #define TUNNEL_ACCEPT_LATER (1 * TIMERS_S)
 /* So many clients in one turn of the loop. */
 #define TUNNEL_ACCEPT_MAX 16
-/* How often a socket is tried to be made that could not be. */
+/* How often a socket is tried to be made that could not be, and looked for where it should be. */
 #define TUNNEL_LISTEN_LATER (30 * TIMERS_S)
 /*
  * How often it is told how many clients were refused for who they are: whoever may try may try
@@ -565,12 +565,27 @@ static void tunnel_listen(struct tunnel *tunnel)
 	}
 	if (tunnel->state == TUNNEL_FAILED)
 		tunnel_set_error(tunnel, "", "");
+	timer_arm(&tunnel->listen_later, TUNNEL_LISTEN_LATER);
 	tunnel_enter_state(tunnel, TUNNEL_LISTENING);
+}
+
+/* Somebody may have removed it, or the folder; nobody else tells of that. */
+static void tunnel_look(struct tunnel *tunnel)
+{
+	if (tunnel->state == TUNNEL_LISTENING && listener_is_there(tunnel->listeners)) {
+		timer_arm(&tunnel->listen_later, TUNNEL_LISTEN_LATER);
+		return;
+	}
+	if (tunnel->state == TUNNEL_LISTENING) {
+		tunnel_log_warning(tunnel, "%s is gone, making it anew", tunnel->path);
+		tunnel_close_listener(tunnel->listeners);
+	}
+	tunnel_listen(tunnel);
 }
 
 static void tunnel_listen_again(struct timer *timer)
 {
-	tunnel_listen(container_of(timer, struct tunnel, listen_later));
+	tunnel_look(container_of(timer, struct tunnel, listen_later));
 }
 
 static bool tunnel_needs_socket(const struct tunnel *tunnel)
@@ -732,8 +747,8 @@ void tunnel_reconfigure(struct tunnel *tunnel, const struct config_tunnel *confi
 	/* Where it comes from may be another place. */
 	tunnel_changed(tunnel);
 	/* Whoever reloads may have made room for it. */
-	if (tunnel->state == TUNNEL_FAILED)
-		tunnel_listen(tunnel);
+	if (!tunnel->given && (tunnel->state == TUNNEL_FAILED || tunnel->state == TUNNEL_LISTENING))
+		tunnel_look(tunnel);
 }
 
 void tunnel_drain(struct tunnel *tunnel)

@@ -57,7 +57,7 @@ struct tunnel {
 	size_t n_listeners;
 	bool given;                /* they were made by somebody else */
 	struct timer accept_later; /* after we ran out of file descriptors */
-	struct timer listen_later; /* after TUNNEL_FAILED */
+	struct timer listen_later; /* looks whether its own socket is there, or can be */
 	struct peer_overflow overflow;
 	/* clients that allow_uids and allow_gids do not have */
 	struct timer unwanted_timer; /* a minute since one was told of */

@@ -297,6 +297,50 @@ static void test_socket_that_cannot_be_made(void **state)
 	assert_works(0, 0);
 }
 
+/* Somebody has cleaned up the folder, or has removed all of it: who is connected stays so, others can again. */
+static void test_socket_that_goes_away(void **state)
+{
+	char moved[256];
+	int fd;
+
+	bench_up(&rig.b);
+	assert_int_equal(make(NULL, 0), 0);
+	connect_client(0);
+	assert_works(0, 0);
+	assert_int_equal(unlink(path_of("broker.sock")), 0);
+	pass(31 * TIMERS_S);
+	assert_int_equal(count_of(logged, "broker.sock is gone, making it anew"), 1);
+	assert_int_equal(tunnel_state(rig.tunnel), TUNNEL_LISTENING);
+	assert_works(0, 0);
+	connect_client(1);
+	assert_works(1, 1);
+	snprintf(moved, sizeof(moved), "%s.moved", dir);
+	assert_int_equal(rename(dir, moved), 0);
+	tunnel_reconfigure(rig.tunnel, rig.config, NULL);
+	assert_int_equal(tunnel_state(rig.tunnel), TUNNEL_FAILED);
+	assert_non_null(strstr(tunnel_error(rig.tunnel), path_of("broker.sock")));
+	assert_non_null(strstr(tunnel_error(rig.tunnel), "No such file or directory"));
+	assert_works(0, 0);
+	assert_int_equal(rename(moved, dir), 0);
+	pass(31 * TIMERS_S);
+	assert_int_equal(tunnel_state(rig.tunnel), TUNNEL_LISTENING);
+	assert_works(1, 1);
+	connect_client(2);
+	assert_works(2, 2);
+	/* What somebody else has put there is his. */
+	assert_int_equal(unlink(path_of("broker.sock")), 0);
+	fd = listening(path_of("broker.sock"));
+	pass(31 * TIMERS_S);
+	assert_int_equal(tunnel_state(rig.tunnel), TUNNEL_FAILED);
+	assert_non_null(strstr(tunnel_error(rig.tunnel), "another program serves it"));
+	close(fd);
+	/* One that stands where it should is not touched. */
+	pass(31 * TIMERS_S);
+	assert_int_equal(tunnel_state(rig.tunnel), TUNNEL_LISTENING);
+	pass(100 * TIMERS_S);
+	assert_int_equal(count_of(logged, "broker.sock is gone"), 3);
+}
+
 static void test_reload_tries_again(void **state)
 {
 	make_file(path_of("broker.sock"));
@@ -945,6 +989,7 @@ int main(void)
 		T(test_socket_comes_with_the_chip),
 		T(test_socket_at_once_if_the_chip_is_ready),
 		T(test_socket_that_cannot_be_made),
+		T(test_socket_that_goes_away),
 		T(test_reload_tries_again),
 		T(test_counts),
 		T(test_last_error),
