@@ -109,6 +109,9 @@ int daemon_check_sockets(const struct daemon *daemon, const struct config *confi
 void daemon_note_idle_sockets(const struct daemon *daemon);
 /* @r of @what (NULL: it goes without saying) as an error of D-Bus; returns -1. */
 int daemon_fail_errno(struct bus_failure *failure, const char *what, int r);
+/* The same for what cannot be done in the state folder. */
+int daemon_fail_state(const struct daemon *daemon, struct bus_failure *failure, const char *what,
+		      int r);
 /* The complaints as one text, a line each, and in the log. */
 int daemon_fail_problems(struct bus_failure *failure, enum bus_error error,
 			 struct problems *problems);

@@ -50,12 +50,23 @@ int daemon_fail_errno(struct bus_failure *failure, const char *what, int r)
 }
 
 /* @r of something that may have left complaints. */
-static int fail(struct bus_failure *failure, int r, struct problems *problems)
+int daemon_fail_state(const struct daemon *daemon, struct bus_failure *failure, const char *what,
+		      int r)
+{
+	char text[sizeof(failure->text)];
+
+	snprintf(text, sizeof(text), "%s in %s", what, daemon->config->state_dir);
+	return daemon_fail_errno(failure, text, r);
+}
+
+/* What is wrong with the configuration has words; the rest comes from the state folder. */
+static int fail(const struct daemon *daemon, struct bus_failure *failure, int r,
+		struct problems *problems)
 {
 	if (problems->errors > 0)
 		return daemon_fail_problems(failure, BUS_E_CONFIGURATION, problems);
 	problems_clear(problems);
-	return daemon_fail_errno(failure, NULL, r);
+	return daemon_fail_state(daemon, failure, "cannot keep certificates and keys", r);
 }
 
 /* ---- what stays ---- */
@@ -362,7 +373,7 @@ static int reload_now(struct daemon *daemon, struct bus_failure *failure)
 	if (r == 0)
 		r = read_anew(daemon, &base, &config, &material, &problems);
 	if (r < 0) {
-		fail(failure, r, &problems);
+		fail(daemon, failure, r, &problems);
 		log_error("not reloaded, all stays as it was%s%s",
 			  failure->error == BUS_E_CONFIGURATION ? "" : ": ",
 			  failure->error == BUS_E_CONFIGURATION ? "" : failure->text);
@@ -407,7 +418,7 @@ int daemon_read_base(struct daemon *daemon, struct config **ret, struct bus_fail
 		return -1;
 	r = load_base(&base, daemon->options, &problems);
 	if (r < 0)
-		return fail(failure, r, &problems);
+		return fail(daemon, failure, r, &problems);
 	problems_clear(&problems);
 	if (!config_equal(daemon->base, base))
 		return bus_fail(failure, BUS_E_CONFIGURATION,
@@ -432,7 +443,7 @@ int daemon_refresh(struct daemon *daemon, struct config *base, struct bus_failur
 	if (r == 0)
 		r = material_carry(&material, config, daemon->material, daemon->store);
 	if (r < 0)
-		return fail(failure, r, &problems);
+		return fail(daemon, failure, r, &problems);
 	problems_clear(&problems);
 	r = daemon_apply(daemon, config_ref(base), config, material);
 	config = NULL;

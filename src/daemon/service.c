@@ -33,7 +33,7 @@ static int lock_state(struct daemon *daemon, int *lock_fd, struct bus_failure *f
 {
 	int r = state_lock(daemon->config->state_dir, false, lock_fd);
 
-	return r < 0 ? daemon_fail_errno(failure, "cannot lock the state folder", r) : 0;
+	return r < 0 ? daemon_fail_state(daemon, failure, "cannot lock what is kept", r) : 0;
 }
 
 static int check_name(const char *name, struct bus_failure *failure)
@@ -92,7 +92,7 @@ static int service_create_tunnel(void *userdata, const char *name, const char *t
 	r = persist ? overlay_keep(tunnel, dir) : 0;
 	if (r < 0) {
 		overlay_drop(tunnel);
-		return daemon_fail_errno(failure, "cannot keep the tunnel", r);
+		return daemon_fail_state(daemon, failure, "cannot keep the tunnel", r);
 	}
 	if (refresh(daemon, failure) < 0) {
 		if (persist)
@@ -118,7 +118,7 @@ static int remove_left_out(struct daemon *daemon, const char *name, struct bus_f
 		return bus_fail(failure, BUS_E_NO_SUCH_TUNNEL, "no tunnel has the name \"%.80s\"",
 				name);
 	if (r < 0)
-		return daemon_fail_errno(failure, "cannot remove what is kept of it", r);
+		return daemon_fail_state(daemon, failure, "cannot remove what is kept of it", r);
 	log_object(LOG_LEVEL_NOTICE, &(struct log_object){ .tunnel = name },
 		   "what was kept of it, and did not fit, was removed over D-Bus");
 	return 0;
@@ -155,7 +155,7 @@ static int service_remove_tunnel(void *userdata, const char *name, struct bus_fa
 		return -1;
 	r = tunnel->persistent ? overlay_forget(tunnel, daemon->config->state_dir) : 0;
 	if (r < 0)
-		return daemon_fail_errno(failure, "cannot remove what is kept of it", r);
+		return daemon_fail_state(daemon, failure, "cannot remove what is kept of it", r);
 	list_remove(&tunnel->node);
 	if (refresh(daemon, failure) < 0) {
 		later = failure->error == BUS_E_CONFIGURATION;
@@ -264,7 +264,7 @@ static int service_set_material(void *userdata, enum store_kind kind, const char
 			failure, r == -EINVAL ? BUS_E_BAD_CERTIFICATE : BUS_E_BAD_KEY, &problems);
 	problems_clear(&problems);
 	if (r < 0)
-		return daemon_fail_errno(failure, "cannot keep it", r);
+		return daemon_fail_state(daemon, failure, "cannot keep it", r);
 	/* There may be too many names. */
 	if (spread(daemon, base, kind, name, done, done_userdata, failure) < 0) {
 		if (is_new && failure->error == BUS_E_CONFIGURATION)
@@ -300,7 +300,7 @@ static int service_remove_material(void *userdata, enum store_kind kind, const c
 		return -1;
 	r = store_remove(daemon->store, kind, name);
 	if (r < 0)
-		return daemon_fail_errno(failure, "cannot remove what is kept of it", r);
+		return daemon_fail_state(daemon, failure, "cannot remove what is kept of it", r);
 	if (daemon_refresh(daemon, base, failure) < 0)
 		return -1;
 	log_notice("%s %s was removed over D-Bus", kind_text(kind), name);
@@ -359,7 +359,7 @@ static int service_rollback(void *userdata, const char *text, bus_change_fn done
 		return bus_fail(failure, BUS_E_NOTHING_KEPT, "nothing is kept of %s %s from before",
 				kind_text(kind), name);
 	if (r < 0)
-		return daemon_fail_errno(failure, "cannot roll back", r);
+		return daemon_fail_state(daemon, failure, "cannot roll back", r);
 	log_notice("%s %s was rolled back over D-Bus", kind_text(kind), name);
 	return spread(daemon, base, kind, name, done, done_userdata, failure);
 }
@@ -469,7 +469,7 @@ static int service_adopt(void *userdata, struct device *dev, struct bus_failure 
 		return -1;
 	r = chips_remember(daemon->config->state_dir, settings->name, dev->mac);
 	if (r < 0)
-		return daemon_fail_errno(failure, "cannot remember the chip", r);
+		return daemon_fail_state(daemon, failure, "cannot remember the chip", r);
 	log_object(LOG_LEVEL_NOTICE, &(struct log_object){ .device = settings->name },
 		   "%s is the chip of this device from now on, by D-Bus", dev->mac);
 	return 0;

@@ -60,7 +60,8 @@ void chip_check(struct device *dev)
 
 	r = chip_expected(dev, expected);
 	if (r < 0) {
-		device_fail(dev, "cannot read which chip belongs to this device: %s", strerror(-r));
+		device_fail(dev, "cannot read which chip belongs to this device in %s: %s",
+			    dev->config->state_dir, strerror(-r));
 		return;
 	}
 	if (expected[0] != '\0' && strcasecmp(expected, dev->mac) != 0) {
@@ -69,7 +70,8 @@ void chip_check(struct device *dev)
 	}
 	r = expected[0] == '\0' ? chip_remember(dev) : 0;
 	if (r < 0)
-		device_fail(dev, "cannot remember the chip of this device: %s", strerror(-r));
+		device_fail(dev, "cannot remember the chip of this device in %s: %s",
+			    dev->config->state_dir, strerror(-r));
 	else
 		device_enter_state(dev, DEVICE_CONFIGURING);
 }

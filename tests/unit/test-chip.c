@@ -27,10 +27,12 @@ void __wrap_log_msg(enum log_level level, const char *format, ...)
 
 static int setup(void **state)
 {
+	static char state_dir[] = "/state";
 	static struct bench b;
 
 	errors = 0;
 	bench_init(&b);
+	b.config.state_dir = state_dir;
 	*state = &b;
 	return 0;
 }
@@ -297,7 +299,8 @@ static void test_recall_fails(void **state)
 	strcpy(b->known, OURS);
 	b->recall_error = -EACCES;
 	bench_up(b);
-	assert_fails(b, "cannot read which chip belongs to this device: Permission denied");
+	assert_fails(b, "cannot read which chip belongs to this device in /state: "
+			"Permission denied");
 	b->recall_error = 0;
 	bench_pass(b, 60 * TIMERS_S);
 	assert_ready(b);
@@ -328,7 +331,8 @@ static void test_remember_fails(void **state)
 
 	b->remember_error = -EROFS;
 	bench_up(b);
-	assert_fails(b, "cannot remember the chip of this device: Read-only file system");
+	assert_fails(b, "cannot remember the chip of this device in /state: "
+			"Read-only file system");
 	b->remember_error = 0;
 	bench_pass(b, 60 * TIMERS_S);
 	assert_ready(b);
