@@ -533,6 +533,132 @@ static void test_drain(void **state)
 	assert_int_equal(tunnel_state(rig.tunnel), TUNNEL_DRAINING);
 }
 
+#define BLOCKS 300
+#define BLOCK 2000
+
+/* More than its socket takes; bytes that differ from place to place. */
+static void receive_much(void)
+{
+	static char text[BLOCK + 32];
+	size_t at = 0;
+
+	for (int i = 0; i < BLOCKS; i++) {
+		size_t n = (size_t)sprintf(text, "\r\n+IPD,0,%d:", BLOCK);
+
+		for (size_t k = 0; k < BLOCK; k++, at++)
+			text[n + k] = (char)('a' + at % 23);
+		strcpy(text + n + BLOCK, "\r\n");
+		chip_say(&rig.b, text);
+		if (i % 50 == 0)
+			run();
+	}
+	run();
+}
+
+/* Up to the end of what it still gets: a beginning of all that was received. */
+static size_t read_to_the_end(size_t i)
+{
+	char got[4096];
+	size_t at = 0;
+	ssize_t n;
+
+	for (;;) {
+		n = recv(rig.clients[i], got, sizeof(got), MSG_DONTWAIT);
+		if (n < 0 && errno == EAGAIN) {
+			run();
+			n = recv(rig.clients[i], got, sizeof(got), MSG_DONTWAIT);
+		}
+		if (n <= 0)
+			break;
+		for (ssize_t k = 0; k < n; k++, at++)
+			assert_int_equal(got[k], 'a' + at % 23);
+	}
+	assert_true(n == 0 || errno == ECONNRESET);
+	return at;
+}
+
+static void end_by_server(void)
+{
+	rig.b.chip.open[0] = false;
+	chip_say(&rig.b, "0,CLOSED\r\n");
+}
+
+static void end_by_reset(void)
+{
+	memset(rig.b.chip.open, 0, sizeof(rig.b.chip.open));
+	chip_say(&rig.b, "\r\nready\r\n");
+}
+
+static void end_by_frame(void)
+{
+	chip_say(&rig.b, "\r\n+IPD,0,3:abcd\r\n");
+}
+
+static void end_by_lost_bytes(void)
+{
+	device_bytes_lost(rig.b.dev, "overruns 1");
+}
+
+static void end_by_port(void)
+{
+	device_port_down(rig.b.dev, "unplugged");
+}
+
+static void end_by_send(void)
+{
+	chip_answer(&rig.b, "AT+CIPSEND=0,5", "\r\nOK\r\n\r\n>\r\nSEND FAIL\r\n", 1);
+	assert_int_equal(send(rig.clients[0], "hello", 5, 0), 5);
+	run();
+	rig.b.chip.in_len = 0;
+}
+
+static void end_by_wifi(void)
+{
+	rig.b.chip.open[0] = false;
+	chip_say(&rig.b, "WIFI DISCONNECT\r\n0,CLOSED\r\n");
+}
+
+/* All that was received is delivered when the server has closed, and is not when it ends in any other way. */
+static void test_aborted_or_closed(void **state)
+{
+	static const struct {
+		void (*end)(void);
+		const char *why; /* NULL: it was closed */
+	} rows[] = {
+		{ end_by_server, NULL },
+		{ end_by_reset, "the chip was reset or lost" },
+		{ end_by_frame, "the chip was reset or lost" },
+		{ end_by_lost_bytes, "bytes were lost on the serial line" },
+		{ end_by_port, "the chip was reset or lost" },
+		{ end_by_send, "a send failed or is in doubt" },
+		{ end_by_wifi, "the chip has lost its Wi-Fi network" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		char line[128];
+		size_t got;
+
+		if (i > 0) {
+			teardown(state);
+			setup(state);
+		}
+		start();
+		connect_client(0);
+		receive_much();
+		rows[i].end();
+		run();
+		got = read_to_the_end(0);
+		if ((got == (size_t)BLOCKS * BLOCK) != !rows[i].why)
+			fail_msg("row %zu: %zu bytes", i, got);
+		assert_int_equal(rig.tunnel->aborted, rows[i].why ? 1 : 0);
+		run();
+		assert_int_equal(tunnel_clients(rig.tunnel), 0);
+		snprintf(line, sizeof(line), "connection 1 aborted: %s", rows[i].why);
+		assert_int_equal(count_of(logged, line), rows[i].why ? 1 : 0);
+		assert_int_equal(rig.tunnel->received, (size_t)BLOCKS * BLOCK);
+	}
+}
+
 static void test_why_it_ends(void **state)
 {
 	start();
@@ -999,6 +1125,7 @@ int main(void)
 		T(test_disconnect),
 		T(test_disconnect_while_connecting),
 		T(test_drain),
+		T(test_aborted_or_closed),
 		T(test_why_it_ends),
 		T(test_reconfigure),
 		T(test_device_is_removed),
