@@ -369,6 +369,13 @@ static void test_stream_window(void **state)
 /* Lines of progress and one verdict (capture 62). */
 static void test_stream(void **state)
 {
+	static const char *const absurd[] = {
+		"0,6",
+		"0,-1",
+		"0,4294967296",
+		"0,99999999999999999999999",
+		"-1,18446744073709551615",
+	};
 	struct fixture *f = *state;
 	struct probe *p = prepare(f, 0, "AT+CIPSENDL=0,5", CHAN_STREAM, "hello");
 
@@ -382,6 +389,15 @@ static void test_stream(void **state)
 	/* More than it was given: a byte came twice. */
 	feed(f, "\r\nOK\r\n\r\n>+CIPSENDL:3,6\r\n\r\nSEND OK\r\n");
 	assert_int_equal(p->result, CHAN_E_DOUBT);
+	for (size_t i = 0; i < ARRAY_SIZE(absurd); i++) {
+		p = prepare(f, 0, "AT+CIPSENDL=0,5", CHAN_STREAM, "hello");
+		submit(p, CHAN_DATA);
+		feed(f, "\r\nOK\r\n\r\n>+CIPSENDL:");
+		feed(f, absurd[i]);
+		feed(f, "\r\n\r\nSEND OK\r\n");
+		assert_int_equal(p->result, CHAN_E_DOUBT);
+	}
+	f->len = 0;
 	p = prepare(f, 0, "AT+CIPSENDL=0,5", CHAN_STREAM, "hello");
 	submit(p, CHAN_DATA);
 	feed(f, "\r\nOK\r\n\r\n>\r\nSEND CANCELLED\r\n");

@@ -302,6 +302,70 @@ static void test_set_aside(void **state)
 	assert_ready(b);
 }
 
+/* With so many bytes in the place of $; returns its length. */
+static size_t line_of(char *to, const char *text, int fill)
+{
+	size_t n = 0;
+
+	for (; *text; text++) {
+		if (*text != '$') {
+			to[n++] = *text;
+			continue;
+		}
+		memset(to + n, '0', (size_t)fill);
+		n += (size_t)fill;
+	}
+	to[n] = '\0';
+	return n;
+}
+
+#define LIST "AT+SYSMFG=1,\"client_ca\""
+#define READ LIST ","
+#define HEAD "+SYSMFG:\"client_ca\",\"client_ca."
+
+/* Lists and values that are larger than any: nothing is kept of them, and it goes on. */
+static void test_absurd_values(void **state)
+{
+	static const struct {
+		const char *command, *line;
+		int lines, fill; /* as many, and bytes in the place of $ */
+	} rows[] = {
+		{ LIST, HEAD "0\",8\r\n", 1500, 0 },
+		{ LIST, HEAD "9999999\",8\r\n", 1, 0 },
+		{ LIST, HEAD "0\",99\r\n", 1, 0 },
+		{ READ, HEAD "0\",8,99999999999,\r\n", 1, 0 },
+		{ READ, HEAD "0\",8,16385,\r\n", 1, 0 },
+		{ READ, HEAD "0\",8,-1,\r\n", 1, 0 },
+		{ READ, HEAD "0\",8,0,\r\n", 1, 0 },
+		{ READ, HEAD "0\",8,16384,$\r\n", 1, 16384 },
+		{ READ, HEAD "0\",8,3,abc\r\n", 1000, 0 },
+		{ "AT+CMD?", "+CMD:1,\"AT\",1,1,1,1\r\n", 2000, 0 },
+		{ "AT+CIPSTAMAC?", "+CIPSTAMAC:\"$\"\r\n", 1, 100 },
+		{ "AT+CWSTATE?", "+CWSTATE:2,\"$\"\r\n", 1, 100 },
+	};
+	static char reply[131072];
+	struct bench *b = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		size_t len = 0;
+
+		teardown(state);
+		setup(state);
+		preload(b, CERT_KIND_CA, 0, &b->ca, 8);
+		for (int k = 0; k < rows[i].lines; k++) {
+			len += line_of(reply + len, rows[i].line, rows[i].fill);
+			assert_true(len < sizeof(reply) - 20000);
+		}
+		strcpy(reply + len, "\r\nOK\r\n");
+		chip_answer(b, rows[i].command, reply, 1);
+		bench_up(b);
+		bench_pass(b, 60 * TIMERS_S);
+		assert_int_equal(b->chip.answers[0].times, 0);
+		assert_ready(b);
+		assert_true(chip_holds(b, "client_ca.0", &b->ca));
+	}
+}
+
 static void test_restarts_again_and_again(void **state)
 {
 	struct bench *b = *state;
@@ -605,6 +669,7 @@ int main(void)
 		T(test_pinned_slot_is_kept_free),
 		T(test_lost_step_again_and_again),
 		T(test_set_aside),
+		T(test_absurd_values),
 		T(test_restarts_again_and_again),
 		T(test_old_version_is_refused),
 		T(test_missing_command_is_refused),
