@@ -41,9 +41,9 @@ bool chan_cmd_is_private(const struct chan_cmd *cmd)
 /* `+CIPSTATE:...` for AT+CIPSTATE?, and what else the firmware says to commands about links. */
 bool chan_line_is_answer(const struct chan_cmd *cmd, const char *text)
 {
-	static const char *const words[] = {
-		"ALREADY CONNECTED", "DNS Fail",          "NO CA FOUND",
-		"NO CERT FOUND",     "NO PRVT_KEY FOUND",
+	static const char *const begins[] = {
+		"ALREADY CONNECTED", "DNS Fail",          "+ERRNO:", "NO CA FOUND",
+		"NO CERT FOUND",     "NO PRVT_KEY FOUND", "STATUS:", "Have ",
 	};
 	const char *name;
 	size_t n;
@@ -52,14 +52,16 @@ bool chan_line_is_answer(const struct chan_cmd *cmd, const char *text)
 		return false;
 	if (strncmp(cmd->line.text, "AT+CIP", 6) != 0)
 		return true;
+	if (cmd->on_data || cmd->kind == CHAN_SEND)
+		return false; /* nothing but blocks and messages */
 	name = cmd->line.text + strlen("AT");
 	n = strcspn(name, "=?\r");
 	if (strncmp(text, name, n) == 0 && text[n] == ':')
-		return !cmd->on_data;
-	for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++)
-		if (strcmp(text, words[i]) == 0)
+		return true;
+	for (size_t i = 0; cmd->kind == CHAN_PLAIN && i < sizeof(begins) / sizeof(*begins); i++)
+		if (strncmp(text, begins[i], strlen(begins[i])) == 0)
 			return true;
-	return strncmp(text, "STATUS:", 7) == 0 || strncmp(text, "+ERRNO:", 7) == 0;
+	return false;
 }
 
 /* ---- pieces ---- */

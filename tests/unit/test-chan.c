@@ -895,7 +895,7 @@ static void test_damaged_head(void **state)
 		"x\r\n\r\nOK\r\n",
 		"x\r\n\r\nSEND OK\r\n",
 		"x\r\n\r\nready\r\n",
-		"x\r\n1,CLOSED\r\n",
+		"DNS Fail\r\n1,CLOSED\r\n",
 		"x\r\n\r\n>",
 	};
 	struct fixture *f = *state;
@@ -941,6 +941,7 @@ static void test_answers_while_links_are_open(void **state)
 		{ "AT+CIPSTART=1,\"SSL\"", "ALREADY CONNECTED", true },
 		{ "AT+CIPSTART=1,\"SSL\"", "+ERRNO:0x4e", true },
 		{ "AT+CIPDOMAIN=\"a\"", "+CIPDOMAIN:\"10.0.2.2\"", true },
+		{ "AT+CIPMUX=1", "Have 1 Connections", true },
 		{ "AT+CWJAP?", "+CWJAP:\"lab\"", true },
 		{ "AT+GMR", "Bin version:v4.1.0.0-dev(ESP32)", true },
 		{ "AT+CIPSTART=1,\"SSL\"", "+CIPSTATE:0", false },
