@@ -98,6 +98,7 @@ def test_what_is_somebodys_is_left_alone(bench, serve, place, why):
     assert daemon.end() == 0
     after = path.lstat()
     assert (after.st_ino, after.st_mode) == (before.st_ino, before.st_mode)
+    assert path.resolve().exists()  # what a link leads to, too
     if placed:
         # It can still be connected to, behind the one who looked whether anybody is there.
         with daemon.connect("one") as s:

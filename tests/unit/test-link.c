@@ -1524,6 +1524,39 @@ static void test_passive_is_asked_for(void **state)
 	assert_ended(u, LINK_END_RESET);
 }
 
+/* What has no other end in an active block has one here: of lost bytes nothing goes unseen. */
+static void test_passive_loses_nothing_unseen(void **state)
+{
+	static const char *const answers[] = {
+		"\r\nOK\r\n",                   /* without its block */
+		"+CIPRECVDATA:5,hello\r\n",     /* without its end */
+		"+CIPRECVDATA:5,hel\r\nOK\r\n", /* two bytes, which is as long as the line end */
+		"+CIPRECVDATA:5,hell\r\nOK\r\n",
+		"CIPRECVDATA:5,hello\r\nOK\r\n",
+		"+CIPRECVDATA5,hello\r\nOK\r\n",
+		"",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(answers); i++) {
+		struct bench *b;
+		struct user *u, *other;
+
+		if (i > 0) {
+			teardown(state);
+			setup_passive(state);
+		}
+		b = *state;
+		u = open_link(b, 0);
+		other = open_link(b, 1);
+		chip_answer(b, "AT+CIPRECVDATA=0", answers[i], 1);
+		chip_say(b, "\r\n+IPD,0,5\r\n");
+		bench_pass(b, 15 * TIMERS_S);
+		if (u->ends != 1 || u->end != LINK_END_RESET || u->data_ends > 0)
+			fail_msg("row %zu: %d ends", i, u->ends);
+		assert_ended(other, LINK_END_RESET);
+	}
+}
+
 /* A block is believed only with the OK that belongs to it. */
 static void test_passive_block_in_doubt(void **state)
 {
@@ -1765,6 +1798,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_closed_while_it_is_read, setup_passive,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_passive_is_asked_for, setup_passive, teardown),
+		cmocka_unit_test_setup_teardown(test_passive_loses_nothing_unseen, setup_passive,
+						teardown),
 		cmocka_unit_test_setup_teardown(test_passive_block_in_doubt, setup_passive,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_passive_for_all, setup_passive_for_all,
