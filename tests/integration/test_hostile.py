@@ -60,7 +60,7 @@ class Liar:
     def lie(self, piece):
         self.pattern.write_bytes(piece)
         self.flood = subprocess.Popen([sys.executable, "-S", "-c", FLOOD, str(self.pattern)],
-                                      stdin=self.host.fileno())
+                                      stdin=self.host.fileno(), stderr=subprocess.DEVNULL)
 
     def behave(self):
         self.flood.kill()
