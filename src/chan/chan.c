@@ -509,8 +509,10 @@ static bool chan_line_is_right(struct chan *chan, const char *text, const struct
 	    chan_line_is_answer(chan->current, text))
 		return true;
 	chan->hush = true;
+	if (chan->syncing)
+		return true;
 	chan_trouble(chan, "a line that is no message and no answer");
-	return chan->syncing;
+	return false;
 }
 
 static void chan_on_line(struct chan *chan, const struct at_token *token)

@@ -12,6 +12,8 @@
 /* Between two attempts at a chip that cannot be brought up: doubled from the first to the second. */
 #define DEVICE_RETRY (1 * TIMERS_S)
 #define DEVICE_RETRY_MAX (15 * TIMERS_S)
+/* For so long one is left alone that loses step or restarts again and again. */
+#define DEVICE_ASIDE (15 * TIMERS_S)
 /* The chip's clock drifts by seconds a day; certificates do not mind, but not for weeks. */
 #define DEVICE_CLOCK_REFRESH (24 * 3600 * TIMERS_S)
 
@@ -108,9 +110,9 @@ static void device_wait_to_retry(struct device *dev)
 
 	dev->failures++;
 	dev->reset_due = false;
-	if (dev->aside || delay > DEVICE_RETRY_MAX)
+	if (delay > DEVICE_RETRY_MAX)
 		delay = DEVICE_RETRY_MAX;
-	device_wait(dev, delay, retry_is_due);
+	device_wait(dev, dev->aside ? DEVICE_ASIDE : delay, retry_is_due);
 }
 
 /* No link and no command of the time before survives. */

@@ -924,6 +924,13 @@ static void test_damaged_head(void **state)
 	f->log[0] = '\0';
 }
 
+static void start_over(struct fixture *f)
+{
+	chan_reset(&f->chan);
+	chan_set_syncing(&f->chan, true);
+	plain(f, 0, CHAN_CONTROL);
+}
+
 /* What the firmware may say to a command about links, and what it may not. */
 static void test_answers_while_links_are_open(void **state)
 {
@@ -965,6 +972,15 @@ static void test_answers_while_links_are_open(void **state)
 		f->len = 0;
 		f->log[0] = '\0';
 	}
+	/* Nor is it the first line of what is said next: by who starts over, and looks for the chip, at once. */
+	feed(f, "0,CONNECT\r\n");
+	f->len = 0;
+	f->on_trouble = start_over;
+	feed(f, "0,60:abc\r\n");
+	expect(f, "T:a line that is no message and no answer|> AT+A|");
+	f->on_trouble = NULL;
+	chan_set_syncing(&f->chan, false);
+	chan_reset(&f->chan);
 	/* Where no link is open nobody minds: there is no server that could have said it. */
 	feed(f, "0,CLOSED\r\n");
 	f->len = 0;

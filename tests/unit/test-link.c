@@ -944,9 +944,10 @@ static void test_bytes_are_lost(void **state)
 	struct user *idle = open_link(b, 0), *received = open_link(b, 1), *sent = open_link(b, 2);
 	struct user *half = open_link(b, 3), *connecting;
 
+	bench_pass(b, 2 * TIMERS_S);
 	chip_answer(b, "AT+CIPSTART=4", NULL, 1);
 	connecting = start(b, 4, &mutual);
-	bench_pass(b, 2 * TIMERS_S);
+	bench_run(b);
 	chip_say(b, "\r\n+IPD,1,3:abc\r\n");
 	send_bytes(b, sent, "abc", 3);
 	chip_say(b, "\r\n+IPD,3,4:ab");
