@@ -20,16 +20,16 @@
 #define PORT_RETRY (1 * TIMERS_S)
 /* One read. A Linux tty hands out 4 KiB at most, a socket more. */
 #define PORT_READ_SIZE 16384
-/* The longest block and its command are 98 KB; what is over that piles up only before a line that is
- * dead, and is given up. */
+/* Far more than a block and its command, or what is on its way of a long one; what is over that piles up only
+ * before a line that is dead, and is given up. */
 #define PORT_WRITE_MAX 131072
 /* How long after bytes have come the kernel's counters are looked at: not one system call more per read. */
 #define PORT_LOOK (100 * TIMERS_MS)
 /*
- * So much is read in that time, then no more until it is over. It is five times what a line of 5,000,000 baud
+ * So much is read in that time, then no more until it is over. It is ten times what a line of 5,000,000 baud
  * brings: only what is no serial line is faster, and it is not to take the time of the other ports.
  */
-#define PORT_READ_MAX 262144
+#define PORT_READ_MAX 524288
 
 struct port {
 	char *spec;

@@ -250,7 +250,7 @@ static void test_too_much(void **state)
 			fill();
 			turn();
 		}
-		assert_in_range(f.got, (i + 1) * 262144, (i + 1) * (262144 + 16384));
+		assert_in_range(f.got, (i + 1) * 524288, (i + 1) * (524288 + 16384));
 		assert_false(fill());
 		pass(100 * TIMERS_MS);
 	}
