@@ -435,7 +435,8 @@ static void daemon_tell_status(struct daemon *daemon)
 static int daemon_turn(struct daemon *daemon)
 {
 	timers_touch(&daemon->timers);
-	timers_run(&daemon->timers);
+	if (timers_may_fire(&daemon->timers))
+		timers_run(&daemon->timers);
 	pool_flush(&daemon->pool);
 	pool_reap(&daemon->pool);
 	/* Not in each turn: while nothing but data moves there is nothing to tell. */

@@ -84,7 +84,25 @@ void timers_set_now(struct timers *timers, uint64_t now)
 
 uint64_t timers_next(const struct timers *timers)
 {
-	return timers->count ? timers->heap[0]->deadline : TIMERS_NEVER;
+	if (timers->count == 0)
+		return TIMERS_NEVER;
+	return timers->heap[0]->deadline > timers->held ? timers->heap[0]->deadline : timers->held;
+}
+
+bool timers_may_fire(struct timers *timers)
+{
+	uint64_t due = timers->count ? timers->heap[0]->deadline : TIMERS_NEVER, late;
+
+	if (timers->held == 0 && due < timers->now) {
+		late = timers->now - due;
+		if (late > TIMERS_LATE)
+			timers->held = timers->now +
+				       (late < TIMERS_CATCH_UP ? late : TIMERS_CATCH_UP);
+	}
+	if (timers->held > timers->now)
+		return false;
+	timers->held = 0;
+	return true;
 }
 
 void timers_run(struct timers *timers)

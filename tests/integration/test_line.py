@@ -137,6 +137,23 @@ def test_killed_in_a_send(bench, serve):
     assert carried(daemon) == BIG
 
 
+def test_stopped_for_longer_than_a_time_out(bench, serve):
+    """What the chip has said while the process did not run is read before the chip is given up."""
+    bench.device["baud"] = 3000000
+    daemon = bench.up(tunnel(serve(echo)), sim=("--baud", "3000000"))
+    with daemon.connect() as s:
+        assert exchange(s, b"first") == b"first"
+        told = bench.chip.mark()
+        bench.chip.fault("cmd AT+CIPSEND 1 delay 500")
+        s.sendall(b"second")
+        bench.chip.await_line(r"^H>D AT\+CIPSEND=", told)
+        daemon.process.send_signal(signal.SIGSTOP)
+        time.sleep(2.5)  # a prompt is waited for for 2 s
+        daemon.process.send_signal(signal.SIGCONT)
+        assert read_exactly(s, 6) == b"second"
+    assert not daemon.matching("no answer")
+
+
 def test_stopped_and_started(bench, serve):
     """Who stops in good order leaves the chip as it was found."""
     bench.device["max_baud"] = 921600
@@ -145,6 +162,7 @@ def test_stopped_and_started(bench, serve):
     daemon = bench.espatd(tunnel(server)).await_tunnels()
     daemon.await_line(READY)
     assert daemon.end() == 0
+    bench.chip.await_line(r"^H>D AT\+UART_CUR=115200,")
     del bench.device["max_baud"]
     told = bench.chip.mark()
     daemon = bench.espatd(tunnel(server)).await_tunnels()

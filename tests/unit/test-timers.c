@@ -206,6 +206,64 @@ static void test_against_model(void **state)
 	}
 }
 
+/* As the daemon's loop does it. */
+static void turn_at(struct fixture *f, uint64_t now)
+{
+	timers_set_now(&f->timers, now);
+	if (timers_may_fire(&f->timers))
+		timers_run(&f->timers);
+}
+
+/* A loop that was held up looks first, for as long as it was late: what was waited for may be there. */
+static void test_late(void **state)
+{
+	uint64_t due = 10 * TIMERS_S, late = due + 300 * TIMERS_MS;
+	struct fixture *f = *state;
+
+	timer_arm(&f->timer[0], due);
+	turn_at(f, due - 1);
+	turn_at(f, late);
+	assert_int_equal(f->n_fired, 0);
+	/* It waits for no longer than that, and other timers wait with it. */
+	assert_int_equal(timers_next(&f->timers), late + 300 * TIMERS_MS);
+	timer_arm(&f->timer[1], 100 * TIMERS_MS);
+	turn_at(f, late + 299 * TIMERS_MS);
+	assert_int_equal(f->n_fired, 0);
+	/* However late that is: a host that is always late has its time-outs all the same. */
+	turn_at(f, late + 2 * TIMERS_S);
+	assert_int_equal(f->n_fired, 2);
+	assert_true(timers_next(&f->timers) == TIMERS_NEVER);
+}
+
+static void test_late_by_little(void **state)
+{
+	struct fixture *f = *state;
+
+	timer_arm(&f->timer[0], 1 * TIMERS_S);
+	turn_at(f, 1 * TIMERS_S + TIMERS_LATE);
+	assert_int_equal(f->n_fired, 1);
+}
+
+static void test_late_by_much(void **state)
+{
+	uint64_t late = 3600 * TIMERS_S;
+	struct fixture *f = *state;
+
+	timer_arm(&f->timer[0], 1 * TIMERS_S);
+	turn_at(f, late);
+	assert_int_equal(timers_next(&f->timers), late + TIMERS_CATCH_UP);
+	/* What was waited for has come; the next time that it is late is as the first one. */
+	timer_cancel(&f->timer[0]);
+	timer_arm(&f->timer[1], 1 * TIMERS_S);
+	turn_at(f, late + TIMERS_CATCH_UP);
+	assert_int_equal(f->n_fired, 1);
+	timer_arm(&f->timer[0], 1 * TIMERS_S);
+	turn_at(f, 2 * late);
+	assert_int_equal(f->n_fired, 1);
+	turn_at(f, 2 * late + TIMERS_CATCH_UP);
+	assert_int_equal(f->n_fired, 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -216,6 +274,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_cancel_what_is_due, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_deinit_of_zeroed, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_against_model, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_late, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_late_by_little, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_late_by_much, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("timers", tests, NULL, NULL);
