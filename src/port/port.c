@@ -23,6 +23,8 @@
 /* Far more than a block and its command, or what is on its way of a long one; what is over that piles up only
  * before a line that is dead, and is given up. */
 #define PORT_WRITE_MAX 131072
+/* A block and its command, of which one follows the other, fit. A larger queue goes back when it is empty. */
+#define PORT_KEEP 16384
 /* How long after bytes have come the kernel's counters are looked at: not one system call more per read. */
 #define PORT_LOOK (100 * TIMERS_MS)
 /*
@@ -152,6 +154,8 @@ static void port_flush(struct port *port)
 			continue;
 		port_lose(port, n < 0 ? -errno : -EIO);
 	}
+	if (port->out.size > PORT_KEEP)
+		ring_trim(&port->out);
 }
 
 static void port_on_write(evutil_socket_t fd, short what, void *userdata)
