@@ -83,23 +83,25 @@ static void line_set_rtscts(struct device *dev, bool rtscts)
 	device_note(dev, DEVICE_FACT_LINE);
 }
 
-void line_listen(struct device *dev)
+/* No flow control at the host's end, whatever the chip was told; what a CTS that is off held back goes nowhere. */
+static void line_plain(struct device *dev, unsigned int baud)
 {
 	line_stop(dev);
-	if (dev->flow_set)
-		line_set(dev, dev->baud, false);
+	if (dev->flow_set || dev->baud != baud)
+		line_set(dev, baud, false);
 	dev->flow_set = false;
 	line_set_rtscts(dev, false);
 }
 
+void line_listen(struct device *dev)
+{
+	line_plain(dev, dev->baud);
+}
+
 void line_was_reset(struct device *dev)
 {
-	line_stop(dev);
 	dev->chip_baud = dev->settings->baud;
-	if (dev->baud != dev->settings->baud || dev->flow_set)
-		line_set(dev, dev->settings->baud, false);
-	dev->flow_set = false;
-	line_set_rtscts(dev, false);
+	line_plain(dev, dev->settings->baud);
 }
 
 /* The next lower one that may be tried, above that of the start; 0: none. */

@@ -339,6 +339,23 @@ static void test_port_is_closed(void **state)
 	assert_string_equal(b->chip.told, RATE("115200"));
 }
 
+/* What is written then might become a part of a block. */
+static void test_port_is_closed_in_a_command(void **state)
+{
+	struct bench *b = *state;
+
+	b->settings.max_baud = 921600;
+	bench_up_idle(b);
+	chip_answer(b, "AT+SYSTIMESTAMP=", NULL, 1);
+	device_sync_clock(b->dev);
+	bench_run(b);
+	assert_int_equal(count_of(b->chip.told, "AT+SYSTIMESTAMP="), 1);
+	chip_forget(b);
+	device_port_closing(b->dev);
+	bench_run(b);
+	assert_string_equal(b->chip.told, "");
+}
+
 static void test_port_is_closed_at_the_first_rate(void **state)
 {
 	struct bench *b = *state;
@@ -372,6 +389,7 @@ int main(void)
 		T(test_half_a_line),
 		T(test_bytes_are_lost),
 		T(test_port_is_closed),
+		T(test_port_is_closed_in_a_command),
 		T(test_port_is_closed_at_the_first_rate),
 	};
 
