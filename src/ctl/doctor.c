@@ -526,10 +526,25 @@ static void examine_last_error(const struct doctor_input *in, const struct about
 	     t->port, t->last_error, t->failures, t->failures + t->connects, advice);
 }
 
+/* The device that it could use now; NULL: none is ready. */
+static const struct snap_device *ready_device(const struct snapshot *snap,
+					      const struct snap_tunnel *t)
+{
+	for (size_t i = 0; i < snap->n_devices; i++) {
+		const struct snap_device *d = &snap->devices[i];
+
+		if ((is(t->device, SNAP_DEVICE_ANY) || is(t->device, d->name)) &&
+		    is(d->state, "ready"))
+			return d;
+	}
+	return NULL;
+}
+
 static void examine_tunnel(const struct doctor_input *in, const struct about *about,
 			   const struct snap_tunnel *t)
 {
-	const struct snap_device *d = snapshot_device(in->snap, t->device);
+	bool any = is(t->device, SNAP_DEVICE_ANY);
+	const struct snap_device *ready = ready_device(in->snap, t);
 
 	if (is(t->state, "failed"))
 		find(about, DOCTOR_ERROR, "socket",
@@ -537,15 +552,17 @@ static void examine_tunnel(const struct doctor_input *in, const struct about *ab
 		     "has the user espat the right to write there, and has nobody else a file of "
 		     "that name?",
 		     *t->last_error ? t->last_error : t->socket_path);
-	else if (is(t->state, "waiting") && d && is(d->state, "ready"))
+	else if (is(t->state, "waiting") && ready)
 		find(about, DOCTOR_ERROR, "not-listening",
-		     "its chip is ready, but it does not listen on %s\n"
+		     "the chip of %s is ready, but it does not listen on %s\n"
 		     "see: journalctl -u espatd",
-		     t->socket_path);
+		     ready->name, t->socket_path);
 	else if (is(t->state, "waiting"))
-		find(about, DOCTOR_NOTE, "waits",
-		     "it waits for %s\nsee what is said of that device",
-		     *t->device ? t->device : "its device");
+		find(about, DOCTOR_NOTE, "waits", "it waits for %s\nsee what is said of %s",
+		     any          ? "any of the devices"
+		     : *t->device ? t->device
+				  : "its device",
+		     any ? "them" : "that device");
 	else if (is(t->state, "draining"))
 		find(about, DOCTOR_NOTE, "draining",
 		     "it takes no clients any more\nit goes when the last one has gone");

@@ -28,6 +28,8 @@ struct snap_value {
 };
 
 #define SNAP_SLOT_NONE UINT32_MAX
+/* The `device` of a tunnel that uses all of them. */
+#define SNAP_DEVICE_ANY "any"
 
 struct snap_orphan {
 	char *namespace;

@@ -378,6 +378,14 @@ static void test_tunnel(void **state)
 	expect(&b, DOCTOR_ERROR, "not-listening", "/run/espat/broker.sock", "journalctl");
 	b.tunnel.device = S("esp9");
 	expect(&b, DOCTOR_NOTE, "waits", "esp9", "device");
+	b.tunnel.device = S("any");
+	expect(&b, DOCTOR_ERROR, "not-listening", "the chip of esp0 is ready", "journalctl");
+	b.device.state = S("offline");
+	doctor_examine(&b.in, &b.out);
+	assert_int_equal(b.out.n, 2);
+	assert_string_equal(b.out.items[1].id, "waits");
+	assert_string_equal(b.out.items[1].what, "it waits for any of the devices");
+	doctor_clear(&b.out);
 	bench_init(&b);
 	b.tunnel.state = S("draining");
 	expect(&b, DOCTOR_NOTE, "draining", "no clients", "");
