@@ -485,7 +485,7 @@ static bool client_is_alone(void *user)
 {
 	struct client *client = user;
 
-	return !pool_is_waiting(client->tunnel->pool, client->dev);
+	return !pool_is_waiting_for(client->tunnel->pool, client);
 }
 
 static const struct link_ops client_link_ops = {

@@ -15,20 +15,23 @@ static struct tunnel *tunnel_of(struct list *node)
 
 /* ---- who may have one ---- */
 
-static unsigned int tunnel_links_on(const struct tunnel *tunnel, const struct device *dev)
+/* Links of @dev that its clients have; but for @except, that of one who is as good as gone. */
+static unsigned int tunnel_links_on(const struct tunnel *tunnel, const struct device *dev,
+				    const struct client *except)
 {
 	unsigned int n = 0;
 
 	for (int i = 0; i < AT_LINKS; i++) {
 		const struct client *client = client_of_link(&dev->links[i]);
 
-		n += client && client->tunnel == tunnel;
+		n += client && client != except && client->tunnel == tunnel;
 	}
 	return n;
 }
 
 /* So many links of @dev are kept free for the other tunnels. */
-static unsigned int reserved_by_others(const struct tunnel *tunnel, const struct device *dev)
+static unsigned int reserved_by_others(const struct tunnel *tunnel, const struct device *dev,
+				       const struct client *except)
 {
 	unsigned int n = 0;
 
@@ -38,25 +41,33 @@ static unsigned int reserved_by_others(const struct tunnel *tunnel, const struct
 
 		if (other == tunnel || other->config->reserve == 0 || !tunnel_uses(other, dev))
 			continue;
-		used = tunnel_links_on(other, dev);
+		used = tunnel_links_on(other, dev, except);
 		if (used < other->config->reserve)
 			n += other->config->reserve - used;
 	}
 	return n;
 }
 
-/* Whether a client of it may get a link of @dev now, if one is free. */
-static bool tunnel_may_have(const struct tunnel *tunnel, const struct device *dev)
+/*
+ * Whether a client of it may get a link of @dev, if one is free: now (@except NULL), or as soon as @except,
+ * who has one of @dev, has given his back.
+ */
+static bool tunnel_may_have(const struct tunnel *tunnel, const struct device *dev,
+			    const struct client *except)
 {
 	const struct config_tunnel *config = tunnel->config;
-	unsigned int used = device_links_in_use(dev);
+	unsigned int of_dev = device_links_in_use(dev), of_tunnel = tunnel->n_links;
 
+	if (except) {
+		of_dev--;
+		of_tunnel -= except->tunnel == tunnel;
+	}
 	if (!tunnel_uses(tunnel, dev) || tunnel_awaits_material(tunnel, dev) ||
-	    (config->max_clients > 0 && tunnel->n_links >= config->max_clients))
+	    (config->max_clients > 0 && of_tunnel >= config->max_clients))
 		return false;
-	if (tunnel_links_on(tunnel, dev) < config->reserve)
+	if (tunnel_links_on(tunnel, dev, except) < config->reserve)
 		return true;
-	return used + reserved_by_others(tunnel, dev) < dev->settings->max_links;
+	return of_dev + reserved_by_others(tunnel, dev, except) < dev->settings->max_links;
 }
 
 static struct client *first_waiting(const struct tunnel *tunnel)
@@ -78,7 +89,8 @@ static struct client *pool_next(struct pool *pool, const struct device *dev)
 		const struct tunnel *tunnel = tunnel_of(node);
 		struct client *client = first_waiting(tunnel);
 
-		if (client && (!next || client->turn < next->turn) && tunnel_may_have(tunnel, dev))
+		if (client && (!next || client->turn < next->turn) &&
+		    tunnel_may_have(tunnel, dev, NULL))
 			next = client;
 	}
 	return next;
@@ -117,7 +129,7 @@ static struct pool_device *least_loaded(struct pool *pool, const struct tunnel *
 	list_for_each(node, &pool->devices) {
 		struct pool_device *pd = container_of(node, struct pool_device, node);
 
-		if (tunnel_may_have(tunnel, pd->dev) && device_free_link(pd->dev) &&
+		if (tunnel_may_have(tunnel, pd->dev, NULL) && device_free_link(pd->dev) &&
 		    (!best || is_less_loaded(pd->dev, best->dev)))
 			best = pd;
 	}
@@ -134,7 +146,7 @@ static bool has_device(const struct pool *pool, const struct tunnel *tunnel)
 
 static void pool_refuse(struct client *client)
 {
-	client_refuse(client, LINK_END_RESET, "its device was removed");
+	client_refuse(client, tunnel_wait_end(client->tunnel), tunnel_wait_text(client->tunnel));
 }
 
 void pool_wait(struct pool *pool, struct client *client)
@@ -153,11 +165,14 @@ void pool_wait(struct pool *pool, struct client *client)
 		pool_kick(pd);
 }
 
-bool pool_is_waiting(struct pool *pool, const struct device *dev)
+bool pool_is_waiting_for(const struct pool *pool, const struct client *client)
 {
-	list_for_each(node, &pool->tunnels)
-		if (tunnel_uses(tunnel_of(node), dev) && !list_empty(&tunnel_of(node)->waiting))
+	list_for_each(node, &pool->tunnels) {
+		const struct tunnel *tunnel = tunnel_of(node);
+
+		if (!list_empty(&tunnel->waiting) && tunnel_may_have(tunnel, client->dev, client))
 			return true;
+	}
 	return false;
 }
 
@@ -172,20 +187,51 @@ bool pool_any_ready(const struct pool *pool, const struct tunnel *tunnel)
 	return false;
 }
 
-struct device *pool_first_device(const struct pool *pool, const struct tunnel *tunnel)
+/* How near it is to a link for a client of @tunnel: first what it waits for, then what a person waits for. */
+static int device_nearness(const struct device *dev, const struct tunnel *tunnel)
 {
-	struct device *first = NULL;
+	switch (dev->state) {
+	case DEVICE_READY:
+		return tunnel_awaits_material(tunnel, dev) ? 11 : 12;
+	case DEVICE_CLOCK:
+		return 10;
+	case DEVICE_JOINING:
+		return 9;
+	case DEVICE_PROVISIONING:
+		return 8;
+	case DEVICE_TUNING:
+		return 7;
+	case DEVICE_CONFIGURING:
+		return 6;
+	case DEVICE_IDENTIFYING:
+		return 5;
+	case DEVICE_PROBING:
+		return 4;
+	case DEVICE_FAILED:
+		return 3;
+	case DEVICE_OFFLINE:
+		return 2;
+	case DEVICE_UNKNOWN_CHIP:
+		return 1;
+	case DEVICE_ABSENT:
+	case DEVICE_PROVISIONED:
+		return 0;
+	}
+	return 0;
+}
+
+struct device *pool_nearest_device(const struct pool *pool, const struct tunnel *tunnel)
+{
+	struct device *nearest = NULL;
 
 	list_for_each(node, &pool->devices) {
 		struct device *dev = container_of(node, struct pool_device, node)->dev;
 
-		if (!tunnel_uses(tunnel, dev))
-			continue;
-		if (dev->state == DEVICE_READY)
-			return dev;
-		first = first ? first : dev;
+		if (tunnel_uses(tunnel, dev) &&
+		    (!nearest || device_nearness(dev, tunnel) > device_nearness(nearest, tunnel)))
+			nearest = dev;
 	}
-	return first;
+	return nearest;
 }
 
 /* ---- devices ---- */

@@ -65,9 +65,9 @@ void pool_flush(struct pool *pool);
 void pool_relieve(struct pool *pool);
 /* Frees what ended in the callbacks of this turn of the loop. */
 void pool_reap(struct pool *pool);
-/* Whether a client waits that a link of @dev would serve. */
-bool pool_is_waiting(struct pool *pool, const struct device *dev);
+/* Whether somebody would get the link of @client if that were given back. */
+bool pool_is_waiting_for(const struct pool *pool, const struct client *client);
 /* Whether one of the tunnel's devices is ready. */
 bool pool_any_ready(const struct pool *pool, const struct tunnel *tunnel);
-/* The first of them that is ready, else the first; NULL: it has none. */
-struct device *pool_first_device(const struct pool *pool, const struct tunnel *tunnel);
+/* The one of them that will serve a client first, as far as can be told; NULL: it has none. */
+struct device *pool_nearest_device(const struct pool *pool, const struct tunnel *tunnel);

@@ -23,11 +23,6 @@
 #define TUNNEL_ACCEPT_MAX 16
 /* How often a socket is tried to be made that could not be, and looked for where it should be. */
 #define TUNNEL_LISTEN_LATER (30 * TIMERS_S)
-/*
- * How often it is told how many clients were refused for who they are: whoever may try may try
- * often.
- */
-#define TUNNEL_UNWANTED (60 * TIMERS_S)
 /* How often a failed connection is looked into, for each tunnel. */
 #define TUNNEL_DIAGNOSE (60 * TIMERS_S)
 
@@ -260,10 +255,10 @@ void tunnel_failed(struct tunnel *tunnel, struct device *dev, enum link_end end,
 	tunnel_changed(tunnel);
 }
 
-/* Of several devices, for whom everybody waits, the first one's state is told. */
+/* Of several devices, any of which would have served it, the nearest one's state is told. */
 enum link_end tunnel_wait_end(const struct tunnel *tunnel)
 {
-	const struct device *dev = pool_first_device(tunnel->pool, tunnel);
+	const struct device *dev = pool_nearest_device(tunnel->pool, tunnel);
 
 	if (!dev)
 		return LINK_END_RESET;
@@ -294,17 +289,22 @@ enum link_end tunnel_wait_end(const struct tunnel *tunnel)
 
 const char *tunnel_wait_text(const struct tunnel *tunnel)
 {
-	const struct device *dev = pool_first_device(tunnel->pool, tunnel);
+	const struct device *dev = pool_nearest_device(tunnel->pool, tunnel);
 	unsigned int most = tunnel->config->max_clients;
+	bool any = !tunnel->dev;
 
 	if (!dev)
-		return "its device was removed";
+		return any ? "there is no device any more" : "its device was removed";
 	if (dev->state == DEVICE_READY && tunnel_awaits_material(tunnel, dev))
-		return "its certificates were not written to the chip in time";
+		return any ? "its certificates were not written to any chip in time"
+			   : "its certificates were not written to the chip in time";
 	if (dev->state == DEVICE_READY && most > 0 && tunnel->n_links >= most)
 		return "`max_clients` of the tunnel had a link all the time";
 	if (dev->state == DEVICE_READY)
-		return "no link of the chip became free in time";
+		return any ? "no link of any chip became free in time"
+			   : "no link of the chip became free in time";
+	if (any)
+		return "no chip became ready in time";
 	if (dev->state == DEVICE_UNKNOWN_CHIP)
 		return "the chip is not the one of this device";
 	return "the chip did not become ready in time";
@@ -353,38 +353,26 @@ unsigned int tunnel_disconnect(struct tunnel *tunnel, const char *why)
 
 /* ---- who may connect ---- */
 
-static void tunnel_tell_unwanted(struct tunnel *tunnel)
+static void tunnel_tell_unwanted(struct ratelimit *limit, unsigned int more)
 {
-	if (tunnel->unwanted > 0)
-		tunnel_log_failure(tunnel, REASON_UNWANTED,
-				   "%u more clients were refused within a minute, the last one of "
-				   "user %u [" REASON_UNWANTED "]",
-				   tunnel->unwanted, tunnel->unwanted_uid);
-	tunnel->unwanted = 0;
+	struct tunnel *tunnel = container_of(limit, struct tunnel, unwanted);
+
+	tunnel_log_failure(tunnel, REASON_UNWANTED,
+			   "%u more clients were refused within a minute, the last one of "
+			   "user %u [" REASON_UNWANTED "]",
+			   more, tunnel->unwanted_uid);
 }
 
-static void tunnel_unwanted_minute_over(struct timer *timer)
-{
-	struct tunnel *tunnel = container_of(timer, struct tunnel, unwanted_timer);
-
-	if (tunnel->unwanted == 0)
-		return;
-	tunnel_tell_unwanted(tunnel);
-	timer_arm(timer, TUNNEL_UNWANTED);
-}
-
+/* Whoever may try may try often. */
 static void tunnel_refuse_peer(struct tunnel *tunnel, const struct peer *peer)
 {
 	tunnel->unwanted_uid = peer->uid;
-	if (timer_armed(&tunnel->unwanted_timer)) {
-		tunnel->unwanted++;
-		return;
-	}
-	tunnel_log_failure(tunnel, REASON_UNWANTED,
-			   "a client was refused: user %u, group %u (process %d) is neither of "
-			   "`allow_uids` nor of `allow_gids` [" REASON_UNWANTED "]",
-			   peer->uid, peer->gid, (int)peer->pid);
-	timer_arm(&tunnel->unwanted_timer, TUNNEL_UNWANTED);
+	if (ratelimit_pass(&tunnel->unwanted))
+		tunnel_log_failure(
+			tunnel, REASON_UNWANTED,
+			"a client was refused: user %u, group %u (process %d) is neither of "
+			"`allow_uids` nor of `allow_gids` [" REASON_UNWANTED "]",
+			peer->uid, peer->gid, (int)peer->pid);
 }
 
 static bool tunnel_is_restricted(const struct config_tunnel *config)
@@ -417,28 +405,21 @@ static bool tunnel_may_connect(struct tunnel *tunnel, int fd)
 
 /* ---- too many ---- */
 
-static void tunnel_crowded_minute_over(struct timer *timer)
+static void tunnel_tell_crowded(struct ratelimit *limit, unsigned int more)
 {
-	struct tunnel *tunnel = container_of(timer, struct tunnel, crowded_timer);
+	struct tunnel *tunnel = container_of(limit, struct tunnel, crowded);
 
-	if (tunnel->crowded == 0)
-		return;
 	tunnel_log_failure(tunnel, link_end_reason(LINK_END_TIMEOUT),
-			   "%u more clients were refused, as too many waited already",
-			   tunnel->crowded);
-	tunnel->crowded = 0;
-	timer_arm(timer, TUNNEL_UNWANTED);
+			   "%u more clients were refused, as too many waited already", more);
 }
 
 /* One is told of, then no more than their number: whoever starts so many starts more. */
 static void tunnel_refuse_crowd(struct tunnel *tunnel, struct client *client)
 {
-	if (!timer_armed(&tunnel->crowded_timer)) {
-		timer_arm(&tunnel->crowded_timer, TUNNEL_UNWANTED);
+	if (ratelimit_pass(&tunnel->crowded)) {
 		client_refuse(client, LINK_END_TIMEOUT, "too many clients wait already");
 		return;
 	}
-	tunnel->crowded++;
 	tunnel->failures++;
 	client_end(client, NULL);
 }
@@ -470,13 +451,24 @@ static void tunnel_accept_again(struct timer *timer)
 			event_add(tunnel->listeners[i].event, NULL);
 }
 
+static void tunnel_tell_deaf(struct ratelimit *limit, unsigned int more)
+{
+	struct tunnel *tunnel = container_of(limit, struct tunnel, deaf);
+
+	tunnel_log_error(tunnel, "clients could not be accepted %u more times within a minute",
+			 more);
+}
+
 /* No more can be accepted, but for those that have gone: which would be told of without end. */
 static void tunnel_accept_failed(struct tunnel *tunnel)
 {
 	if (errno != EMFILE && errno != ENFILE && errno != ENOMEM && errno != ENOBUFS)
 		return;
-	tunnel_log_error(tunnel, "cannot accept clients: %s; trying again in %llu s",
-			 strerror(errno), TUNNEL_ACCEPT_LATER / TIMERS_S);
+	if (ratelimit_pass(&tunnel->deaf)) {
+		tunnel_log_error(tunnel, "cannot accept clients: %s; trying again every %llu s",
+				 strerror(errno), TUNNEL_ACCEPT_LATER / TIMERS_S);
+		tunnel->told_deaf = true;
+	}
 	for (size_t i = 0; i < tunnel->n_listeners; i++)
 		if (tunnel->listeners[i].event)
 			event_del(tunnel->listeners[i].event);
@@ -496,6 +488,9 @@ static void tunnel_on_accept(evutil_socket_t fd, short what, void *userdata)
 			tunnel_accept_failed(tunnel);
 			return;
 		}
+		if (tunnel->told_deaf)
+			tunnel_log_notice(tunnel, "accepts clients again");
+		tunnel->told_deaf = false;
 		tunnel_accepted(tunnel, listener, client);
 	}
 }
@@ -527,8 +522,9 @@ static void tunnel_stop_listening(struct tunnel *tunnel)
 	timer_cancel(&tunnel->listen_later);
 	for (size_t i = 0; i < tunnel->n_listeners; i++)
 		tunnel_close_listener(&tunnel->listeners[i]);
-	timer_cancel(&tunnel->unwanted_timer);
-	tunnel_tell_unwanted(tunnel);
+	ratelimit_end(&tunnel->unwanted);
+	ratelimit_end(&tunnel->crowded);
+	ratelimit_end(&tunnel->deaf);
 }
 
 /* ---- its own socket ---- */
@@ -701,9 +697,11 @@ static int tunnel_setup_timers(struct tunnel *tunnel)
 	if (r == 0)
 		r = timer_init(&tunnel->listen_later, timers, tunnel_listen_again);
 	if (r == 0)
-		r = timer_init(&tunnel->unwanted_timer, timers, tunnel_unwanted_minute_over);
+		r = ratelimit_init(&tunnel->unwanted, timers, tunnel_tell_unwanted);
 	if (r == 0)
-		r = timer_init(&tunnel->crowded_timer, timers, tunnel_crowded_minute_over);
+		r = ratelimit_init(&tunnel->crowded, timers, tunnel_tell_crowded);
+	if (r == 0)
+		r = ratelimit_init(&tunnel->deaf, timers, tunnel_tell_deaf);
 	return r;
 }
 
@@ -771,8 +769,9 @@ struct tunnel *tunnel_free(struct tunnel *tunnel, const char *why)
 	pool_reap(tunnel->pool);
 	timer_deinit(&tunnel->accept_later);
 	timer_deinit(&tunnel->listen_later);
-	timer_deinit(&tunnel->unwanted_timer);
-	timer_deinit(&tunnel->crowded_timer);
+	ratelimit_deinit(&tunnel->unwanted);
+	ratelimit_deinit(&tunnel->crowded);
+	ratelimit_deinit(&tunnel->deaf);
 	free(tunnel->listeners);
 	free(tunnel->dir);
 	free(tunnel->path);

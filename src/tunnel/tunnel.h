@@ -11,6 +11,7 @@
 #include "tunnel/peer.h"
 #include "util/list.h"
 #include "util/problems.h"
+#include "util/ratelimit.h"
 #include "util/timers.h"
 
 struct pool;
@@ -59,16 +60,14 @@ struct tunnel {
 	struct timer accept_later; /* after we ran out of file descriptors */
 	struct timer listen_later; /* looks whether its own socket is there, or can be */
 	struct peer_overflow overflow;
-	/* clients that allow_uids and allow_gids do not have */
-	struct timer unwanted_timer; /* a minute since one was told of */
-	unsigned int unwanted;       /* how many more in it */
-	uid_t unwanted_uid;          /* of the last one */
+	struct ratelimit unwanted; /* clients that allow_uids and allow_gids do not have */
+	uid_t unwanted_uid;        /* of the last one */
 	struct list clients;
 	struct list waiting; /* of them, in the order that they came in */
 	unsigned int n_clients, n_waiting, n_links;
-	/* clients that were too many */
-	struct timer crowded_timer; /* a minute since one was told of */
-	unsigned int crowded;       /* how many more in it */
+	struct ratelimit crowded; /* clients that were too many */
+	struct ratelimit deaf;    /* none could be accepted */
+	bool told_deaf;           /* that was told, and not yet that it is over */
 	unsigned int accepted;
 	char error[TUNNEL_ERROR_MAX]; /* "": none */
 	const char *error_reason;

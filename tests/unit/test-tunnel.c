@@ -14,6 +14,7 @@
 #include "fake-chip.h"
 #include "log-capture.h"
 #include "temp-dir.h"
+#include "tunnel/client.h"
 #include "tunnel/pool.h"
 #include "tunnel/tunnel.h"
 #include "util/clock.h"
@@ -733,7 +734,6 @@ static void test_device_is_removed(void **state)
 	/* And whoever comes too late. */
 	connect_client(6);
 	assert_true(is_closed(6));
-	assert_false(pool_is_waiting(&rig.pool, rig.b.dev));
 	pool_remove_device(&rig.pool, rig.b.dev);
 	/* It may come back. */
 	assert_int_equal(pool_add_device(&rig.pool, rig.b.dev), 0);
@@ -836,6 +836,39 @@ static void test_reserve(void **state)
 	assert_int_equal(tunnel_waiting(rig.tunnel), 0);
 }
 
+/* Who may not have a link of the chip, whoever else has one, waits for none of them. */
+static void test_who_waits_for_a_link(void **state)
+{
+	static char name[] = "other";
+	struct config_tunnel config;
+	struct tunnel *other;
+	struct client *of_other;
+
+	rig.config->max_clients = 2;
+	start();
+	config = *rig.config;
+	config.name = name;
+	config.max_clients = 0;
+	assert_int_equal(tunnel_new(&other, &config, NULL, dir, NULL, 0, &rig.pool, rig.b.dev), 0);
+	connect_client(0);
+	connect_client(1);
+	connect_to(2, path_of("other.sock"));
+	connect_client(3);
+	assert_int_equal(tunnel_waiting(rig.tunnel), 1);
+	of_other = client_of_link(&rig.b.dev->links[2]);
+	assert_ptr_equal(of_other->tunnel, other);
+	assert_true(pool_is_waiting_for(&rig.pool, client_of_link(&rig.b.dev->links[0])));
+	assert_false(pool_is_waiting_for(&rig.pool, of_other));
+	/* Nor where all are in use, but what it would get is reserved. */
+	rig.config->max_clients = 0;
+	config.reserve = 3;
+	rig.b.settings.max_links = 3;
+	assert_false(pool_is_waiting_for(&rig.pool, of_other));
+	config.reserve = 0;
+	assert_true(pool_is_waiting_for(&rig.pool, of_other));
+	tunnel_free(other, "espatd stops");
+}
+
 static void test_idle(void **state)
 {
 	rig.config->idle_timeout = 10;
@@ -875,11 +908,55 @@ static void test_any_device(void **state)
 	assert_true(is_closed(0));
 	connect_client(1);
 	assert_true(is_closed(1));
-	assert_string_equal(rig.text, "its device was removed");
+	assert_string_equal(rig.text, "there is no device any more");
 	assert_int_equal(pool_add_device(&rig.pool, rig.b.dev), 0);
 	pass(2 * TIMERS_S);
 	connect_client(2);
 	assert_works(2, 0);
+}
+
+static void any_of(struct device *other)
+{
+	/* The other one comes first. */
+	pool_remove_device(&rig.pool, rig.b.dev);
+	assert_int_equal(pool_add_device(&rig.pool, other), 0);
+	assert_int_equal(pool_add_device(&rig.pool, rig.b.dev), 0);
+	assert_int_equal(tunnel_new(&rig.tunnel, rig.config, NULL, dir, NULL, 0, &rig.pool, NULL),
+			 0);
+	tunnel_watch(rig.tunnel, &rig.watch);
+	rig.shown = look_at(rig.tunnel);
+}
+
+/* Of several devices the nearest one is the reason, wherever it stands. */
+static void test_any_device_waits_for_too_long(void **state)
+{
+	struct device *other;
+
+	assert_int_equal(device_new(&other, &rig.b.config, &rig.b.settings, &rig.b.material,
+				    &rig.b.timers, rig.b.dev->ops, &rig.b),
+			 0);
+	any_of(other);
+	bench_up(&rig.b);
+	run();
+	for (size_t i = 0; i < 6; i++)
+		connect_client(i);
+	pass(31 * TIMERS_S);
+	assert_true(is_closed(5));
+	assert_string_equal(rig.reason, "timeout");
+	assert_string_equal(rig.text, "no link of any chip became free in time");
+	/* Neither is ready. */
+	device_port_down(rig.b.dev, "unplugged");
+	rig.b.wallclock = 0; /* what certificates cannot be judged by */
+	device_port_up(rig.b.dev, 115200);
+	run();
+	connect_client(0);
+	pass(31 * TIMERS_S);
+	assert_int_equal(rig.b.dev->state, DEVICE_CLOCK);
+	assert_true(is_closed(0));
+	assert_string_equal(rig.reason, "clock-not-set");
+	assert_string_equal(rig.text, "no chip became ready in time");
+	pool_remove_device(&rig.pool, other);
+	device_free(other);
 }
 
 /* The same name again, as after a change of its settings. */
@@ -1075,11 +1152,112 @@ static void test_refused_user(void **state)
 	assert_int_equal(count_of(logged, "[refused-user]"), 5);
 }
 
+/* ---- what is kept for clients that do not read ---- */
+
+/* As the link does; @len more bytes for who has it. */
+static void receive(int link, size_t len)
+{
+	struct link *l = &rig.b.dev->links[link];
+	uint8_t *data = calloc(1, len);
+
+	assert_non_null(data);
+	l->ops->data(l->user, data, len);
+	l->ops->data_end(l->user);
+	free(data);
+	run();
+}
+
+/* By their servers. */
+static void close_links(void)
+{
+	for (int i = 0; i < AT_LINKS; i++) {
+		char text[16];
+
+		rig.b.chip.open[i] = false;
+		snprintf(text, sizeof(text), "%d,CLOSED\r\n", i);
+		chip_say(&rig.b, text);
+	}
+	run();
+}
+
+static void read_all(size_t i)
+{
+	static uint8_t buf[65536];
+	ssize_t n;
+
+	do {
+		n = recv(rig.clients[i], buf, sizeof(buf), MSG_DONTWAIT);
+		run();
+	} while (n > 0);
+}
+
+static void test_memory_goes_back(void **state)
+{
+	size_t used;
+
+	start();
+	connect_client(0);
+	assert_int_equal(rig.pool.buffered, 0);
+	receive(0, 1000);
+	read_all(0);
+	used = rig.pool.buffered;
+	assert_true(used > 0);
+	/* It stays while it is used, now and then. */
+	for (int i = 0; i < 5; i++) {
+		pass(4 * TIMERS_S);
+		receive(0, 1000);
+		read_all(0);
+		assert_int_equal(rig.pool.buffered, used);
+	}
+	pass(11 * TIMERS_S);
+	assert_int_equal(rig.pool.buffered, 0);
+	assert_true(list_empty(&rig.pool.rings));
+	/* Much goes as soon as it is empty. */
+	receive(0, 1000000);
+	assert_true(rig.pool.buffered > CLIENT_KEEP);
+	read_all(0);
+	assert_int_equal(rig.pool.buffered, 0);
+	assert_works(0, 0);
+}
+
+/* Clients whose links have gone count, too: each of them is below its own bound. */
+static void test_too_much_is_kept(void **state)
+{
+	const size_t much = CLIENT_MAX * 5 / 8;
+	const char *why = "the client reads too slowly, and too much is kept for all clients";
+
+	start();
+	for (size_t i = 0; i < 9; i++) {
+		if (i == 5)
+			close_links();
+		connect_client(i);
+		assert_int_equal(count_of(logged, why), 0);
+		/* One of them has more, beyond what its socket takes. */
+		receive((int)i % 5, i == 3 ? much + 1000000 : much);
+	}
+	assert_int_equal(count_of(logged, why), 1);
+	assert_int_equal(count_of(logged, "connection 4 aborted: "), 1);
+	assert_int_equal(tunnel_clients(rig.tunnel), 8);
+	assert_true(rig.pool.buffered <= POOL_BUFFER_MAX);
+	assert_true(rig.pool.buffered > POOL_BUFFER_MAX / 2);
+	tunnel_disconnect(rig.tunnel, "by request");
+	assert_int_equal(rig.pool.buffered, 0);
+}
+
 /* ---- no descriptors left ---- */
+
+static void set_descriptors(rlim_t most)
+{
+	struct rlimit limit;
+
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	limit.rlim_cur = most;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+}
 
 static void test_no_descriptors(void **state)
 {
-	struct rlimit limit, none;
+	struct rlimit limit;
 	int fds[] = { listening(path_of("one")), listening(path_of("two")) };
 	int next;
 
@@ -1091,18 +1269,32 @@ static void test_no_descriptors(void **state)
 	next = dup(0);
 	assert_true(next >= 0);
 	close(next);
-	none = limit;
-	none.rlim_cur = (rlim_t)next;
-	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	set_descriptors((rlim_t)next);
 	run();
-	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
 	assert_int_equal(count_of(logged, "broker: cannot accept clients: "), 1);
+	/* It is tried each second, and told each minute. */
+	for (int i = 0; i < 59; i++)
+		pass(1 * TIMERS_S);
+	assert_int_equal(count_of(logged, "accept"), 1);
+	pass(1 * TIMERS_S);
+	assert_int_equal(count_of(logged, "broker: clients could not be accepted 59 more times"),
+			 1);
+	set_descriptors(limit.rlim_cur);
 	run();
 	assert_int_equal(tunnel_clients(rig.tunnel), 0);
-	pass(1100 * TIMERS_MS);
+	pass(1 * TIMERS_S);
 	assert_int_equal(tunnel_clients(rig.tunnel), 2);
+	assert_int_equal(count_of(logged, "broker: accepts clients again"), 1);
 	assert_works(0, 0);
 	assert_works(1, 1);
+	/* The same again within a minute is only counted, and so is its end. */
+	assert_int_equal(try_connect(2, path_of("one")), 0);
+	set_descriptors((rlim_t)next);
+	run();
+	set_descriptors(limit.rlim_cur);
+	pass(1 * TIMERS_S);
+	assert_int_equal(tunnel_clients(rig.tunnel), 3);
+	assert_int_equal(count_of(logged, "accept"), 3);
 	close(fds[0]);
 	close(fds[1]);
 }
@@ -1131,9 +1323,11 @@ int main(void)
 		T(test_device_is_removed),
 		T(test_max_links),
 		T(test_max_clients),
+		T(test_who_waits_for_a_link),
 		T(test_reserve),
 		T(test_idle),
 		T(test_any_device),
+		T(test_any_device_waits_for_too_long),
 		T(test_tunnel_is_made_anew),
 		T(test_given_before_the_chip),
 		T(test_given_to_the_next_one),
@@ -1142,6 +1336,8 @@ int main(void)
 		T(test_allowed_user),
 		T(test_allowed_group),
 		T(test_refused_user),
+		T(test_memory_goes_back),
+		T(test_too_much_is_kept),
 		T(test_no_descriptors),
 	};
 
