@@ -499,6 +499,25 @@ static void test_wiped(void **state)
 	}
 }
 
+/* What is said of the file "secret", which a configuration names at @where; NULL: nothing. It is removed. */
+static void expect_of_secret(const struct config *config, const char *where, const char *expected)
+{
+	struct problems problems = PROBLEMS_NULL;
+	struct material *material = NULL;
+	char want[512] = "";
+	int r;
+
+	if (expected)
+		snprintf(want, sizeof(want), "%s: %s/secret: %s", where, dir, expected);
+	r = material_load(&material, config, NULL, MAKE_NOW, MATERIAL_DATES_REFUSE, &problems);
+	assert_int_equal(r, problems.errors ? -EINVAL : 0);
+	assert_string_equal(problems.count ? problems.items[0].text : "", want);
+	assert_int_equal(problems.count, expected ? 1 : 0);
+	material_free(material);
+	problems_clear(&problems);
+	unlink(path_of("secret"));
+}
+
 static void test_password(void **state)
 {
 	static const struct {
@@ -532,32 +551,16 @@ static void test_password(void **state)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		struct problems problems = PROBLEMS_NULL;
 		struct config_device device = {
 			.has_wifi = true,
-			.wifi = { .where = { "a.conf", 9 } },
+			.wifi = { .where = { "a.conf", 9 }, .password_file = path_of("secret") },
 		};
 		struct config config = { .devices = &device, .n_devices = 1 };
-		struct material *material = NULL;
-		char want[512] = "";
-		int r;
 
-		unlink(path_of("secret"));
 		if (cases[i].text)
 			put_text("secret", cases[i].text, cases[i].len, cases[i].mode);
-		device.wifi.password_file = path_of("secret");
-		if (cases[i].expected)
-			snprintf(want, sizeof(want), "a.conf:9: %s/secret: %s", dir,
-				 cases[i].expected);
-		r = material_load(&material, &config, NULL, MAKE_NOW, MATERIAL_DATES_REFUSE,
-				  &problems);
-		assert_int_equal(r, problems.errors ? -EINVAL : 0);
-		assert_string_equal(problems.count ? problems.items[0].text : "", want);
-		assert_int_equal(problems.count, cases[i].expected ? 1 : 0);
-		material_free(material);
-		problems_clear(&problems);
+		expect_of_secret(&config, "a.conf:9", cases[i].expected);
 	}
-	unlink(path_of("secret"));
 }
 
 /* ---- pre-shared keys ---- */
@@ -604,32 +607,18 @@ static void test_psk(void **state)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		struct problems problems = PROBLEMS_NULL;
 		struct config_tunnel tunnel = {
 			.has_psk = true,
-			.psk = { .where = { "a.conf", 7 }, .hex = cases[i].hex },
+			.psk = { .where = { "a.conf", 7 },
+				 .hex = cases[i].hex,
+				 .file = path_of("secret") },
 		};
 		struct config config = { .tunnels = &tunnel, .n_tunnels = 1 };
-		struct material *material = NULL;
-		char want[512] = "";
-		int r;
 
-		unlink(path_of("secret"));
 		if (cases[i].text)
 			put_text("secret", cases[i].text, cases[i].len, cases[i].mode);
-		tunnel.psk.file = path_of("secret");
-		if (cases[i].expected)
-			snprintf(want, sizeof(want), "a.conf:7: %s/secret: %s", dir,
-				 cases[i].expected);
-		r = material_load(&material, &config, NULL, MAKE_NOW, MATERIAL_DATES_REFUSE,
-				  &problems);
-		assert_int_equal(r, problems.errors ? -EINVAL : 0);
-		assert_string_equal(problems.count ? problems.items[0].text : "", want);
-		assert_int_equal(problems.count, cases[i].expected ? 1 : 0);
-		material_free(material);
-		problems_clear(&problems);
+		expect_of_secret(&config, "a.conf:7", cases[i].expected);
 	}
-	unlink(path_of("secret"));
 }
 
 /* ---- NVS entries ---- */
