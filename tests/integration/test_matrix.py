@@ -3,19 +3,17 @@
 Who is trusted: servers and client certificates of each kind, real servers, each firmware. Who is not
 gets no byte and gives none, and one reason of a fixed set is told.
 """
-import contextlib
-import functools
 from dataclasses import dataclass
 
 import pytest
 
-from bench import Bench, tunnel
+from bench import tunnel
 from clients import refused
+from firmwares import FIRMWARE, bench, bench_of_each, each_firmware  # noqa: F401 (bench: by name)
 from fixtures import pki  # noqa: F401 (used by name)
 from servers import Full, Nginx, Nobody, Openssl, TcpServer, Unknown
 from tlsserver import TlsServer, tokens
 
-FIRMWARE = ["3.2", "4.1", "4.2", "5.0"]
 WITH_CIPHERS = ["4.1", "4.2", "5.0"]  # AT+CIPSSLCCIPHER came with v4.1
 NO_HOST, REFUSED, TIMEOUT = "no-such-host", "refused", "timeout"
 UNTRUSTED, NO_MATERIAL, UNEXPLAINED = "not-trusted-or-handshake-failed", "no-material", "unexplained"
@@ -173,31 +171,22 @@ def servers(pki, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def benches(pki, servers):
-    """For a firmware a chip that has it, and one daemon with the tunnels of all rows."""
-    def start(firmware):
-        made = Bench(pki)
-        stack.callback(made.close)
-        (made.dir / "hosts").write_text(HOSTS)
+    """One daemon with the tunnels of all rows."""
+    def start(bench):
+        (bench.dir / "hosts").write_text(HOSTS)
         for name, key in ("key", KEY), ("other-key", "31c7e9a05c"), ("gone", KEY):
-            (made.dir / name).write_text(key + "\n")
-            (made.dir / name).chmod(0o600)
+            (bench.dir / name).write_text(key + "\n")
+            (bench.dir / name).chmod(0o600)
         # What nobody answers takes the chip's own time, where it cannot be told another one.
-        made.sim("--firmware", firmware, "--dns-timeout-ms", "300", "--connect-timeout-ms", "3000")
+        bench.sim("--firmware", bench.firmware, "--dns-timeout-ms", "300", "--connect-timeout-ms", "3000")
         tunnels = [tunnel(servers[r.server], name, **r.tunnel) for name, r in (ROWS | OTHERS).items()]
-        made.more["identities"] = [{"name": name, "cert": f"{pki}/{name}.pem", "key": f"{pki}/client.key"}
-                                   for name in ("client2", "chain", "oldclient")]
-        made.espatd(*tunnels, options=["-v"]).await_tunnels()
+        bench.more["identities"] = [{"name": name, "cert": f"{pki}/{name}.pem", "key": f"{pki}/client.key"}
+                                    for name in ("client2", "chain", "oldclient")]
+        bench.espatd(*tunnels, options=["-v"]).await_tunnels()
         # From the first failure on +ERRNO is told, where there is one.
-        assert refused(made.daemon, "first")
-        return made
+        assert refused(bench.daemon, "first")
 
-    with contextlib.ExitStack() as stack:
-        yield functools.cache(start)
-
-
-@pytest.fixture
-def bench(request, benches):
-    return benches(request.param)
+    yield from bench_of_each(pki, start)
 
 
 def with_rows(rows):
@@ -205,10 +194,6 @@ def with_rows(rows):
     cases = [(firmware, name) for firmware in FIRMWARE for name, r in rows.items() if firmware in r.firmware]
     return pytest.mark.parametrize("bench, name", cases, indirect=["bench"],
                                    ids=["-".join(case) for case in cases])
-
-
-def each_firmware(firmware=None):
-    return pytest.mark.parametrize("bench", firmware or FIRMWARE, indirect=True)
 
 
 def accepts(bench, server, name, seen):

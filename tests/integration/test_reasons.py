@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: MIT
 """Why a connect has failed: each reason of the fixed set, with each firmware, and what asking for it costs."""
-import contextlib
-import functools
 import random
 import re
 import threading
@@ -9,13 +7,13 @@ import time
 
 import pytest
 
-from bench import Bench, tunnel
+from bench import tunnel
 from clients import exchange, read_all, read_exactly, refused, works
+from firmwares import bench, bench_of_each, each_firmware  # noqa: F401 (bench: by name)
 from fixtures import pki  # noqa: F401 (used by name)
 from servers import Nobody, TcpServer
 from tlsserver import TlsServer, say_and_hold
 
-FIRMWARE = ["3.2", "4.1", "4.2", "5.0"]
 WITH_ERRNO = ["5.0"]  # it tells a number with the ERROR of a connect
 UNTRUSTED, UNEXPLAINED = "not-trusted-or-handshake-failed", "unexplained"
 CLOCK, MEMORY, MATERIAL = "clock-not-set", "out-of-memory", "no-material"
@@ -42,29 +40,15 @@ def servers(pki):
 
 @pytest.fixture(scope="module")
 def benches(pki, servers):
-    """For a firmware a chip that has it; each server has a tunnel of its name, and the good one more."""
-    def start(firmware):
-        made = Bench(pki)
-        stack.callback(made.close)
-        made.firmware = firmware
-        made.up(*(tunnel(server, name, diagnose=name != "undiagnosed") for name, server in servers.items()),
-                *(tunnel(servers["good"], name, wait_timeout=1 if name == "hasty" else 30) for name in GOOD),
-                sim=["--firmware", firmware], options=["-v"])
+    """Each server has a tunnel of its name, and the good one more."""
+    def start(bench):
+        bench.up(*(tunnel(server, name, diagnose=name != "undiagnosed") for name, server in servers.items()),
+                 *(tunnel(servers["good"], name, wait_timeout=1 if name == "hasty" else 30) for name in GOOD),
+                 sim=["--firmware", bench.firmware], options=["-v"])
         # From the first failure on +ERRNO is told, where there is one.
-        assert refused(made.daemon, "nobody")
-        return made
+        assert refused(bench.daemon, "nobody")
 
-    with contextlib.ExitStack() as stack:
-        yield functools.cache(start)
-
-
-@pytest.fixture
-def bench(request, benches):
-    return benches(request.param)
-
-
-def each_firmware(firmware=None):
-    return pytest.mark.parametrize("bench", firmware or FIRMWARE, indirect=True)
+    yield from bench_of_each(pki, start)
 
 
 def reasons(daemon, name, after, count=1):
