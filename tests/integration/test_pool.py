@@ -60,6 +60,30 @@ def test_any_device_goes_on_when_one_is_removed(bench, serve):
     assert works(daemon)
 
 
+def test_any_device_with_a_limit_when_one_goes_away(bench, serve):
+    """The links of the one that has gone count no longer: who waits gets one of the other."""
+    other = bench.another("esp1")
+    daemon = bench.up(tunnel(serve(echo), device="any", max_clients=4))
+    wait_for(lambda: len(daemon.matching(r"esp\d: ready")) == 2, "both chips are ready")
+    clients = open_clients(daemon, 4)
+    where = places(daemon)
+    waiting = [daemon.connect() for _ in range(3)]
+    for s in waiting:
+        s.sendall(b"x")
+    assert not select.select(waiting, [], [], 0)[0]
+    other.fault("unplug")
+    # Two have gone, two may come.
+    daemon.await_line("connection [5-7] is open on esp0", count=2)
+    assert places(daemon)[4:] == ["esp0", "esp0"]
+    for client, device in zip(clients, where):
+        if device == "esp0":
+            assert exchange(client, b"still") == b"still"
+        else:
+            assert client.recv(1) == b""
+    assert waiting[0].recv(1) == waiting[1].recv(1) == b"x"
+    assert not select.select(waiting[2:], [], [], 0)[0]
+
+
 def test_reserved_links_are_left_free(bench, serve):
     server = serve(echo)
     daemon = bench.up(tunnel(server), tunnel(server, name="alarm", reserve=2))
