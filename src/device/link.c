@@ -347,15 +347,19 @@ static void link_address_line(struct chan_cmd *cmd, const char *text, size_t len
 		at_reply_domain(text, len, link->address, sizeof(link->address));
 }
 
-/* 3 is IPv6 only, 1 prefers IPv4; only from v4.1 on there is a time-out (field notes 1.2). */
+/*
+ * 3 is IPv6 only, 2 IPv4 only: another address would be of no use to the connect that follows. Where no reason
+ * is looked for, older firmware is not told what it does by itself: it prefers IPv4. Only from v4.1 on there
+ * is a time-out (field notes 1.2).
+ */
 void link_domain_line(struct link *link, unsigned int timeout)
 {
 	bool timed = timeout > 0 && (link->dev->features & DEVICE_HAS_CIPSTART_TIMEOUT);
 
 	link_begin(link, "AT+CIPDOMAIN");
 	at_line_string(&link->cmd.line, link->target.host);
-	if (timed || link_wants_ipv6(link))
-		at_line_int(&link->cmd.line, link_wants_ipv6(link) ? 3 : 1);
+	if (timed || link->diagnosing || link_wants_ipv6(link))
+		at_line_int(&link->cmd.line, link_wants_ipv6(link) ? 3 : 2);
 	if (timed)
 		at_line_int(&link->cmd.line, (long)timeout * 1000);
 }

@@ -146,6 +146,7 @@ ROWS = {
     "ipv6-other-ca": row("otherca", UNTRUSTED, host="fd00::2", server_name=HOST),
     "ipv6-silent": row("silent", TIMEOUT, host="fd00::2", server_name=HOST, connect_timeout=1),
     "ipv6-refused": row("nobody", REFUSED, host="fd00::2", server_name=HOST),
+    "ipv6-only-name": row("unknown", NO_HOST, host="new.test", server_name=HOST),
     "ipv6-no-such-host": row("unknown", NO_HOST, host="old.test", server_name=HOST, address_family="ipv6"),
 }
 # Those of single tests.
