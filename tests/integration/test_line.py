@@ -9,6 +9,7 @@ import pytest
 from bench import tunnel
 from clients import exchange, read_exactly, send_in_background, works
 from fixtures import bench, pki, serve  # noqa: F401 (used by name)
+from harness import wait_for
 from tlsserver import echo, swallow
 
 BIG = random.Random(11).randbytes(200000)
@@ -135,6 +136,40 @@ def test_killed_in_a_send(bench, serve):
     daemon.await_line(READY)
     assert bytes(server.connection().received) == b"hello"
     assert carried(daemon) == BIG
+
+
+def await_silence(chip):
+    """
+    A process that has a serial port does not end before what it has written has gone. A pseudo-terminal keeps
+    that, and the next process would change its rate.
+    """
+    seen = None
+    while seen != chip.mark():
+        seen = chip.mark()
+        time.sleep(0.3)
+
+
+def test_killed_in_a_long_block(bench, serve):
+    """What the chip is told when it is looked for is no part of what the server gets."""
+    bench.device["max_baud"] = 921600
+    server = serve(swallow)
+    tunnels = tunnel(server), tunnel(serve(echo), name="other")
+    bench.sim(*PACED)
+    daemon = bench.espatd(*tunnels).await_tunnels()
+    daemon.await_line(READY)
+    with daemon.connect() as s:
+        send_in_background(s, BIG)
+        wait_for(lambda: server.connections and len(server.connection().received) > 20000,
+                 "the server gets something")
+        daemon.process.send_signal(signal.SIGKILL)
+        daemon.wait()
+    await_silence(bench.chip)
+    daemon = bench.espatd(*tunnels).await_tunnels()
+    daemon.await_line("^esp0: found")
+    daemon.await_line(READY)
+    received = bytes(server.connection().received)
+    assert len(received) < len(BIG) and BIG.startswith(received)
+    assert works(daemon, "other")
 
 
 def test_stopped_for_longer_than_a_time_out(bench, serve):
