@@ -167,6 +167,21 @@ void device_set_trace(struct device *dev, bool on)
 	chan_set_trace(&dev->chan, on);
 }
 
+/*
+ * Bytes of a block that whoever used the port before may have left on their way. A process does not end before
+ * a serial port has sent what was written; a socket goes on without it.
+ */
+static size_t device_left_behind(const struct device *dev)
+{
+	const char *port = dev->settings->port;
+
+	/* Not if that was us: the port has been gone since. */
+	if (dev->chan.commands > 0 || !port ||
+	    (strncmp(port, "unix:", 5) != 0 && strncmp(port, "tcp:", 4) != 0))
+		return 0;
+	return LINK_BLOCK_MAX;
+}
+
 void device_port_up(struct device *dev, unsigned int baud)
 {
 	chan_set_baud(&dev->chan, baud);
@@ -185,7 +200,7 @@ void device_port_up(struct device *dev, unsigned int baud)
 	dev->recovered = false;
 	dev->n_troubles = 0;
 	/* Whoever used it before may have left a prompt open. */
-	dev->chan.send_open = 1;
+	dev->chan.send_open = 1 + device_left_behind(dev);
 	device_enter_state(dev, DEVICE_PROBING);
 }
 

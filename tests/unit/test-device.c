@@ -140,6 +140,33 @@ static void test_write_is_read_back(void **state)
 	assert_true(chip_holds(b, "client_ca.0", &b->ca));
 }
 
+/* A block that another espatd was killed in: `+++` in the middle of it would be data, and so would all that follows. */
+static void test_nothing_is_written_into_a_block(void **state)
+{
+	static char port[] = "tcp:192.0.2.1:2000";
+	struct bench *b = *state;
+
+	b->settings.port = port;
+	device_port_up(b->dev, 115200);
+	bench_pass(b, 8192 * TIMERS_S / 11520);
+	assert_string_equal(b->chip.told, "");
+	bench_pass(b, 5 * TIMERS_S);
+	assert_ready(b);
+	/* What goes and comes back while it runs has nothing on its way. */
+	device_port_down(b->dev, "gone");
+	chip_forget(b);
+	device_port_up(b->dev, 115200);
+	bench_pass(b, 500 * TIMERS_MS);
+	assert_string_not_equal(b->chip.told, "");
+	/* A serial port never has. */
+	bench_remake(b);
+	port[0] = '/';
+	chip_forget(b);
+	device_port_up(b->dev, 115200);
+	bench_pass(b, 500 * TIMERS_MS);
+	assert_string_not_equal(b->chip.told, "");
+}
+
 static void test_write_that_never_holds(void **state)
 {
 	struct bench *b = *state;
@@ -662,6 +689,7 @@ int main(void)
 		T(test_other_content_is_left_alone),
 		T(test_key_of_wrong_type_is_erased_first),
 		T(test_write_is_read_back),
+		T(test_nothing_is_written_into_a_block),
 		T(test_write_that_never_holds),
 		T(test_record_that_never_holds),
 		T(test_writes_that_are_refused),
