@@ -19,10 +19,13 @@
 #define CHAN_BUSY_TRIES 75
 
 /*
- * What stands in front of every answer: the chip's output FIFO (8192 bytes, field of the UART driver), and as
- * much again in the buffers of an adapter and of the host. And the line itself; a payload comes on top.
+ * What may stand in front of an answer: the chip's output FIFO (8192 bytes, field of the UART driver), and as
+ * much again in the buffers of an adapter and of the host. As long as there is something it comes, without a
+ * pause: so long a silence means that nothing is left. (Adapters hold bytes back for 16 ms, hosts with much to
+ * do for some time more.)
  */
-#define CHAN_LINE_BYTES (2 * 8192 + AT_LINE_MAX)
+#define CHAN_FIFO_BYTES (2 * 8192)
+#define CHAN_QUIET (300 * TIMERS_MS)
 /*
  * So far behind the others is nobody put, whatever he has used: a server that did not read for a minute is no
  * reason to hold its client up for another one.
@@ -39,6 +42,21 @@
  * comes when its last byte has come in (captures 31, 47).
  */
 #define CHAN_TIMEOUT_PROMPT (2 * TIMERS_S)
+
+/*
+ * A command that may take CHAN_ASK_WORTH or longer is asked about after each CHAN_ASK of silence. A chip that
+ * works on it says "busy p..." to anything, and forgets the question (captures 41, 46; within 0.2 s); one that
+ * has done it answers, and then the command's own answer was lost. Should both come at once, its own is the one
+ * without the line that the question brings. Nothing at all for CHAN_ASK_TIMEOUT is a chip that hangs; but one
+ * that joins a network has no time even for that (1.7 s in capture 20), and is left alone.
+ */
+#define CHAN_ASK "AT+CIPMUX?"
+#define CHAN_ASK_TOLD "+CIPMUX:"
+#define CHAN_ASK_AFTER (2 * TIMERS_S)
+#define CHAN_ASK_WORTH (5 * TIMERS_S)
+#define CHAN_ASK_TIMEOUT (5 * TIMERS_S)
+/* When the command has ended in the meantime, the chip has nothing else to do. */
+#define CHAN_ASK_ENDED (1 * TIMERS_S)
 
 /*
  * So much of a stream may be on its way to the chip, and so long at most: until the chip says how much it has
@@ -72,11 +90,78 @@ static size_t cmd_payload(const struct chan_cmd *cmd)
 	return cmd->kind == CHAN_PLAIN ? 0 : cmd->payload_len;
 }
 
+static uint64_t chan_now(const struct chan *chan)
+{
+	return chan->timer.timers->now;
+}
+
+static bool begins(const char *text, const char *start)
+{
+	return strncmp(text, start, strlen(start)) == 0;
+}
+
+/* While it runs a question may stay without an answer. */
+static bool cmd_deafens(const struct chan_cmd *cmd)
+{
+	return begins(cmd->line.text, "AT+CW");
+}
+
+/* The question is a command: it must not come where bytes are awaited, from which they would be a client's. */
+static bool chan_may_ask(const struct chan *chan, const struct chan_cmd *cmd)
+{
+	/* What lists networks takes any line for a piece of a name. */
+	if (chan->syncing || cmd->names || cmd->timeout < CHAN_ASK_WORTH)
+		return false;
+	if (cmd->kind == CHAN_PLAIN)
+		return cmd->phase == CHAN_PHASE_HEAD;
+	/* All of the block has come, as the chip counts it. */
+	return cmd->phase == CHAN_PHASE_VERDICT && !cmd->doubt;
+}
+
+/* When it is too late for what was due at @at: not while bytes come that may stand in front of it. */
+static uint64_t chan_too_late(const struct chan *chan, uint64_t at)
+{
+	uint64_t most = at + CHAN_FIFO_BYTES * chan->byte_time / 1000;
+	uint64_t quiet = chan->heard + CHAN_QUIET;
+
+	if (quiet <= at)
+		return at;
+	return quiet < most ? quiet : most;
+}
+
+/* When something is to be done if nothing comes. */
+static uint64_t chan_next(const struct chan *chan)
+{
+	uint64_t at = chan->deadline;
+
+	if (chan->question != CHAN_QUESTION_NONE)
+		return chan_too_late(chan, chan->told_by < at ? chan->told_by : at);
+	at = chan_too_late(chan, at);
+	return chan->ask_at < at ? chan->ask_at : at;
+}
+
+static void chan_wait(struct chan *chan)
+{
+	uint64_t at = chan_next(chan), now = chan_now(chan);
+
+	timer_arm(&chan->timer, at > now ? at - now : 0);
+}
+
+static void chan_ask_later(struct chan *chan)
+{
+	chan->question = CHAN_QUESTION_NONE;
+	chan->ask_at = chan_may_ask(chan, chan->current) ? chan_now(chan) + CHAN_ASK_AFTER
+							 : UINT64_MAX;
+}
+
 static void chan_arm(struct chan *chan, uint64_t timeout)
 {
-	size_t bytes = CHAN_LINE_BYTES + cmd_payload(chan->current);
+	const struct chan_cmd *cmd = chan->current;
+	size_t bytes = cmd->line.len + cmd_payload(cmd);
 
-	timer_arm(&chan->timer, timeout + bytes * chan->byte_time / 1000);
+	chan->deadline = chan_now(chan) + timeout + bytes * chan->byte_time / 1000;
+	chan_ask_later(chan);
+	chan_wait(chan);
 }
 
 static void chan_log_command(struct chan *chan, const char *what, const struct chan_cmd *cmd)
@@ -141,7 +226,7 @@ static void share_join(const struct chan *chan, struct chan_share *share)
 
 static void share_begin(struct chan *chan, struct chan_cmd *cmd)
 {
-	cmd->began = chan->timer.timers->now;
+	cmd->began = chan_now(chan);
 	if (cmd->share && cmd->share->used > chan->used)
 		chan->used = cmd->share->used;
 }
@@ -152,7 +237,7 @@ static void share_begin(struct chan *chan, struct chan_cmd *cmd)
  */
 static void share_end(struct chan *chan, struct chan_cmd *cmd)
 {
-	uint64_t took = chan->timer.timers->now - cmd->began;
+	uint64_t took = chan_now(chan) - cmd->began;
 	uint64_t bytes = (cmd->line.len + cmd_payload(cmd)) * chan->byte_time / 1000;
 
 	if (cmd->share)
@@ -173,6 +258,7 @@ static void chan_kick(struct chan *chan)
 	list_remove(node);
 	chan->current = container_of(node, struct chan_cmd, node);
 	share_begin(chan, chan->current);
+	chan->asked = false;
 	if (chan->current->turn)
 		chan->current->turn(chan->current);
 	chan_write_head(chan);
@@ -204,6 +290,8 @@ static void chan_done(struct chan *chan, enum chan_result result)
 
 	timer_cancel(&chan->timer);
 	share_end(chan, cmd);
+	chan->question = CHAN_QUESTION_NONE;
+	chan->answered = false;
 	chan->current = NULL;
 	chan->lexer.names = false;
 	if (cmd->secret || cmd->line.secret_len > 0)
@@ -227,9 +315,12 @@ static void chan_give_up(struct chan *chan)
 {
 	const struct chan_cmd *cmd = chan->current;
 
-	if (cmd && cmd_sends(cmd) && cmd->phase < CHAN_PHASE_VERDICT)
-		chan->send_open = cmd->line.len +
-				  (cmd->kind == CHAN_STREAM ? cmd->written : cmd->payload_len);
+	if (!cmd || cmd->phase >= CHAN_PHASE_VERDICT)
+		return;
+	if (cmd_sends(cmd))
+		chan->send_open = cmd->line.len + cmd->written;
+	else if (cmd->kind == CHAN_BLOCK)
+		chan->block_open = cmd->payload_len;
 }
 
 static void chan_trouble(struct chan *chan, const char *what)
@@ -241,15 +332,70 @@ static void chan_trouble(struct chan *chan, const char *what)
 	chan->ops->trouble(chan->userdata, what);
 }
 
-static void chan_on_timer(struct timer *timer)
-{
-	struct chan *chan = container_of(timer, struct chan, timer);
-	struct chan_cmd *cmd = chan->current;
+/* ---- whether it still runs ---- */
 
-	if (cmd->phase == CHAN_PHASE_BUSY) {
-		chan_write_head(chan);
+static void chan_ask(struct chan *chan)
+{
+	static const char question[] = CHAN_ASK "\r\n";
+
+	chan_debug(chan, "> %s, to see whether it is still busy", CHAN_ASK);
+	chan->asked = true;
+	chan->question = CHAN_QUESTION_ASKED;
+	chan->told_by = cmd_deafens(chan->current) ? UINT64_MAX : chan_now(chan) + CHAN_ASK_TIMEOUT;
+	chan->commands++;
+	chan_write(chan, question, sizeof(question) - 1);
+}
+
+/* Its own answer has come. It ends when the other one has come, too: else that would be the next one's. */
+static void chan_end(struct chan *chan, enum chan_result result)
+{
+	if (chan->question == CHAN_QUESTION_NONE) {
+		chan_done(chan, result);
 		return;
 	}
+	if (chan->answered) {
+		chan_trouble(chan, "two answers to one command");
+		return;
+	}
+	chan->answered = true;
+	chan->result = result;
+	chan->told_by = chan_now(chan) + CHAN_ASK_ENDED;
+	chan_wait(chan);
+}
+
+static void chan_is_lost(struct chan *chan);
+
+/* @busy: the chip has said so, and the question is forgotten. */
+static void chan_on_told(struct chan *chan, bool busy)
+{
+	if (chan->answered) {
+		chan_done(chan, chan->result);
+	} else if (busy) {
+		chan_ask_later(chan);
+		chan_wait(chan);
+	} else {
+		chan_is_lost(chan);
+	}
+}
+
+/* The line that an answer to a question has, and no other one; true if it is not the command's own. */
+static bool chan_is_told(struct chan *chan, const char *text)
+{
+	if (!chan->asked || !begins(text, CHAN_ASK_TOLD))
+		return false;
+	if (chan->question == CHAN_QUESTION_ASKED)
+		chan->question = CHAN_QUESTION_TOLD;
+	else
+		chan_trouble(chan, "an answer to what was not asked");
+	return true;
+}
+
+/* ---- time ---- */
+
+static void chan_is_lost(struct chan *chan)
+{
+	struct chan_cmd *cmd = chan->current;
+
 	chan_log_command(chan, "no answer to ", cmd);
 	/* Deaf first, so that done() cannot start the next command. */
 	chan->deaf = !chan->syncing;
@@ -257,6 +403,29 @@ static void chan_on_timer(struct timer *timer)
 	chan_done(chan, CHAN_E_TIMEOUT);
 	if (chan->deaf)
 		chan->ops->trouble(chan->userdata, "no answer to a command");
+}
+
+static void chan_on_timer(struct timer *timer)
+{
+	struct chan *chan = container_of(timer, struct chan, timer);
+
+	if (chan->current->phase == CHAN_PHASE_BUSY) {
+		chan_write_head(chan);
+		return;
+	}
+	if (chan_now(chan) < chan_next(chan)) {
+		chan_wait(chan); /* bytes have come */
+		return;
+	}
+	if (chan->question == CHAN_QUESTION_NONE && chan_now(chan) >= chan->ask_at) {
+		chan_ask(chan);
+		chan_wait(chan);
+		return;
+	}
+	if (chan->answered && cmd_deafens(chan->current))
+		chan_done(chan, chan->result);
+	else
+		chan_is_lost(chan);
 }
 
 static void chan_on_busy(struct chan *chan)
@@ -294,7 +463,7 @@ static void chan_on_ok(struct chan *chan)
 
 	if (cmd->phase == CHAN_PHASE_HEAD || cmd->phase == CHAN_PHASE_BUSY) {
 		if (cmd->kind == CHAN_PLAIN) {
-			chan_done(chan, CHAN_OK);
+			chan_end(chan, CHAN_OK);
 			return;
 		}
 		cmd->phase = CHAN_PHASE_PROMPT;
@@ -302,7 +471,7 @@ static void chan_on_ok(struct chan *chan)
 		return;
 	}
 	if (cmd->phase == CHAN_PHASE_PAYLOAD && cmd->kind == CHAN_BLOCK) {
-		chan_done(chan, CHAN_OK);
+		chan_end(chan, CHAN_OK);
 		return;
 	}
 	chan_trouble(chan, "OK at the wrong time");
@@ -379,7 +548,7 @@ static void chan_on_verdict(struct chan *chan, enum chan_result result)
 	}
 	if (cmd->phase != (cmd->kind == CHAN_SEND ? CHAN_PHASE_VERDICT : CHAN_PHASE_PAYLOAD))
 		cmd->doubt = true;
-	chan_done(chan, result == CHAN_OK && cmd->doubt ? CHAN_E_DOUBT : result);
+	chan_end(chan, result == CHAN_OK && cmd->doubt ? CHAN_E_DOUBT : result);
 }
 
 static void chan_on_final(struct chan *chan, const struct at_report *report)
@@ -390,13 +559,21 @@ static void chan_on_final(struct chan *chan, const struct at_report *report)
 		chan_trouble(chan, "a result without a command");
 		return;
 	}
+	if (chan->question != CHAN_QUESTION_NONE && report->type == AT_REPORT_BUSY) {
+		chan_on_told(chan, true);
+		return;
+	}
+	if (chan->question == CHAN_QUESTION_TOLD && report->type == AT_REPORT_OK) {
+		chan_on_told(chan, false);
+		return;
+	}
 	switch (report->type) {
 	case AT_REPORT_OK:
 		chan_on_ok(chan);
 		return;
 	case AT_REPORT_ERROR:
 		/* ERROR after the payload: some of it may be on its way. */
-		chan_done(chan, cmd->phase < CHAN_PHASE_PROMPT ? CHAN_E_ERROR : CHAN_E_DOUBT);
+		chan_end(chan, cmd->phase < CHAN_PHASE_PROMPT ? CHAN_E_ERROR : CHAN_E_DOUBT);
 		return;
 	case AT_REPORT_SEND_OK:
 		chan_on_verdict(chan, CHAN_OK);
@@ -524,9 +701,11 @@ static void chan_on_line(struct chan *chan, const struct at_token *token)
 	if (!chan_frame_is_right(chan, token->blanks > 0, report_needs_blank(chan, report.type)))
 		return;
 	chan_note_link(chan, &report);
+	cmd = chan->current;
+	if (cmd && chan_is_told(chan, token->text))
+		return;
 	if (!chan_line_is_right(chan, token->text, &report))
 		return;
-	cmd = chan->current;
 	if (report_is_final(report.type)) {
 		chan_on_final(chan, &report);
 		return;
@@ -618,6 +797,8 @@ void chan_feed(struct chan *chan, const uint8_t *data, size_t len)
 	unsigned int epoch = chan->epoch;
 	struct at_token token;
 
+	if (len > 0)
+		chan->heard = chan_now(chan);
 	/* After chan_reset() the rest belongs to a past that nobody believes any more. */
 	while (!chan->deaf && epoch == chan->epoch) {
 		size_t n;
@@ -688,6 +869,8 @@ void chan_reset(struct chan *chan)
 		chan->hush = true; /* the rest of a block is to come */
 	at_lexer_reset(&chan->lexer);
 	chan_give_up(chan);
+	chan->question = CHAN_QUESTION_NONE;
+	chan->answered = false;
 	chan->current = NULL;
 	chan->ended = -1;
 	chan->epoch++;

@@ -8,6 +8,8 @@
  * - a payload is written only after the chip's prompt, whole, by one call of write(); that of a stream by and
  *   by, as the chip takes it: were it reset in the middle, it would read what still comes as commands;
  * - `done` runs exactly once for each submitted command, never inside chan_submit();
+ * - a command that takes long is asked about, where no byte of the question can become one of a block: it still
+ *   runs, or its answer was lost;
  * - a final result, a prompt or a block that nobody asked for, a line that is neither a message nor an answer
  *   while links are open, and a command without an answer mean that chip and host no longer agree:
  *   ops->trouble() is told once, and nothing is sent and nothing is believed any more until chan_reset().
@@ -55,6 +57,13 @@ enum chan_phase {
 	CHAN_PHASE_VERDICT, /* "Recv n bytes" was read, SEND OK is due */
 };
 
+/* Whether the command in flight still runs: see CHAN_ASK in chan.c. */
+enum chan_question {
+	CHAN_QUESTION_NONE,
+	CHAN_QUESTION_ASKED,
+	CHAN_QUESTION_TOLD, /* the line of its answer was read, OK is due */
+};
+
 /*
  * One of those that share the data lane: who has used the line least goes first (start-time fair
  * queueing). What counts is time, of all that a command takes: its line, prompt, payload and answer. Who
@@ -77,7 +86,8 @@ struct chan_cmd {
 	bool names;        /* the answer lists networks: see struct at_lexer */
 	const void *payload;
 	size_t payload_len;
-	uint64_t timeout; /* µs for the final answer; what the line itself takes comes on top */
+	/* µs for the final answer; what the line itself takes comes on top, and what is still to be heard */
+	uint64_t timeout;
 	struct chan_share *share; /* weak; in the data lane: whose command it is */
 	/* Both may be NULL. Reply lines other than final results and known reports; a blob's bytes. */
 	void (*on_line)(struct chan_cmd *cmd, const char *text, size_t len);
@@ -138,14 +148,19 @@ struct chan {
 	struct list lanes[2];
 	struct chan_cmd *current; /* weak */
 	struct timer timer;
-	uint64_t used;        /* of the share that was served last */
-	uint64_t prompt_took; /* from the last command that sends something to its prompt, µs */
-	int ended;            /* link of an +IPD block whose end is not yet confirmed; -1: none */
-	uint64_t byte_time;   /* ns that a byte takes on the line */
-	unsigned int epoch;   /* of chan_reset() */
-	bool deaf;            /* after trouble, until chan_reset() */
-	bool syncing;         /* see chan_set_syncing() */
-	bool tracing;         /* see chan_set_trace() */
+	/* when, in µs: the answer is due; bytes came last; it is asked about; the answer to that is due */
+	uint64_t deadline, heard, ask_at, told_by;
+	enum chan_question question;
+	bool asked, answered;    /* it was asked about; its own answer came first */
+	enum chan_result result; /* of that */
+	uint64_t used;           /* of the share that was served last */
+	uint64_t prompt_took;    /* from the last command that sends something to its prompt, µs */
+	int ended;               /* link of an +IPD block whose end is not yet confirmed; -1: none */
+	uint64_t byte_time;      /* ns that a byte takes on the line */
+	unsigned int epoch;      /* of chan_reset() */
+	bool deaf;               /* after trouble, until chan_reset() */
+	bool syncing;            /* see chan_set_syncing() */
+	bool tracing;            /* see chan_set_trace() */
 	/*
 	 * What the chip says beside its messages may be a secret, or a client's: something of the kind
 	 * was asked for, or is not known to be over. And links that were open when last heard of.
@@ -154,9 +169,10 @@ struct chan {
 	unsigned int links;
 	/*
 	 * Not 0: a CIPSEND was given up that may still wait for bytes, and so many of ours may still
-	 * be on the line. Its reader clears it.
+	 * be on the line. And a block for the NVS, of which so many bytes may be missing. Who reads them
+	 * clears them.
 	 */
-	size_t send_open;
+	size_t send_open, block_open;
 	uint64_t commands; /* lines written */
 };
 

@@ -9,9 +9,12 @@
 #include "device/internal.h"
 #include "device/request-internal.h"
 
-/* Between two attempts at a chip that cannot be brought up: doubled from the first to the second. */
+/*
+ * Between two attempts at a chip that cannot be brought up: doubled from the first to the second. What has
+ * brought it back may not be seen but by the next attempt.
+ */
 #define DEVICE_RETRY (1 * TIMERS_S)
-#define DEVICE_RETRY_MAX (15 * TIMERS_S)
+#define DEVICE_RETRY_MAX (8 * TIMERS_S)
 /* For so long one is left alone that loses step or restarts again and again. */
 #define DEVICE_ASIDE (15 * TIMERS_S)
 /* The chip's clock drifts by seconds a day; certificates do not mind, but not for weeks. */
@@ -107,11 +110,13 @@ static void device_wait_to_retry(struct device *dev)
 {
 	unsigned int shift = dev->failures < 5 ? dev->failures : 5;
 	uint64_t delay = DEVICE_RETRY << shift;
+	uint64_t most = dev->retry_max ? dev->retry_max : DEVICE_RETRY_MAX;
 
 	dev->failures++;
 	dev->reset_due = false;
-	if (delay > DEVICE_RETRY_MAX)
-		delay = DEVICE_RETRY_MAX;
+	dev->retry_max = 0;
+	if (delay > most)
+		delay = most;
 	device_wait(dev, dev->aside ? DEVICE_ASIDE : delay, retry_is_due);
 }
 

@@ -227,6 +227,7 @@ struct device {
 	int step_no;
 	unsigned int attempt;
 	unsigned int failures; /* in a row, for the back-off */
+	uint64_t retry_max;    /* of the next one; 0: as usual */
 	char error[256];       /* the last one; "" for none */
 
 	/* the line, see step-line.c */
@@ -306,6 +307,7 @@ struct device {
 
 	/* probing */
 	unsigned int rate; /* which one of line_rates() is tried */
+	uint64_t plus_at;  /* when `+++` was written; 0: not in this probing */
 	char nonce[32];
 	bool nonce_seen;
 

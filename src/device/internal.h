@@ -23,11 +23,19 @@
 #define DEVICE_TIMEOUT (3 * TIMERS_S)
 /* Flash: writes take 0.1..0.8 s, erasing 0.4..1 s on the recorded chip (protocol fact 12). */
 #define DEVICE_TIMEOUT_FLASH (15 * TIMERS_S)
+/*
+ * From the last byte of a value to OK: 1.2 s at most in capture 63. Nothing can be asked meanwhile, and a chip
+ * that has lost a byte of it waits for ever; one that is given up too soon is found busy, and what it has
+ * written is read before it is written again.
+ */
+#define DEVICE_TIMEOUT_WRITE (3 * TIMERS_S)
 /* From a reset to `ready`: 1..3 s (field notes), the recorded chip takes up to 8 s (capture 20). */
 #define DEVICE_TIMEOUT_BOOT (15 * TIMERS_S)
 
-/* AT+CWSTATE?: joined, with an address */
+/* AT+CWSTATE?: joined, without an address and with one; joining */
+#define DEVICE_CWSTATE_NO_ADDRESS 1
 #define DEVICE_CWSTATE_CONNECTED 2
+#define DEVICE_CWSTATE_JOINING 3
 
 /* The only writer of dev->state; also starts what the state is there for. */
 void device_enter_state(struct device *dev, enum device_state state);

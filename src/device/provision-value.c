@@ -43,7 +43,8 @@ void provision_line(struct device *dev, int op, const char *key)
 void provision_run(struct device *dev, void (*step)(struct device *dev, enum chan_result result))
 {
 	at_line_end(&dev->mfg_cmd.line); /* names are short: it always fits */
-	dev->mfg_cmd.timeout = DEVICE_TIMEOUT_FLASH;
+	dev->mfg_cmd.timeout = dev->mfg_cmd.kind == CHAN_BLOCK ? DEVICE_TIMEOUT_WRITE
+							       : DEVICE_TIMEOUT_FLASH;
 	dev->mfg_cmd.done = provision_cmd_done;
 	dev->mfg_step = step;
 	chan_submit(&dev->chan, CHAN_CONTROL, &dev->mfg_cmd);

@@ -14,6 +14,10 @@
 #define JOIN_TIMEOUT (40 * TIMERS_S)
 /* How long a chip may take to join, or to come back, by itself before it is told to. */
 #define JOIN_PATIENCE (8 * TIMERS_S)
+/* And when it is asked whether it is about to: it tries once a second, if it tries at all (capture 04). */
+#define JOIN_PATIENCE_LOST (3 * TIMERS_S)
+/* Between two commands to join, of which each takes the chip 16 s where it fails. */
+#define JOIN_RETRY_MAX (2 * TIMERS_S)
 /* For a global IPv6 address, which comes after the join or, without a router for it, never. */
 #define JOIN_PATIENCE_IP6 (5 * TIMERS_S)
 
@@ -21,6 +25,13 @@
 #define JOIN_EAP_TLS 0
 #define JOIN_EAP_OWN_CERTIFICATE 1
 #define JOIN_EAP_VERIFY 2
+
+/* dev->step_no */
+enum join_step {
+	JOIN_BEGIN,
+	JOIN_LOOKED, /* for one that was lost: whether it is coming back */
+	JOIN_WAITED, /* long enough */
+};
 
 enum join_failure {
 	JOIN_NO_REASON = 0,
@@ -123,9 +134,9 @@ static void join_patience_over(struct timer *timer)
 	struct device *dev = device_of_timer(timer);
 
 	/* It has said OK to a join that was asked for, and has no address since. */
-	if (dev->network && dev->step_no == 0 && join_refused(dev, "it gives no address"))
+	if (dev->network && dev->step_no == JOIN_BEGIN && join_refused(dev, "it gives no address"))
 		return;
-	dev->step_no = 1;
+	dev->step_no = dev->wifi_lost && dev->step_no == JOIN_BEGIN ? JOIN_LOOKED : JOIN_WAITED;
 	join_query(dev);
 }
 
@@ -146,6 +157,8 @@ static void join_commanded(struct device *dev, enum chan_result result)
 	if (result != CHAN_OK && join_refused(dev, join_failure_text(dev)))
 		return;
 	if (result != CHAN_OK) {
+		dev->retry_max = JOIN_RETRY_MAX;
+		dev->wifi_lost = false; /* it does not come back by itself */
 		if (join_ssid(dev))
 			device_fail(dev, "cannot join Wi-Fi \"%s\": %s", join_ssid(dev),
 				    join_failure_text(dev));
@@ -271,6 +284,12 @@ static void join_command(struct device *dev)
 
 /* ---- what there is ---- */
 
+/* By the chip itself. */
+static bool join_is_under_way(const struct device *dev)
+{
+	return dev->cwstate == DEVICE_CWSTATE_NO_ADDRESS || dev->cwstate == DEVICE_CWSTATE_JOINING;
+}
+
 static void join_decide(struct device *dev)
 {
 	bool joined = dev->joined && dev->cwstate == DEVICE_CWSTATE_CONNECTED;
@@ -279,13 +298,18 @@ static void join_decide(struct device *dev)
 		join_joined(dev);
 		return;
 	}
-	if (dev->wifi_changed || dev->step_no > 0 || (join_ssid(dev) && !dev->wifi_lost)) {
-		dev->step_no = 0;
+	if (dev->wifi_changed || (join_ssid(dev) && !dev->wifi_lost) ||
+	    dev->step_no == JOIN_WAITED ||
+	    (dev->step_no == JOIN_LOOKED && !join_is_under_way(dev))) {
+		dev->step_no = JOIN_BEGIN;
 		join_command(dev);
-		return;
+	} else if (dev->step_no == JOIN_LOOKED) {
+		device_wait(dev, JOIN_PATIENCE - JOIN_PATIENCE_LOST, join_patience_over);
+	} else {
+		dev_info(dev, "waiting for the chip to join its Wi-Fi network");
+		device_wait(dev, dev->wifi_lost ? JOIN_PATIENCE_LOST : JOIN_PATIENCE,
+			    join_patience_over);
 	}
-	dev_info(dev, "waiting for the chip to join its Wi-Fi network");
-	device_wait(dev, JOIN_PATIENCE, join_patience_over);
 }
 
 void join_prepared(struct device *dev)
@@ -476,6 +500,6 @@ void join_start(struct device *dev)
 		device_enter_state(dev, DEVICE_CLOCK);
 		return;
 	}
-	dev->step_no = 0;
+	dev->step_no = JOIN_BEGIN;
 	join_query(dev);
 }

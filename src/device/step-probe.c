@@ -7,7 +7,10 @@
  * link that somebody left open can forge it.
  *
  * A chip that was reset is at the rate of its start; one that another espatd has left is perhaps still at
- * the rate that it was raised to. So all of them are tried, shortly, before anything that takes its time.
+ * the rate that it was raised to. So all of them are tried. What is counted is silence (see the channel's
+ * time-outs): an idle chip answers within milliseconds, one that has much to say says it first, and one
+ * that waits for the rest of a block says nothing. What comes first is never harmful: `+++` before
+ * anything else where a CIPSEND may wait for bytes, and what fills up a block only after that.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -16,59 +19,73 @@
 #include "device/internal.h"
 #include "util/log.h"
 
-/* An idle chip answers within milliseconds, one with a full output FIFO when that is out (the
- * channel adds the time on the line). */
+/* An idle chip answers within milliseconds; adapters and hosts may be late by some tens of them. */
+#define PROBE_SHORT (150 * TIMERS_MS)
 #define PROBE_TIMEOUT (300 * TIMERS_MS)
-/* `+++` must stand alone, or it is data; after it passthrough takes 1 s to end (capture 51). */
+/* One that joins a network, or has lost its block's last byte just now, may be deaf for 1.7 s (capture 20). */
+#define PROBE_PATIENCE (2 * TIMERS_S)
+/* `+++` must stand alone, or it is data; passthrough wants 20 ms, a CIPSEND 2 ms (captures 51, 54). */
 #define PROBE_GUARD (150 * TIMERS_MS)
-/* Between two rates, where it is meant for a CIPSEND only: 2 ms are enough (capture 54). */
-#define PROBE_RATE_GUARD (20 * TIMERS_MS)
-/* A short attempt; at a raised rate it waits for the chip's output FIFO on top, see PROBE_FIFO. */
-#define PROBE_SHORT (100 * TIMERS_MS)
-#define PROBE_FIFO 8192
+/* Between two rates: what it is at the wrong ones comes too late to count. */
+#define PROBE_RATE_GUARD (30 * TIMERS_MS)
+/* So long after `+++` passthrough has ended (capture 51). */
 #define PROBE_AFTER_PLUS (1100 * TIMERS_MS)
 /* Lines answered with ERROR because of what stood in front of them in the chip's line buffer. */
 #define PROBE_ERRORS_MAX 5
 /* An unfinished data block is at most this long (CIPSEND 8192, SYSMFG 8191). */
-#define PROBE_FILL (LINK_BLOCK_MAX + 2)
+#define PROBE_FILL LINK_BLOCK_MAX
 
 enum probe_attempt {
 	PROBE_CANCEL, /* only if a CIPSEND may be open: the server must not get our commands as data */
-	PROBE_RATES, /* only if there are others than that of the start, and this one is tried first */
-	PROBE_PLAIN,
-	PROBE_PLAIN_AGAIN,
-	PROBE_PLUS, /* leaves passthrough, cancels a CIPSEND (capture 54) */
-	PROBE_PLUS_AFTER,
-	PROBE_FILLED, /* completes a SYSMFG block, which nothing cancels (capture 54) */
-	PROBE_RATES_AGAIN,
-	PROBE_FILLED_AGAIN,
+	PROBE_BLOCK, /* only if we have left a block for the NVS unfinished: how much may be missing is known */
+	PROBE_RATES,
+	PROBE_PLUS, /* leaves passthrough, and cancels a CIPSEND (capture 54), if CANCEL has not */
+	PROBE_FILL_RATES, /* completes a SYSMFG block, which nothing cancels (capture 54) */
+	PROBE_PLUS_AGAIN,
+	PROBE_RATES_AGAIN, /* and with patience */
 	PROBE_ATTEMPTS,
 };
 
 static void probe_attempt(struct device *dev);
 
-static bool probe_is_short(const struct device *dev)
-{
-	return dev->attempt == PROBE_RATES || dev->attempt == PROBE_RATES_AGAIN;
-}
+/* ---- rates ---- */
 
-/* The host's end, at the rate with this number. */
-static void probe_at(struct device *dev, unsigned int rate)
+/*
+ * The @i-th one to be tried: that which the chip was told last, and then that of the start. To fill up a
+ * block the highest ones come first: it takes the least time, and blocks are written at a raised rate.
+ * Returns how many there are.
+ */
+static size_t probe_rate(const struct device *dev, size_t i, unsigned int *ret)
 {
 	unsigned int rates[LINE_RATES_MAX];
+	size_t n = line_rates(dev, rates);
 
-	line_rates(dev, rates);
-	if (dev->baud != rates[rate])
-		line_set(dev, rates[rate], false);
+	if (dev->attempt == PROBE_FILL_RATES)
+		i = (i + 1) % n;
+	else if (n > 1 && rates[1] == dev->chip_baud && i < 2)
+		i = 1 - i;
+	*ret = rates[i];
+	return n;
+}
+
+/* The host's end. */
+static void probe_at(struct device *dev, unsigned int rate)
+{
+	if (dev->baud != rate)
+		line_set(dev, rate, false);
+}
+
+static bool probe_tries_rates(const struct device *dev)
+{
+	return dev->attempt == PROBE_RATES || dev->attempt == PROBE_FILL_RATES ||
+	       dev->attempt == PROBE_RATES_AGAIN;
 }
 
 static void probe_next(struct device *dev)
 {
-	unsigned int rates[LINE_RATES_MAX];
+	unsigned int rate;
 
-	timer_cancel(&dev->timer);
-	dev->step_no = 0;
-	if (probe_is_short(dev) && dev->rate + 1 < line_rates(dev, rates)) {
+	if (probe_tries_rates(dev) && dev->rate + 1 < probe_rate(dev, 0, &rate)) {
 		dev->rate++;
 	} else {
 		dev->attempt++;
@@ -118,11 +135,13 @@ static void probe_nonce(struct device *dev, enum chan_result result)
 	device_run_plain(dev, "ATE0", PROBE_TIMEOUT, NULL, probe_quiet);
 }
 
+static void probe_ask(struct device *dev);
+
 static void probe_answered(struct device *dev, enum chan_result result)
 {
-	timer_cancel(&dev->timer);
 	if (result == CHAN_E_ERROR && dev->step_no++ < PROBE_ERRORS_MAX) {
-		probe_attempt(dev);
+		chan_reset(&dev->chan);
+		probe_ask(dev);
 		return;
 	}
 	if (result != CHAN_OK) {
@@ -135,138 +154,129 @@ static void probe_answered(struct device *dev, enum chan_result result)
 	device_run_plain(dev, dev->nonce, PROBE_TIMEOUT, nonce_line, probe_nonce);
 }
 
-/* ---- the attempts ---- */
+/* ---- asking ---- */
+
+static uint64_t probe_patience(const struct device *dev)
+{
+	/* What a block was filled up for is being written; where it was too much, the chip says so at once. */
+	if (dev->attempt == PROBE_BLOCK || dev->attempt == PROBE_FILL_RATES)
+		return PROBE_TIMEOUT;
+	if (dev->attempt != PROBE_RATES_AGAIN)
+		return PROBE_SHORT;
+	return dev->baud == dev->settings->baud || dev->baud == dev->chip_baud ? PROBE_PATIENCE
+									       : PROBE_TIMEOUT;
+}
 
 static void probe_ask(struct device *dev)
 {
-	device_run_plain(dev, "ATE1", PROBE_TIMEOUT, NULL, probe_answered);
+	device_run_plain(dev, "ATE1", probe_patience(dev), NULL, probe_answered);
 }
 
-static void probe_short_is_over(struct timer *timer)
+static void probe_ask_now(struct timer *timer)
+{
+	probe_ask(device_of_timer(timer));
+}
+
+/* ---- `+++` ---- */
+
+static void probe_go_on(struct timer *timer)
+{
+	probe_next(device_of_timer(timer));
+}
+
+/*
+ * At each rate, that of the start last. Where nothing was open it stands in the chip's line buffer, and
+ * makes an ERROR of the next line.
+ */
+static void probe_plus(struct timer *timer)
 {
 	struct device *dev = device_of_timer(timer);
-
-	/* One that is busy has been found; it goes on when it is done. */
-	if (dev->chan.current != &dev->cmd || dev->cmd.busy == 0)
-		probe_next(dev);
-}
-
-static void probe_shortly(struct device *dev)
-{
-	uint64_t wait = 3 * PROBE_SHORT;
-
-	if (dev->rate > 0)
-		wait = PROBE_SHORT + PROBE_FIFO * dev->chan.byte_time / 1000;
-	device_wait(dev, wait, probe_short_is_over);
-	probe_ask(dev);
-}
-
-static void probe_flushed(struct device *dev, enum chan_result result)
-{
-	/* ERROR, or nothing where it was taken for what it is; something old may have come instead. */
-	probe_ask(dev);
-}
-
-static void probe_wait_over(struct timer *timer);
-
-/* At each rate, that of the start last: it is the next one to be tried. */
-static void probe_cancel(struct device *dev)
-{
 	unsigned int rates[LINE_RATES_MAX];
 	size_t n = line_rates(dev, rates);
 
-	dev->step_no = (int)n;
-	dev->rate = (dev->rate + 1) % (unsigned int)n;
-	probe_at(dev, dev->rate);
+	dev->rate++;
+	probe_at(dev, rates[dev->rate % n]);
 	chan_write(&dev->chan, "+++", 3);
-	if (dev->rate == 0)
-		dev->chan.send_open = 0;
-	device_wait(dev, dev->rate == 0 ? PROBE_GUARD : PROBE_RATE_GUARD, probe_wait_over);
-}
-
-static void probe_wait_over(struct timer *timer)
-{
-	struct device *dev = device_of_timer(timer);
-
-	if (dev->attempt == PROBE_CANCEL && dev->chan.send_open) {
-		probe_cancel(dev);
+	if (dev->rate < n) {
+		device_wait(dev, PROBE_RATE_GUARD, probe_plus);
 		return;
 	}
-	if (dev->attempt == PROBE_CANCEL && dev->step_no > 1) {
-		/* What stands in its line buffer makes an ERROR of the next line. */
+	dev->chan.send_open = 0;
+	dev->plus_at = dev->timers->now;
+	device_wait(dev, dev->attempt == PROBE_CANCEL ? PROBE_GUARD : PROBE_AFTER_PLUS,
+		    probe_go_on);
+}
+
+/* Until what `+++` has brought to an end is over; it was written, or is now. */
+static void probe_plus_over(struct device *dev)
+{
+	uint64_t end = dev->plus_at + PROBE_AFTER_PLUS;
+
+	if (dev->plus_at == 0)
+		device_wait(dev, PROBE_GUARD, probe_plus);
+	else if (end > dev->timers->now)
+		device_wait(dev, end - dev->timers->now, probe_go_on);
+	else
 		probe_next(dev);
-		return;
-	}
-	if (dev->attempt == PROBE_CANCEL) {
-		/* Where nothing was open, it stands in the chip's line buffer. */
-		device_run_plain(dev, "", PROBE_TIMEOUT, NULL, probe_flushed);
-		return;
-	}
-	if (dev->attempt == PROBE_PLUS) {
-		chan_write(&dev->chan, "+++", 3);
-		dev->attempt = PROBE_PLUS_AFTER;
-		device_wait(dev, PROBE_AFTER_PLUS, probe_wait_over);
-		return;
-	}
-	probe_ask(dev);
 }
 
-static void probe_fill(struct device *dev)
+/* ---- filling up a block ---- */
+
+static void probe_fill(struct device *dev, size_t missing)
 {
-	uint8_t fill[PROBE_FILL];
+	uint8_t fill[PROBE_FILL + 2];
 
 	/*
 	 * Spaces: in command mode they are one overlong line, which is one ERROR (capture 01). What
 	 * the block was meant for is found damaged and written again when provisioning.
 	 */
-	memset(fill, ' ', sizeof(fill));
-	memcpy(fill + sizeof(fill) - 2, "\r\n", 2);
-	chan_write(&dev->chan, fill, sizeof(fill));
-	device_wait(dev, sizeof(fill) * dev->chan.byte_time / 1000 + PROBE_TIMEOUT,
-		    probe_wait_over);
+	memset(fill, ' ', missing);
+	memcpy(fill + missing, "\r\n", 2);
+	chan_write(&dev->chan, fill, missing + 2);
+	device_wait(dev, (missing + 2) * dev->chan.byte_time / 1000 + PROBE_RATE_GUARD,
+		    probe_ask_now);
 }
+
+/* ---- the attempts ---- */
 
 static void probe_attempt(struct device *dev)
 {
-	unsigned int rates[LINE_RATES_MAX];
-	size_t n;
+	size_t missing = dev->chan.block_open;
+	unsigned int rate;
+	size_t n = probe_rate(dev, dev->rate, &rate);
 
 	/* What is half read or still to come of an earlier attempt must not count for this one. */
 	chan_reset(&dev->chan);
-	n = line_rates(dev, rates);
-	if (probe_is_short(dev) && n == 1)
-		dev->attempt++;
-	if (dev->attempt != PROBE_CANCEL)
-		probe_at(dev, dev->rate);
+	dev->step_no = 0;
+	if (probe_tries_rates(dev))
+		probe_at(dev, rate);
 	switch ((enum probe_attempt)dev->attempt) {
 	case PROBE_CANCEL:
-		if (dev->chan.send_open)
-			device_wait(dev,
-				    dev->chan.send_open * dev->chan.byte_time / 1000 + PROBE_GUARD,
-				    probe_wait_over);
-		else
-			probe_ask(dev);
+		device_wait(dev, dev->chan.send_open * dev->chan.byte_time / 1000 + PROBE_GUARD,
+			    probe_plus);
+		return;
+	case PROBE_BLOCK:
+		dev->chan.block_open = 0;
+		if (missing == 0) {
+			probe_next(dev);
+			return;
+		}
+		probe_at(dev, dev->chip_baud);
+		probe_fill(dev, missing < PROBE_FILL ? missing : PROBE_FILL);
 		return;
 	case PROBE_RATES:
 	case PROBE_RATES_AGAIN:
-		probe_shortly(dev);
-		return;
-	case PROBE_PLAIN:
-	case PROBE_PLAIN_AGAIN:
-	case PROBE_FILLED_AGAIN:
 		probe_ask(dev);
 		return;
 	case PROBE_PLUS:
-		device_wait(dev, PROBE_GUARD, probe_wait_over);
+		probe_plus_over(dev);
 		return;
-	case PROBE_PLUS_AFTER:
-		probe_ask(dev);
+	case PROBE_FILL_RATES:
+		probe_fill(dev, PROBE_FILL);
 		return;
-	case PROBE_FILLED:
-		if (dev->step_no == 0)
-			probe_fill(dev);
-		else
-			probe_ask(dev);
+	case PROBE_PLUS_AGAIN:
+		dev->plus_at = 0;
+		probe_plus_over(dev);
 		return;
 	case PROBE_ATTEMPTS:
 		break;
@@ -280,11 +290,13 @@ static void probe_attempt(struct device *dev)
 
 void probe_start(struct device *dev)
 {
-	if (dev->booted)
+	if (dev->booted) {
 		dev->chan.send_open = 0;
+		dev->chan.block_open = 0;
+	}
 	dev->booted = false;
-	dev->attempt = dev->chan.send_open ? PROBE_CANCEL : PROBE_RATES;
-	dev->step_no = 0;
+	dev->attempt = dev->chan.send_open ? PROBE_CANCEL : PROBE_BLOCK;
+	dev->plus_at = 0;
 	dev->rate = 0;
 	line_listen(dev);
 	probe_attempt(dev);

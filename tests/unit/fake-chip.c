@@ -218,6 +218,8 @@ static void chip_reply(struct chip *c, const char *line)
 			if (!c->without || strcmp(c->without, listed_commands[i]) != 0)
 				out(c, "+CMD:%zu,\"%s\",0,1,1,0\r\n", i, listed_commands[i]);
 		out(c, "\r\nOK\r\n");
+	} else if (strcmp(line, "AT+CIPMUX?") == 0) {
+		out(c, "+CIPMUX:1\r\n\r\nOK\r\n");
 	} else if (strcmp(line, "AT+CIPSTAMAC?") == 0) {
 		out(c, "+CIPSTAMAC:\"%s\"\r\n\r\nOK\r\n", c->mac);
 	} else if (strcmp(line, "AT+CWMODE?") == 0) {
@@ -324,8 +326,14 @@ static bool is_sample(struct chip *c)
 	return dev->chan.current == &dev->sample_cmd;
 }
 
+const char chip_works[] = "";
+
 static void chip_line(struct chip *c, const char *line)
 {
+	if (c->working) {
+		out(c, "\r\nbusy p...\r\n");
+		return;
+	}
 	/* The firmware's own. */
 	MUST(!strstr(line, "factory_param") && !strstr(line, "ble_data"));
 	if (c->tells_samples || !is_sample(c))
@@ -344,6 +352,7 @@ static void chip_line(struct chip *c, const char *line)
 			a->times--;
 		if (a->reply)
 			out(c, "%s", a->reply);
+		c->working = a->reply == chip_works;
 		return;
 	}
 	chip_reply(c, line);
@@ -441,7 +450,7 @@ static void chip_take_line(struct chip *c, size_t n)
 			told(c, "(overlong)|");
 		if (n > 256 && !c->mute && c->echo)
 			out(c, "%s\r\n", c->in);
-		else if (n > 2)
+		else if (n > 2 && n <= 256)
 			chip_line(c, (char *)c->in);
 		if (n > 256 && !c->mute)
 			out(c, "\r\nERROR\r\n");
@@ -816,6 +825,8 @@ void bench_up_idle(struct bench *b)
 
 void chip_say(struct bench *b, const char *text)
 {
+	if (strstr(text, "OK\r\n") || strstr(text, "ERROR\r\n") || strstr(text, "ready\r\n"))
+		b->chip.working = false;
 	out_n(&b->chip, text, strlen(text));
 	bench_run(b);
 }

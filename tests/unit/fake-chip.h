@@ -33,6 +33,7 @@ struct chip {
 	bool no_cts;               /* says nothing while it waits for CTS, and obeys */
 	bool no_rts;               /* loses what is too fast for it */
 	bool echo, mute;
+	bool working; /* see chip_works */
 	bool joined;
 	char ssid[AT_SSID_MAX + 1]; /* "": "lab" */
 	int mode;                   /* CWMODE */
@@ -136,6 +137,8 @@ bool bench_step(struct bench *b);
 void bench_pass(struct bench *b, uint64_t delay);
 /* The chip says something by itself. */
 void chip_say(struct bench *b, const char *text);
+/* An answer that is none: until it says OK, ERROR or ready by chip_say() it works on that, and is busy. */
+extern const char chip_works[];
 /* Where a line begins with @command, the chip says @reply, so many times (-1: from now on). */
 void chip_answer(struct bench *b, const char *command, const char *reply, int times);
 /*

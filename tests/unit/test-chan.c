@@ -18,9 +18,10 @@
 #include "chan/chan.h"
 #include "util/log.h"
 
-#define TIMEOUT (5 * TIMERS_S)
-/* What two FIFOs and a line take at 115200 baud: 16640 bytes of 10 bits. */
-#define LINE_TIME (16640ull * 10 * TIMERS_S / 115200)
+/* Too short to be asked about in the meantime. */
+#define TIMEOUT (4 * TIMERS_S)
+/* What so many bytes take on the line, of 10 bits each, at 115200 baud. */
+#define BYTES(n) ((n)*10 * TIMERS_S / 115200)
 
 struct fixture;
 
@@ -212,6 +213,12 @@ static void advance(struct fixture *f, uint64_t delay)
 	pass_time(&f->timers, delay);
 }
 
+static void clear(struct fixture *f)
+{
+	f->len = 0;
+	f->log[0] = '\0';
+}
+
 #define expect(f, text)                                                                            \
 	do {                                                                                       \
 		assert_string_equal((f)->log, text);                                               \
@@ -299,7 +306,10 @@ static void test_share_bounds(void **state)
 	prepare(f, 0, "AT+A", CHAN_PLAIN, NULL)->cmd.share = &heavy;
 	f->probes[0].cmd.timeout = 60 * TIMERS_S;
 	submit(&f->probes[0], CHAN_DATA);
-	advance(f, 30 * TIMERS_S);
+	for (int i = 0; i < 15; i++) {
+		advance(f, 2 * TIMERS_S);
+		feed(f, "\r\nbusy p...\r\n");
+	}
 	feed(f, ok);
 	f->len = 0;
 	prepare(f, 1, "AT+B", CHAN_PLAIN, NULL)->cmd.share = &light;
@@ -452,7 +462,7 @@ static void test_payload_after_prompt(void **state)
 	expect(f, "> AT+CIPSEND=0,5|");
 	feed(f, "AT+CIPSEND=0,5\r\n\r\nOK\r\n");
 	expect(f, "a:AT+CIPSEND=0,5|");
-	advance(f, 3 * TIMERS_S);
+	advance(f, 1900 * TIMERS_MS);
 	expect(f, "");
 	feed(f, "\r\n>");
 	expect(f, "> [hello]|");
@@ -570,7 +580,7 @@ static void test_timeout(void **state)
 
 	plain(f, 0, CHAN_CONTROL);
 	plain(f, 1, CHAN_CONTROL);
-	advance(f, TIMEOUT + LINE_TIME - TIMERS_MS);
+	advance(f, TIMEOUT + BYTES(6) - TIMERS_MS);
 	expect(f, "> AT+A|");
 	advance(f, 2 * TIMERS_MS);
 	expect(f, "a=3|T:no answer to a command|");
@@ -612,7 +622,8 @@ static void test_timeout_of_each_phase(void **state)
 			       CHAN_DATA);
 			for (size_t k = 0; k <= until; k++) {
 				feed(f, rows[i].parts[k]);
-				advance(f, rows[i].limits[k] + LINE_TIME - TIMERS_MS);
+				advance(f,
+					rows[i].limits[k] + BYTES(plain_kind ? 6 : 11) - TIMERS_MS);
 				assert_int_equal(f->probes[0].dones, 0);
 			}
 			advance(f, 2 * TIMERS_MS);
@@ -630,10 +641,254 @@ static void test_slow_line_takes_longer(void **state)
 
 	chan_set_baud(&f->chan, 9600);
 	plain(f, 0, CHAN_CONTROL);
-	advance(f, TIMEOUT + 12 * LINE_TIME - TIMERS_MS);
+	advance(f, TIMEOUT + 12 * BYTES(6) - TIMERS_MS);
 	assert_int_equal(f->probes[0].dones, 0);
 	advance(f, 2 * TIMERS_MS);
 	assert_int_equal(f->probes[0].dones, 1);
+}
+
+/*
+ * An answer may stand behind what the chip says before it: as long as that comes it is waited for, until
+ * two FIFOs must be empty, and then for as long as no pause is.
+ */
+static void test_what_comes_first_takes_its_time(void **state)
+{
+	static const char ipd[] = "\r\n+IPD,0,2:ab\r\n";
+	struct fixture *f = *state;
+	uint64_t most = TIMEOUT + BYTES(6) + BYTES(16384);
+
+	plain(f, 0, CHAN_CONTROL);
+	for (uint64_t at = 0; at < most - 250 * TIMERS_MS; at += 250 * TIMERS_MS) {
+		feed(f, ipd);
+		advance(f, 250 * TIMERS_MS);
+		assert_int_equal(f->probes[0].dones, 0);
+	}
+	feed(f, ipd);
+	advance(f, 250 * TIMERS_MS);
+	assert_int_equal(f->probes[0].result, CHAN_E_TIMEOUT);
+	/* A pause is its end. */
+	chan_reset(&f->chan);
+	plain(f, 0, CHAN_CONTROL);
+	advance(f, TIMEOUT);
+	feed(f, ipd);
+	advance(f, 299 * TIMERS_MS);
+	assert_int_equal(f->probes[0].dones, 0);
+	advance(f, 2 * TIMERS_MS);
+	assert_int_equal(f->probes[0].dones, 1);
+	/* And so are the bytes of the answer's line none. */
+	chan_reset(&f->chan);
+	plain(f, 0, CHAN_CONTROL);
+	feed(f, ipd);
+	advance(f, TIMEOUT);
+	feed(f, "\r\nO");
+	advance(f, 290 * TIMERS_MS);
+	f->len = 0;
+	feed(f, "K\r\n");
+	expect(f, "a=0|");
+}
+
+/* ---- whether it still runs ---- */
+
+#define LONG (30 * TIMERS_S)
+
+static struct probe *lengthy(struct fixture *f, const char *line)
+{
+	struct probe *p = prepare(f, 0, line, CHAN_PLAIN, NULL);
+
+	p->cmd.timeout = LONG;
+	submit(p, CHAN_CONTROL);
+	return p;
+}
+
+static void test_asked_and_busy(void **state)
+{
+	struct fixture *f = *state;
+
+	lengthy(f, "AT+CIPSTART=0");
+	plain(f, 1, CHAN_CONTROL);
+	for (int i = 0; i < 3; i++) {
+		advance(f, 1999 * TIMERS_MS);
+		expect(f, i == 0 ? "> AT+CIPSTART=0|" : "");
+		advance(f, 2 * TIMERS_MS);
+		expect(f, "> AT+CIPMUX?|");
+		/* Not the line's answer: it is not written again. */
+		feed(f, "\r\nbusy p...\r\n");
+		expect(f, "");
+	}
+	feed(f, "0,CONNECT\r\n\r\nOK\r\n");
+	assert_non_null(strstr(f->log, "a=0|> AT+B|"));
+}
+
+/* The chip has nothing to do: so it had answered, and that was lost. */
+static void test_asked_and_idle(void **state)
+{
+	struct fixture *f = *state;
+
+	lengthy(f, "AT+CIPSTART=0");
+	plain(f, 1, CHAN_CONTROL);
+	advance(f, 2001 * TIMERS_MS);
+	feed(f, "+CIPMUX:1\r\n\r\nOK\r\n");
+	expect(f, "> AT+CIPSTART=0|> AT+CIPMUX?|a=3|T:no answer to a command|");
+	chan_reset(&f->chan);
+	expect(f, "b=4|");
+}
+
+/* Both at once, in either order: that which has the line is the question's, and the next command waits for it. */
+static void test_asked_at_the_end(void **state)
+{
+	static const struct {
+		const char *own, *others;
+		enum chan_result result;
+	} rows[] = {
+		{ "\r\nOK\r\n", "+CIPMUX:1\r\n\r\nOK\r\n", CHAN_OK },
+		{ "\r\nERROR\r\n", "+CIPMUX:1\r\n\r\nOK\r\n", CHAN_E_ERROR },
+		{ "\r\nOK\r\n", "\r\nbusy p...\r\n", CHAN_OK },
+		{ "\r\nERROR\r\n", "\r\nbusy p...\r\n", CHAN_E_ERROR },
+	};
+	struct fixture *f = *state;
+	char want[32];
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		lengthy(f, "AT+CIPSTART=0");
+		plain(f, 1, CHAN_CONTROL);
+		advance(f, 2001 * TIMERS_MS);
+		clear(f);
+		feed(f, rows[i].own);
+		expect(f, "");
+		feed(f, rows[i].others);
+		snprintf(want, sizeof(want), "a=%d|> AT+B|", rows[i].result);
+		expect(f, want);
+		feed(f, "\r\nOK\r\n");
+		expect(f, "b=0|");
+	}
+}
+
+/* What does not fit: then bytes were lost, and nothing is believed. */
+static void test_asked_and_damaged(void **state)
+{
+	static const struct {
+		const char *said;
+		uint64_t after;
+		const char *trouble;
+	} rows[] = {
+		/* nothing at all */
+		{ "", 5001 * TIMERS_MS, "a=3|T:no answer to a command|" },
+		/* one of two answers */
+		{ "\r\nOK\r\n", 1001 * TIMERS_MS, "a=3|T:no answer to a command|" },
+		{ "+CIPMUX:1\r\n", 5001 * TIMERS_MS, "a=3|T:no answer to a command|" },
+		/* two, but the question's line is not there, or the question was damaged */
+		{ "\r\nOK\r\n\r\nOK\r\n", 0, "T:two answers to one command|" },
+		{ "\r\nERROR\r\n\r\nOK\r\n", 0, "T:two answers to one command|" },
+		/* "busy p..." was for the line, which was thrown away: what comes then is not its answer */
+		{ "\r\nbusy p...\r\n+CIPMUX:1\r\n\r\nOK\r\n", 0,
+		  "T:an answer to what was not asked|" },
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		lengthy(f, "AT+CIPSTART=0");
+		advance(f, 2001 * TIMERS_MS);
+		clear(f);
+		feed(f, rows[i].said);
+		if (rows[i].after > 0) {
+			advance(f, rows[i].after - 3 * TIMERS_MS);
+			expect(f, "");
+			advance(f, 3 * TIMERS_MS);
+		}
+		expect(f, rows[i].trouble);
+		chan_reset(&f->chan);
+		clear(f);
+	}
+}
+
+/* One that joins has no ears: its own answer alone is as good, and so is none for long. */
+static void test_asked_and_deaf(void **state)
+{
+	struct fixture *f = *state;
+
+	lengthy(f, "AT+CWJAP=\"x\"");
+	advance(f, 20 * TIMERS_S);
+	expect(f, "> AT+CWJAP=\"x\"|> AT+CIPMUX?|");
+	feed(f, "\r\nOK\r\n");
+	expect(f, "");
+	advance(f, 1001 * TIMERS_MS);
+	expect(f, "a=0|");
+}
+
+/* Where bytes are awaited, or may be, nothing is asked: it would be data. */
+static void test_not_asked_in_a_block(void **state)
+{
+	static const enum chan_kind kinds[] = { CHAN_SEND, CHAN_STREAM, CHAN_BLOCK };
+	static const char *const parts[] = { "", "\r\nOK\r\n", "\r\n>" };
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+		for (size_t until = 0; until < ARRAY_SIZE(parts); until++) {
+			struct probe *p = prepare(f, 0, "AT+X", kinds[i], "hello");
+
+			p->cmd.timeout = LONG;
+			submit(p, CHAN_DATA);
+			for (size_t k = 0; k <= until; k++)
+				feed(f, parts[k]);
+			advance(f, 100 * TIMERS_S);
+			assert_int_equal(p->result, CHAN_E_TIMEOUT);
+			assert_null(strstr(f->log, "CIPMUX"));
+			chan_reset(&f->chan);
+			clear(f);
+		}
+}
+
+/* When all of it has come, but not if that is in doubt. */
+static void test_asked_for_a_verdict(void **state)
+{
+	struct fixture *f = *state;
+	struct probe *p;
+
+	for (int right = 0; right < 2; right++) {
+		p = prepare(f, 0, "AT+X", CHAN_SEND, "hello");
+		p->cmd.timeout = LONG;
+		submit(p, CHAN_DATA);
+		feed(f, "\r\nOK\r\n\r\n>");
+		feed(f, right ? "\r\nRecv 5 bytes\r\n" : "\r\nRecv 4 bytes\r\n");
+		clear(f);
+		advance(f, 2001 * TIMERS_MS);
+		expect(f, right ? "> AT+CIPMUX?|" : "");
+		if (right)
+			feed(f, "\r\nbusy p...\r\n");
+		feed(f, "\r\nSEND OK\r\n");
+		expect(f, right ? "a=0|" : "a=2|");
+	}
+}
+
+static void test_not_asked_while_it_is_looked_for(void **state)
+{
+	struct fixture *f = *state;
+
+	chan_set_syncing(&f->chan, true);
+	lengthy(f, "ATE1");
+	advance(f, 100 * TIMERS_S);
+	expect(f, "> ATE1|a=3|");
+}
+
+/* What may be missing of a block that was given up, and what may still be on the line. */
+static void test_what_is_left_open(void **state)
+{
+	struct fixture *f = *state;
+
+	submit(prepare(f, 0, "AT+X", CHAN_SEND, "hello"), CHAN_DATA);
+	chan_reset(&f->chan);
+	assert_int_equal(f->chan.send_open, 6);
+	submit(prepare(f, 0, "AT+X", CHAN_SEND, "hello"), CHAN_DATA);
+	feed(f, "\r\nOK\r\n\r\n>");
+	chan_reset(&f->chan);
+	assert_int_equal(f->chan.send_open, 11);
+	f->chan.send_open = 0;
+	submit(prepare(f, 0, "AT+X", CHAN_BLOCK, "hello"), CHAN_DATA);
+	feed(f, "\r\nOK\r\n\r\n>");
+	assert_int_equal(f->chan.block_open, 0);
+	advance(f, 100 * TIMERS_S);
+	assert_int_equal(f->chan.block_open, 5);
+	assert_int_equal(f->chan.send_open, 0);
 }
 
 /* ---- busy ---- */
@@ -1003,7 +1258,7 @@ static void test_syncing(void **state)
 	plain(f, 1, CHAN_CONTROL);
 	feed(f, "\r\nSEND OK\r\n>\x01\r\n\r\nRecv 5 bytes\r\n");
 	expect(f, "> AT+A|");
-	advance(f, TIMEOUT + LINE_TIME + TIMERS_MS);
+	advance(f, TIMEOUT + BYTES(6) + TIMERS_MS);
 	expect(f, "a=3|> AT+B|"); /* silence is no trouble */
 	feed(f, "\r\nOK\r\n");
 	expect(f, "b=0|");
@@ -1013,7 +1268,7 @@ static void test_syncing(void **state)
 		feed(f, "\r\nbusy p...\r\n");
 		advance(f, 1001 * TIMERS_MS);
 	}
-	advance(f, TIMEOUT + LINE_TIME);
+	advance(f, TIMEOUT + 400 * TIMERS_MS);
 	assert_int_equal(f->probes[2].dones, 1);
 	assert_int_equal(f->probes[2].result, CHAN_E_TIMEOUT);
 	assert_null(strstr(f->log, "T:"));
@@ -1300,6 +1555,16 @@ int main(void)
 		T(test_timeout),
 		T(test_timeout_of_each_phase),
 		T(test_slow_line_takes_longer),
+		T(test_what_comes_first_takes_its_time),
+		T(test_asked_and_busy),
+		T(test_asked_and_idle),
+		T(test_asked_at_the_end),
+		T(test_asked_and_damaged),
+		T(test_asked_and_deaf),
+		T(test_not_asked_in_a_block),
+		T(test_asked_for_a_verdict),
+		T(test_not_asked_while_it_is_looked_for),
+		T(test_what_is_left_open),
 		T(test_busy_is_written_again),
 		T(test_busy_storm_is_one),
 		T(test_busy_then_answer),

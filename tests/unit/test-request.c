@@ -208,7 +208,7 @@ static void test_waits_for_ready(void **state)
 	struct bench *b = *state;
 
 	b->chip.joined = false;
-	chip_answer(b, "AT+CWJAP=", NULL, 1);
+	chip_answer(b, "AT+CWJAP=", chip_works, 1);
 	device_port_up(b->dev, 115200);
 	bench_pass(b, 1 * TIMERS_S);
 	assert_int_equal(b->dev->state, DEVICE_JOINING);
