@@ -173,6 +173,12 @@ static void chan_log_command(struct chan *chan, const char *what, const struct c
 		   (int)(line->len - 2 - end), line->text + end);
 }
 
+static void chan_put(struct chan *chan, const void *data, size_t len)
+{
+	chan->gone_by = chan_now(chan) + chan_on_its_way(chan) + len * chan->byte_time / 1000;
+	chan->ops->write(chan->userdata, data, len);
+}
+
 static void chan_write_head(struct chan *chan)
 {
 	struct chan_cmd *cmd = chan->current;
@@ -184,7 +190,7 @@ static void chan_write_head(struct chan *chan)
 	chan->commands++;
 	chan->hush = chan->hush || chan_cmd_is_private(cmd);
 	chan_arm(chan, cmd->kind == CHAN_PLAIN ? cmd->timeout : CHAN_TIMEOUT_PROMPT);
-	chan->ops->write(chan->userdata, cmd->line.text, cmd->line.len);
+	chan_put(chan, cmd->line.text, cmd->line.len);
 }
 
 /* ---- who is next ---- */
@@ -318,7 +324,7 @@ static void chan_give_up(struct chan *chan)
 	if (!cmd || cmd->phase >= CHAN_PHASE_VERDICT)
 		return;
 	if (cmd_sends(cmd))
-		chan->send_open = cmd->line.len + cmd->written;
+		chan->send_open = true;
 	else if (cmd->kind == CHAN_BLOCK)
 		chan->block_open = cmd->payload_len;
 }
@@ -500,7 +506,7 @@ static void chan_write_payload(struct chan *chan)
 	cmd->written = end;
 	chan_debug(chan, "> [%zu bytes]", end - from);
 	chan_trace_payload(chan, end - from);
-	chan->ops->write(chan->userdata, (const uint8_t *)cmd->payload + from, end - from);
+	chan_put(chan, (const uint8_t *)cmd->payload + from, end - from);
 }
 
 /* "+CIPSENDL:<sent>,<received>" (capture 62) */
@@ -898,7 +904,14 @@ void chan_found(struct chan *chan)
 void chan_write(struct chan *chan, const void *data, size_t len)
 {
 	chan_trace_written(chan, data, len);
-	chan->ops->write(chan->userdata, data, len);
+	chan_put(chan, data, len);
+}
+
+uint64_t chan_on_its_way(const struct chan *chan)
+{
+	uint64_t now = chan_now(chan);
+
+	return chan->gone_by > now ? chan->gone_by - now : 0;
 }
 
 void chan_skip(struct chan *chan, size_t len)

@@ -168,11 +168,12 @@ struct chan {
 	bool hush;
 	unsigned int links;
 	/*
-	 * Not 0: a CIPSEND was given up that may still wait for bytes, and so many of ours may still
-	 * be on the line. And a block for the NVS, of which so many bytes may be missing. Who reads them
-	 * clears them.
+	 * A CIPSEND was given up that may still wait for bytes; and a block for the NVS, of which so many
+	 * bytes may be missing. Who reads them clears them.
 	 */
-	size_t send_open, block_open;
+	bool send_open;
+	size_t block_open;
+	uint64_t gone_by;  /* when the last byte that was written has gone over the line, µs */
 	uint64_t commands; /* lines written */
 };
 
@@ -210,6 +211,8 @@ void chan_set_syncing(struct chan *chan, bool syncing);
 void chan_found(struct chan *chan);
 /* Bytes that are no command, while none is in flight: `+++`, or what completes an old block. */
 void chan_write(struct chan *chan, const void *data, size_t len);
+/* How long what was written may still be on the line, µs. */
+uint64_t chan_on_its_way(const struct chan *chan);
 /* Bytes from the chip that another looks at; traces count them. */
 void chan_skip(struct chan *chan, size_t len);
 /* Whether ops->trace() is called. */

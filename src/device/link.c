@@ -308,6 +308,11 @@ static void link_setting_done(struct chan_cmd *cmd, enum chan_result result)
 		link_give_up(link, LINK_END_VOID);
 		return;
 	}
+	/* CIPSTART would fail after 10 s, and take the channel from whatever brings the network back (capture 02). */
+	if (link->dev->wifi_lost) {
+		link_give_up(link, LINK_END_WIFI);
+		return;
+	}
 	if (result != CHAN_OK) {
 		if (link->step == LINK_STEP_CONF)
 			link->conf_auth = CONF_UNKNOWN;

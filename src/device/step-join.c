@@ -17,7 +17,7 @@
 /* And when it is asked whether it is about to: it tries once a second, if it tries at all (capture 04). */
 #define JOIN_PATIENCE_LOST (3 * TIMERS_S)
 /* Between two commands to join, of which each takes the chip 16 s where it fails. */
-#define JOIN_RETRY_MAX (2 * TIMERS_S)
+#define JOIN_RETRY_MAX (1 * TIMERS_S)
 /* For a global IPv6 address, which comes after the join or, without a router for it, never. */
 #define JOIN_PATIENCE_IP6 (5 * TIMERS_S)
 
@@ -158,7 +158,6 @@ static void join_commanded(struct device *dev, enum chan_result result)
 		return;
 	if (result != CHAN_OK) {
 		dev->retry_max = JOIN_RETRY_MAX;
-		dev->wifi_lost = false; /* it does not come back by itself */
 		if (join_ssid(dev))
 			device_fail(dev, "cannot join Wi-Fi \"%s\": %s", join_ssid(dev),
 				    join_failure_text(dev));

@@ -30,8 +30,8 @@
 #define PROBE_RATE_GUARD (30 * TIMERS_MS)
 /* So long after `+++` passthrough has ended (capture 51). */
 #define PROBE_AFTER_PLUS (1100 * TIMERS_MS)
-/* Lines answered with ERROR because of what stood in front of them in the chip's line buffer. */
-#define PROBE_ERRORS_MAX 5
+/* Answers to what stood in front of our line in the chip's line buffer, or to the command of one before us. */
+#define PROBE_AGAIN_MAX 5
 /* An unfinished data block is at most this long (CIPSEND 8192, SYSMFG 8191). */
 #define PROBE_FILL LINK_BLOCK_MAX
 
@@ -125,27 +125,32 @@ static void nonce_line(struct chan_cmd *cmd, const char *text, size_t len)
 		dev->nonce_seen = true;
 }
 
+static void probe_ask(struct device *dev);
+
+/* It has said something that was not for us, as ERROR to what stood in front, or OK to what it was busy with. */
+static void probe_again(struct device *dev, enum chan_result result)
+{
+	if (result == CHAN_E_TIMEOUT || dev->step_no++ >= PROBE_AGAIN_MAX) {
+		probe_next(dev);
+		return;
+	}
+	chan_reset(&dev->chan);
+	probe_ask(dev);
+}
+
 static void probe_nonce(struct device *dev, enum chan_result result)
 {
 	/* The word is no command: ERROR is the right answer. */
-	if (!dev->nonce_seen || result != CHAN_E_ERROR) {
-		probe_next(dev);
-		return;
-	}
-	device_run_plain(dev, "ATE0", PROBE_TIMEOUT, NULL, probe_quiet);
+	if (dev->nonce_seen && result == CHAN_E_ERROR)
+		device_run_plain(dev, "ATE0", PROBE_TIMEOUT, NULL, probe_quiet);
+	else
+		probe_again(dev, result);
 }
-
-static void probe_ask(struct device *dev);
 
 static void probe_answered(struct device *dev, enum chan_result result)
 {
-	if (result == CHAN_E_ERROR && dev->step_no++ < PROBE_ERRORS_MAX) {
-		chan_reset(&dev->chan);
-		probe_ask(dev);
-		return;
-	}
 	if (result != CHAN_OK) {
-		probe_next(dev);
+		probe_again(dev, result);
 		return;
 	}
 	dev->nonce_seen = false;
@@ -201,7 +206,7 @@ static void probe_plus(struct timer *timer)
 		device_wait(dev, PROBE_RATE_GUARD, probe_plus);
 		return;
 	}
-	dev->chan.send_open = 0;
+	dev->chan.send_open = false;
 	dev->plus_at = dev->timers->now;
 	device_wait(dev, dev->attempt == PROBE_CANCEL ? PROBE_GUARD : PROBE_AFTER_PLUS,
 		    probe_go_on);
@@ -252,8 +257,7 @@ static void probe_attempt(struct device *dev)
 		probe_at(dev, rate);
 	switch ((enum probe_attempt)dev->attempt) {
 	case PROBE_CANCEL:
-		device_wait(dev, dev->chan.send_open * dev->chan.byte_time / 1000 + PROBE_GUARD,
-			    probe_plus);
+		device_wait(dev, chan_on_its_way(&dev->chan) + PROBE_GUARD, probe_plus);
 		return;
 	case PROBE_BLOCK:
 		dev->chan.block_open = 0;
@@ -291,7 +295,7 @@ static void probe_attempt(struct device *dev)
 void probe_start(struct device *dev)
 {
 	if (dev->booted) {
-		dev->chan.send_open = 0;
+		dev->chan.send_open = false;
 		dev->chan.block_open = 0;
 	}
 	dev->booted = false;

@@ -16,8 +16,8 @@
 #include "util/list.h"
 #include "util/ring.h"
 
-/* How often a port that is not there is looked for: a part of what a chip takes to start. */
-#define PORT_RETRY (500 * TIMERS_MS)
+/* How often a port that is not there is looked for: little beside what a chip takes to start. */
+#define PORT_RETRY (250 * TIMERS_MS)
 /* One read. A Linux tty hands out 4 KiB at most, a socket more. */
 #define PORT_READ_SIZE 16384
 /* Far more than a block and its command, or what is on its way of a long one; what is over that piles up only

@@ -6,6 +6,7 @@ import select
 import shutil
 import socket
 import subprocess
+import termios
 import threading
 import time
 import tty
@@ -152,6 +153,10 @@ class Sim(Program):
         fd = os.open(self.tty, os.O_RDWR | os.O_NOCTTY)
         try:
             tty.setraw(fd)
+            # A paced one hears those who have its rate.
+            mode = termios.tcgetattr(fd)
+            mode[4:6] = [termios.B115200] * 2
+            termios.tcsetattr(fd, termios.TCSANOW, mode)
             end = rb"\r\n(OK|ERROR)\r\n$"
             got = self._hear(fd, command.encode() + b"\r\n", end if block is None else b">$")
             if block is not None:

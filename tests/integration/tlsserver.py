@@ -69,7 +69,8 @@ def say_and_hold(data):
 class TlsServer:
     """Serves each connection by @handler(Connection) in a thread of its own."""
 
-    def __init__(self, pki, handler=echo, cert="server", key=None, client_ca=None, alpn=None):
+    def __init__(self, pki, handler=echo, cert="server", key=None, client_ca=None, alpn=None,
+                 port=0):
         self.handler = handler
         self.pki = pki
         self.client_ca = client_ca
@@ -77,7 +78,7 @@ class TlsServer:
         self.connections = []
         self.changed = threading.Condition()
         self.use(cert, key)
-        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener = socket.create_server(("127.0.0.1", port))
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -171,8 +172,9 @@ class TlsServer:
         assert any(conn in self.handshakes() for conn in self.connections[mark:])
 
     def close(self):
-        self.listener.shutdown(socket.SHUT_RDWR)  # or accept() goes on
-        self.listener.close()
+        if self.listener.fileno() >= 0:
+            self.listener.shutdown(socket.SHUT_RDWR)  # or accept() goes on
+            self.listener.close()
         for conn in self.connections:
             if conn.tls is not None and conn.tls.fileno() >= 0:
                 try:

@@ -79,6 +79,8 @@ static int find_ap(struct sim_core *c)
 			  : c->jap.threshold ? AUTH_WPA_PSK
 					     : AUTH_OPEN;
 
+	if (c->now < c->wifi_away)
+		return -1;
 	for (int i = 0; i < c->cfg.n_ap; i++) {
 		const struct sim_ap *ap = &c->cfg.ap[i];
 
@@ -285,8 +287,12 @@ void wifi_tick(struct sim_core *c)
 		ip6_step(c);
 	if (c->wifi_retry_at <= c->now) {
 		c->wifi_retry_at = SIM_NEVER;
-		if ((c->mode & 1) && c->wifi == WIFI_DOWN)
+		if (!(c->mode & 1) || c->wifi != WIFI_DOWN)
+			return;
+		if (c->now >= c->wifi_away)
 			begin_join(c, c->cfg.times.join * 2 / 3);
+		else if (c->jap.reconn)
+			c->wifi_retry_at = ms_after(c, 1000 * c->jap.reconn);
 	}
 }
 

@@ -246,7 +246,8 @@ struct sim_core {
 	int wifi_fail;    /* CWJAP code of the attempt under way, 0 if it will succeed */
 	uint64_t wifi_at; /* next step of the join */
 	uint64_t wifi_retry_at;
-	bool ipv6; /* CIPV6 */
+	uint64_t wifi_away; /* until then no access point is there */
+	bool ipv6;          /* CIPV6 */
 	enum ip6_state ip6;
 	uint64_t ip6_at; /* the next address comes */
 	struct sta_ip {

@@ -1107,16 +1107,28 @@ void sim_core_fault(struct sim_core *c, uint64_t now, enum sim_fault fault, long
 	}
 }
 
-void sim_core_wifi_drop(struct sim_core *c, uint64_t now, bool come_back)
+/* The chip looks for its network as often as it was told, or never. */
+static void wifi_lost(struct sim_core *c, bool come_back)
 {
-	c->now = now;
 	if (c->wifi == WIFI_UP || c->wifi == WIFI_ASSOCIATED) {
 		wifi_leave(c, true);
-		/* It is back after a second; the chip looks for it as often as it was told, or never. */
 		if (come_back && c->jap.reconn)
 			c->wifi_retry_at = ms_after(c, 1000 * c->jap.reconn);
 	}
 	settle(c);
+}
+
+void sim_core_wifi_drop(struct sim_core *c, uint64_t now, bool come_back)
+{
+	c->now = now;
+	wifi_lost(c, come_back);
+}
+
+void sim_core_wifi_away(struct sim_core *c, uint64_t now, unsigned ms)
+{
+	c->now = now;
+	c->wifi_away = ms_after(c, ms);
+	wifi_lost(c, true);
 }
 
 void sim_core_link_reset(struct sim_core *c, uint64_t now, int link)

@@ -213,6 +213,8 @@ void sim_core_fault(struct sim_core *c, uint64_t now, enum sim_fault fault, long
 /* What happens to a chip: used by faults. */
 void sim_core_reset(struct sim_core *c, uint64_t now, bool boot_rom_text);
 void sim_core_wifi_drop(struct sim_core *c, uint64_t now, bool come_back);
+/* No access point is there for so long. */
+void sim_core_wifi_away(struct sim_core *c, uint64_t now, unsigned ms);
 void sim_core_link_reset(struct sim_core *c, uint64_t now, int link);
 void sim_core_set_clock(struct sim_core *c, uint64_t now, int64_t seconds);
 /* Behind the host's back; -ENOENT if there is no such key. */

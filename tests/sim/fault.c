@@ -32,6 +32,7 @@ enum action {
 	ACT_DOUBLE,
 	ACT_SPLIT,
 	ACT_WIFI,
+	ACT_WIFI_AWAY,
 	ACT_UNPLUG,
 	ACT_PLUG,
 	ACT_LINK_RESET,
@@ -72,6 +73,7 @@ static const struct {
 	{ "tls-length", ACT_CORE, SIM_FAULT_TLS_LENGTH, ARGS_NUMBER, -16384, 16384, 29 },
 	{ "heap", ACT_CORE, SIM_FAULT_HEAP, ARGS_NUMBER, 0, 1 << 24, 0 },
 	{ "wifi-drop", ACT_WIFI, 0, ARGS_NUMBER, 0, 1, 1 },
+	{ "wifi-away", ACT_WIFI_AWAY, 0, ARGS_NEEDED, 1, 1 << 24, 0 },
 	{ "unplug", ACT_UNPLUG, 0, ARGS_NUMBER, 0, 1 << 24, 0 },
 	{ "plug", ACT_PLUG, 0, ARGS_NUMBER, 0, 0, 0 },
 	{ "link-reset", ACT_LINK_RESET, 0, ARGS_NUMBER, 0, SIM_LINKS - 1, 0 },
@@ -150,6 +152,9 @@ static int act(struct faults *f, uint64_t now, const struct rule *r)
 		break;
 	case ACT_WIFI:
 		sim_core_wifi_drop(*f->core, now, r->value);
+		break;
+	case ACT_WIFI_AWAY:
+		sim_core_wifi_away(*f->core, now, r->value);
 		break;
 	case ACT_UNPLUG:
 		f->ops->unplug(f->ud, r->value);

@@ -680,6 +680,21 @@ static void test_wifi(void **state)
 	assert_string_equal(drain(w), "WIFI DISCONNECT\r\n1,CLOSED\r\n");
 	pass(w, 2000);
 	assert_string_equal(drain(w), "WIFI CONNECTED\r\nWIFI GOT IP\r\n");
+	/* While there is none it cannot be told to, either. */
+	sim_core_wifi_away(w->core, w->now, 5000);
+	pass(w, 4900);
+	assert_string_equal(drain(w), "WIFI DISCONNECT\r\n");
+	pass(w, 1300);
+	assert_string_equal(drain(w), "WIFI CONNECTED\r\nWIFI GOT IP\r\n");
+	sim_core_wifi_away(w->core, w->now, 1000);
+	assert_string_equal(drain(w), "WIFI DISCONNECT\r\n");
+	chunk(w, "AT+CWJAP=\"lab\",\"secret88\"\r\n");
+	pass(w, 500);
+	assert_string_equal(drain(w), "+CWJAP:3\r\n\r\nERROR\r\n");
+	pass(w, 600);
+	chunk(w, "AT+CWJAP=\"lab\",\"secret88\"\r\n");
+	pass(w, 500);
+	assert_string_equal(drain(w), "WIFI CONNECTED\r\nWIFI GOT IP\r\n\r\nOK\r\n");
 	/* 02: without a network a connect fails after ten seconds */
 	chunk(w, "AT+CWQAP\r\n");
 	EXPECT("AT+CIPSTART=1,\"TCP\",\"10.0.2.2\",7000\r\n", "");

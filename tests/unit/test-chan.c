@@ -877,18 +877,25 @@ static void test_what_is_left_open(void **state)
 
 	submit(prepare(f, 0, "AT+X", CHAN_SEND, "hello"), CHAN_DATA);
 	chan_reset(&f->chan);
-	assert_int_equal(f->chan.send_open, 6);
+	assert_true(f->chan.send_open);
+	assert_int_equal(chan_on_its_way(&f->chan), BYTES(6));
+	advance(f, BYTES(3));
+	assert_int_equal(chan_on_its_way(&f->chan), BYTES(3));
 	submit(prepare(f, 0, "AT+X", CHAN_SEND, "hello"), CHAN_DATA);
 	feed(f, "\r\nOK\r\n\r\n>");
+	assert_int_equal(chan_on_its_way(&f->chan) / 10, BYTES(14) / 10);
+	advance(f, BYTES(20));
+	assert_int_equal(chan_on_its_way(&f->chan), 0);
+	f->chan.send_open = false;
 	chan_reset(&f->chan);
-	assert_int_equal(f->chan.send_open, 11);
-	f->chan.send_open = 0;
+	assert_true(f->chan.send_open);
+	f->chan.send_open = false;
 	submit(prepare(f, 0, "AT+X", CHAN_BLOCK, "hello"), CHAN_DATA);
 	feed(f, "\r\nOK\r\n\r\n>");
 	assert_int_equal(f->chan.block_open, 0);
 	advance(f, 100 * TIMERS_S);
 	assert_int_equal(f->chan.block_open, 5);
-	assert_int_equal(f->chan.send_open, 0);
+	assert_false(f->chan.send_open);
 }
 
 /* ---- busy ---- */
