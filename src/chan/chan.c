@@ -340,16 +340,24 @@ static void chan_trouble(struct chan *chan, const char *what)
 
 /* ---- whether it still runs ---- */
 
-static void chan_ask(struct chan *chan)
+static void chan_ask(struct chan *chan, uint64_t timeout)
 {
 	static const char question[] = CHAN_ASK "\r\n";
 
 	chan_debug(chan, "> %s, to see whether it is still busy", CHAN_ASK);
 	chan->asked = true;
 	chan->question = CHAN_QUESTION_ASKED;
-	chan->told_by = cmd_deafens(chan->current) ? UINT64_MAX : chan_now(chan) + CHAN_ASK_TIMEOUT;
+	chan->told_by = cmd_deafens(chan->current) ? UINT64_MAX : chan_now(chan) + timeout;
 	chan->commands++;
 	chan_write(chan, question, sizeof(question) - 1);
+	chan_wait(chan);
+}
+
+void chan_ask_now(struct chan *chan, uint64_t timeout)
+{
+	if (chan->current && chan->question == CHAN_QUESTION_NONE && !chan->deaf &&
+	    chan_may_ask(chan, chan->current))
+		chan_ask(chan, timeout);
 }
 
 /* Its own answer has come. It ends when the other one has come, too: else that would be the next one's. */
@@ -424,8 +432,7 @@ static void chan_on_timer(struct timer *timer)
 		return;
 	}
 	if (chan->question == CHAN_QUESTION_NONE && chan_now(chan) >= chan->ask_at) {
-		chan_ask(chan);
-		chan_wait(chan);
+		chan_ask(chan, CHAN_ASK_TIMEOUT);
 		return;
 	}
 	if (chan->answered && cmd_deafens(chan->current))

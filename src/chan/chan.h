@@ -211,6 +211,11 @@ void chan_set_syncing(struct chan *chan, bool syncing);
 void chan_found(struct chan *chan);
 /* Bytes that are no command, while none is in flight: `+++`, or what completes an old block. */
 void chan_write(struct chan *chan, const void *data, size_t len);
+/*
+ * Something is wrong, perhaps: the command in flight is asked about, if it can be, and a chip that does not
+ * answer within @timeout is lost.
+ */
+void chan_ask_now(struct chan *chan, uint64_t timeout);
 /* How long what was written may still be on the line, µs. */
 uint64_t chan_on_its_way(const struct chan *chan);
 /* Bytes from the chip that another looks at; traces count them. */

@@ -171,8 +171,7 @@ static bool line_wants_flow(const struct device *dev, unsigned int rate)
 void line_watch_noise(struct device *dev)
 {
 	if (dev->state == DEVICE_PROBING || dev->state == DEVICE_TUNING ||
-	    dev->baud == dev->settings->baud || dev->chan.current ||
-	    at_lexer_idle(&dev->chan.lexer))
+	    dev->baud == dev->settings->baud || at_lexer_idle(&dev->chan.lexer))
 		timer_cancel(&dev->noise_timer);
 	else
 		timer_arm(&dev->noise_timer, LINE_NOISE);
@@ -188,11 +187,14 @@ void line_on_noise(struct timer *timer)
 
 	/*
 	 * Half a message, and no more: asked whether it is still there. It is, if only the rest is late;
-	 * no answer is the channel's trouble. Where a command is in flight its time-out tells as much.
+	 * no answer is the channel's trouble.
 	 */
-	if (dev->state <= DEVICE_PROBING || dev->state == DEVICE_FAILED || dev->chan.current ||
-	    dev->noise_cmd.phase != CHAN_PHASE_IDLE)
+	if (dev->state <= DEVICE_PROBING || dev->state == DEVICE_FAILED)
 		return;
+	if (dev->chan.current) {
+		chan_ask_now(&dev->chan, LINE_STILL_THERE);
+		return;
+	}
 	chan_cmd_begin(&dev->noise_cmd, "AT");
 	at_line_end(&dev->noise_cmd.line);
 	dev->noise_cmd.timeout = LINE_STILL_THERE;

@@ -149,7 +149,7 @@ class Sim(Program):
         assert answer == b"ok\n", (line, answer)
 
     def ask(self, command, block=None):
-        """What it says to a command of somebody else than the daemon, and to its block."""
+        """What it says to a command of somebody else than the daemon, and to its block (b"": it waits for one)."""
         fd = os.open(self.tty, os.O_RDWR | os.O_NOCTTY)
         try:
             tty.setraw(fd)
@@ -159,7 +159,7 @@ class Sim(Program):
             termios.tcsetattr(fd, termios.TCSANOW, mode)
             end = rb"\r\n(OK|ERROR)\r\n$"
             got = self._hear(fd, command.encode() + b"\r\n", end if block is None else b">$")
-            if block is not None:
+            if block:
                 got = self._hear(fd, block, end)
         finally:
             os.close(fd)

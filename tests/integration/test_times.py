@@ -143,7 +143,7 @@ def silent(seconds):
     """It neither hears nor says anything, and then goes on as if nothing had been."""
     def happen(place):
         place.chip.process.send_signal(signal.SIGSTOP)
-        with place.send():
+        with place.daemon.connect():
             time.sleep(seconds)
             place.chip.process.send_signal(signal.SIGCONT)
             return place.until_it_works(time.monotonic())
@@ -152,7 +152,7 @@ def silent(seconds):
 
 def hung_and_reset(place):
     place.fault("hang")
-    with place.send():
+    with place.daemon.connect():
         place.daemon.await_line("lost step")
         return place.until_it_works(place.fault("reset") + BOOT)
 
