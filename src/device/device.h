@@ -267,6 +267,7 @@ struct device {
 	bool aside;     /* that was too often: nothing that it says is looked at for a while */
 	bool restarted; /* it was reset once in this bring-up already */
 	bool reset_due; /* it is to be reset as soon as it answers */
+	bool refused;   /* to leave the mode without link numbers, see step-configure.c */
 	bool heard; /* it has said something since the port came up: another `ready` is a reset */
 	uint64_t resets;
 	unsigned int heap; /* free bytes; 0: not known */

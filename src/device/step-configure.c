@@ -9,6 +9,9 @@
 enum configure_error {
 	CONFIGURE_IGNORE, /* it was so already */
 	CONFIGURE_RESET,  /* something stands in the way that a reset removes */
+	CONFIGURE_TRY,    /* then those of the two next kinds are commanded, and else not */
+	CONFIGURE_HELP,   /* it does not matter */
+	CONFIGURE_RETRY,  /* as CONFIGURE_RESET */
 };
 
 static const struct {
@@ -22,7 +25,10 @@ static const struct {
 	{ "AT+SYSSTORE=0", NULL, 0, 0, CONFIGURE_RESET },
 	{ "AT+CIPSERVER=0,1", NULL, 0, 0, CONFIGURE_IGNORE },
 	/* Refused while a link is open in the other mode or passthrough is on (captures 31, 51). */
-	{ "AT+CIPMUX=1", NULL, 0, 0, CONFIGURE_RESET },
+	{ "AT+CIPMUX=1", NULL, 0, 0, CONFIGURE_TRY },
+	{ "AT+CIPCLOSE", NULL, 0, 0, CONFIGURE_HELP },
+	{ "AT+CIPMODE=0", NULL, 0, 0, CONFIGURE_HELP },
+	{ "AT+CIPMUX=1", NULL, 0, 0, CONFIGURE_RETRY },
 	{ "AT+CIPCLOSE=5", NULL, 0, 0, CONFIGURE_IGNORE },
 	{ "AT+CIPDINFO=0", NULL, 0, 0, CONFIGURE_RESET },
 	/* It stays over all links that are opened and closed (capture 32). */
@@ -34,6 +40,13 @@ static const struct {
 #define N_COMMANDS (sizeof(configure_commands) / sizeof(*configure_commands))
 
 static void configure_run(struct device *dev);
+
+/* Only if another one was refused. */
+static bool configure_is_retry(size_t i)
+{
+	return configure_commands[i].error == CONFIGURE_HELP ||
+	       configure_commands[i].error == CONFIGURE_RETRY;
+}
 
 static const char *configure_command(const struct device *dev, size_t i)
 {
@@ -108,11 +121,14 @@ static void configure_next(struct device *dev, enum chan_result result)
 	size_t i = (size_t)dev->step_no;
 	char why[64];
 
-	if (result != CHAN_OK && configure_commands[i].error == CONFIGURE_RESET) {
+	if (result != CHAN_OK && (configure_commands[i].error == CONFIGURE_RESET ||
+				  configure_commands[i].error == CONFIGURE_RETRY)) {
 		snprintf(why, sizeof(why), "the chip refuses %s", configure_command(dev, i));
 		device_restart_chip(dev, why);
 		return;
 	}
+	if (result != CHAN_OK && configure_commands[i].error == CONFIGURE_TRY)
+		dev->refused = true;
 	dev->step_no++;
 	configure_run(dev);
 }
@@ -123,6 +139,8 @@ static void configure_run(struct device *dev)
 		size_t i = (size_t)dev->step_no;
 		unsigned int features = configure_commands[i].features;
 
+		if (configure_is_retry(i) && !dev->refused)
+			continue;
 		if ((features == 0 || (dev->features & features)) &&
 		    !(dev->features & configure_commands[i].without)) {
 			device_run_plain(dev, configure_command(dev, i), DEVICE_TIMEOUT, NULL,
@@ -138,5 +156,6 @@ static void configure_run(struct device *dev)
 void configure_start(struct device *dev)
 {
 	dev->step_no = 0;
+	dev->refused = false;
 	configure_run(dev);
 }

@@ -515,7 +515,7 @@ static void test_refusal_ends_in_one_reset(void **state)
 {
 	struct bench *b = *state;
 
-	chip_answer(b, "AT+CIPMUX=1", "\r\nERROR\r\n", 1);
+	chip_answer(b, "AT+CIPMUX=1", "\r\nERROR\r\n", 2);
 	bench_up(b);
 	assert_ready(b);
 	assert_int_equal(count_of(b->chip.told, "AT+RST|"), 1);
@@ -525,6 +525,18 @@ static void test_refusal_ends_in_one_reset(void **state)
 	bench_up(b);
 	assert_failed(b, "refuses AT+CIPMUX=1, even after a reset");
 	assert_int_equal(count_of(b->chip.told, "AT+RST|"), 1);
+}
+
+/* Where another program had a connection without a number, or passthrough, that is ended. */
+static void test_single_connection_is_ended(void **state)
+{
+	struct bench *b = *state;
+
+	chip_answer(b, "AT+CIPMUX=1", "\r\nERROR\r\n", 1);
+	bench_up(b);
+	assert_ready(b);
+	assert_non_null(strstr(b->chip.told, "AT+CIPMUX=1|AT+CIPCLOSE|AT+CIPMODE=0|AT+CIPMUX=1|"));
+	assert_null(strstr(b->chip.told, "AT+RST|"));
 }
 
 /* ALPN and PSK of another program: forgotten by command, else by a reset. */
@@ -706,6 +718,7 @@ int main(void)
 		T(test_noise_before),
 		T(test_unfinished_block),
 		T(test_refusal_ends_in_one_reset),
+		T(test_single_connection_is_ended),
 		T(test_settings_of_others_are_cleared),
 		T(test_reset_at_any_command),
 		T(test_silence_at_any_command),
