@@ -500,6 +500,19 @@ static void on_write(void *userdata, const void *data, size_t len)
 
 	if (c->dead || c->baud != b->baud)
 		return;
+	if (len == 3 && memcmp(data, "+++", 3) == 0 && c->wanted > 0 &&
+	    begins(c->wanted_for, "AT+CIPSEND")) {
+		/* Alone it cancels a send (capture 54). */
+		c->wanted = c->in_len = 0;
+		out(c, "\r\nSEND Canceled\r\n");
+		return;
+	}
+	/* The first byte of a payload. */
+	if (c->drop && c->wanted > 0 && len > 0) {
+		c->drop = false;
+		data = (const uint8_t *)data + 1;
+		len--;
+	}
 	/* The last byte of a piece that is one too many. */
 	if (c->no_rts && b->held && c->in_len + len > CHIP_HOLDS)
 		len--;

@@ -34,6 +34,7 @@ struct chip {
 	bool no_rts;               /* loses what is too fast for it */
 	bool echo, mute;
 	bool working; /* see chip_works */
+	bool drop;    /* the first byte of the next payload is lost on its way */
 	bool joined;
 	char ssid[AT_SSID_MAX + 1]; /* "": "lab" */
 	int mode;                   /* CWMODE */

@@ -893,6 +893,27 @@ static void test_wifi_loss_ends_links(void **state)
 	assert_int_equal(u->link->state, LINK_FREE);
 }
 
+/* Without a network CIPSTART would only hold the chip up (capture 02). */
+static void test_wifi_loss_before_the_connect(void **state)
+{
+	struct bench *b = *state;
+	struct user *u;
+
+	chip_answer(b, "AT+CIPSSLCCN", chip_works, 1);
+	u = start(b, 0, &mutual);
+	bench_run(b);
+	b->chip.joined = false;
+	chip_say(b, "WIFI DISCONNECT\r\n");
+	assert_int_equal(u->ends, 0);
+	chip_forget(b);
+	chip_say(b, "\r\nOK\r\n");
+	assert_ended(u, LINK_END_WIFI);
+	assert_null(strstr(b->chip.told, "AT+CIPSTART"));
+	assert_int_equal(u->link->state, LINK_FREE);
+	bench_pass(b, 20 * TIMERS_S);
+	assert_int_equal(b->dev->state, DEVICE_READY);
+}
+
 /* Once a day the clock is set: links stay open, and what comes meanwhile counts. */
 static void test_clock_refresh_loses_nothing(void **state)
 {
@@ -1776,6 +1797,7 @@ int main(void)
 		T(test_ready_ends_all_links),
 		T(test_unanswered_command_ends_all),
 		T(test_wifi_loss_ends_links),
+		T(test_wifi_loss_before_the_connect),
 		T(test_clock_refresh_loses_nothing),
 		T(test_data_of_nobody_is_trouble),
 		T(test_connection_of_nobody_is_trouble),

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * device: how long it takes until a chip is in service again, on a virtual clock. The chip answers at once, so
+ * this is what the device itself waits for, at 115200 baud.
+ */
+#include "test.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "device/request.h"
+#include "fake-chip.h"
+
+static int setup(void **state)
+{
+	static struct bench b;
+
+	bench_init(&b);
+	*state = &b;
+	return 0;
+}
+
+static int setup_ready(void **state)
+{
+	setup(state);
+	bench_up_idle(*state);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	bench_free(*state);
+	return 0;
+}
+
+/* Until it has entered that state, behind those that were awaited before, in ms; no more than @most. */
+static unsigned int await_state(struct bench *b, enum device_state state, unsigned int most)
+{
+	char name[32];
+	const char *found;
+	unsigned int ms = 0;
+
+	snprintf(name, sizeof(name), ">%s", device_state_name(state));
+	bench_run(b);
+	while (!(found = strstr(b->states, name)) && ms++ < most)
+		bench_pass(b, TIMERS_MS);
+	if (!found)
+		fail_msg("%s not within %u ms, but %s: %s", name, most, b->states, b->dev->error);
+	found += strlen(name);
+	memmove(b->states, found, strlen(found) + 1);
+	return ms;
+}
+
+static void start(struct bench *b)
+{
+	b->baud = 115200;
+	device_port_up(b->dev, 115200);
+}
+
+/* What a program before us has left, at one rate or with others that are possible. */
+static void test_block_of_somebody_else(void **state)
+{
+	struct bench *b = *state;
+
+	for (int raised = 0; raised < 2; raised++) {
+		teardown(state);
+		setup(state);
+		b->settings.max_baud = raised ? 921600 : 0;
+		b->chip.wanted = 8191;
+		strcpy(b->chip.wanted_for, "AT+SYSMFG=2,\"client_ca\",\"client_ca.7\",8,8191");
+		start(b);
+		/* Filled up at three other rates before. */
+		await_state(b, DEVICE_IDENTIFYING, raised ? 4000 : 2200);
+	}
+}
+
+static void test_block_at_a_raised_rate(void **state)
+{
+	struct bench *b = *state;
+
+	b->settings.max_baud = 921600;
+	b->chip.baud = 921600;
+	b->chip.wanted = 8191;
+	strcpy(b->chip.wanted_for, "AT+SYSMFG=2,\"client_ca\",\"client_ca.7\",8,8191");
+	start(b);
+	await_state(b, DEVICE_IDENTIFYING, 1600);
+}
+
+/* A byte of our own is lost: 3 s of silence, and then what is missing is known. */
+static void test_our_own_block(void **state)
+{
+	struct bench *b = *state;
+
+	start(b);
+	b->chip.drop = true;
+	await_state(b, DEVICE_PROVISIONING, 1000);
+	await_state(b, DEVICE_PROBING, 3300);
+	await_state(b, DEVICE_IDENTIFYING, 200);
+	await_state(b, DEVICE_READY, 100);
+	assert_true(chip_holds(b, "client_ca.0", &b->ca));
+	assert_true(chip_holds(b, "client_key.0", &b->key));
+}
+
+/* It is cancelled, and not filled up: not a byte of ours goes to the server. */
+static void test_send_of_somebody_else(void **state)
+{
+	struct bench *b = *state;
+
+	b->chip.wanted = 8192;
+	b->chip.open[0] = true;
+	strcpy(b->chip.wanted_for, "AT+CIPSEND=0,8192");
+	start(b);
+	await_state(b, DEVICE_READY, 500);
+	assert_int_equal(b->chip.sent_len, 0);
+}
+
+/* Whatever it was silent for, and however long: at most the longest pause and one attempt. */
+static void test_silent_chip(void **state)
+{
+	struct bench *b = *state;
+	unsigned int worst = 0, took;
+
+	for (unsigned int silent = 500; silent < 60000; silent += 1700) {
+		teardown(state);
+		setup_ready(state);
+		b->chip.mute = true;
+		assert_int_equal(device_reprobe(b->dev, NULL, NULL, NULL), 0);
+		bench_pass(b, silent * TIMERS_MS);
+		b->chip.mute = false;
+		b->chip.in_len = 0;
+		took = await_state(b, DEVICE_READY, 9000);
+		worst = took > worst ? took : worst;
+	}
+	/* It does come to that. */
+	assert_in_range(worst, 4000, 9000);
+}
+
+/* A command that may take 15 s, and its answer is lost; one that is asked of a chip that hangs. */
+static void test_lost_answer(void **state)
+{
+	struct bench *b = *state;
+
+	for (int hangs = 0; hangs < 2; hangs++) {
+		teardown(state);
+		setup(state);
+		chip_answer(b, "AT+SYSMFG=1", NULL, 1);
+		start(b);
+		await_state(b, DEVICE_PROVISIONING, 1000);
+		b->chip.mute = hangs;
+		await_state(b, DEVICE_PROBING, hangs ? 7100 : 2100);
+		b->chip.mute = false;
+		/* It may have to be tried once more, or filled up in vain. */
+		await_state(b, DEVICE_READY, hangs ? 2500 : 100);
+	}
+}
+
+/* One that works on it for as long as it likes is left alone. */
+static void test_long_command(void **state)
+{
+	struct bench *b = *state;
+
+	chip_answer(b, "AT+CWJAP=", chip_works, 1);
+	start(b);
+	await_state(b, DEVICE_JOINING, 1000);
+	bench_pass(b, 16 * TIMERS_S);
+	assert_int_equal(b->dev->state, DEVICE_JOINING);
+	b->chip.joined = true;
+	chip_say(b, "WIFI CONNECTED\r\nWIFI GOT IP\r\n\r\nOK\r\n");
+	assert_int_equal(b->dev->state, DEVICE_READY);
+}
+
+static void test_wifi_that_does_not_come_back(void **state)
+{
+	struct bench *b = *state;
+
+	b->chip.joined = false;
+	chip_say(b, "WIFI DISCONNECT\r\n");
+	assert_int_equal(await_state(b, DEVICE_READY, 3100) >= 3000, 1);
+	assert_int_equal(count_of(b->chip.told, "AT+CWJAP="), 1);
+}
+
+/* It is about to: it gets the time for it. */
+static void test_wifi_that_is_on_its_way(void **state)
+{
+	struct bench *b = *state;
+
+	b->chip.joined = false;
+	chip_answer(b, "AT+CWSTATE?", "+CWSTATE:4,\"lab\"\r\n\r\nOK\r\n", 1);
+	chip_answer(b, "AT+CWSTATE?", "+CWSTATE:3,\"lab\"\r\n\r\nOK\r\n", -1);
+	chip_say(b, "WIFI DISCONNECT\r\n");
+	bench_pass(b, 7900 * TIMERS_MS);
+	assert_int_equal(b->dev->state, DEVICE_JOINING);
+	assert_null(strstr(b->chip.told, "AT+CWJAP="));
+	await_state(b, DEVICE_READY, 200);
+	assert_non_null(strstr(b->chip.told, "AT+CWJAP="));
+}
+
+/* However often it has failed. */
+static void test_network_that_is_away(void **state)
+{
+	struct bench *b = *state;
+
+	chip_answer(b, "AT+CWJAP=", "+CWJAP:3\r\n\r\nERROR\r\n", 20);
+	start(b);
+	await_state(b, DEVICE_FAILED, 1000);
+	for (int i = 0; i < 18; i++) {
+		await_state(b, DEVICE_JOINING, 1200);
+		await_state(b, DEVICE_FAILED, 100);
+	}
+	b->chip.answers[0].times = 0;
+	await_state(b, DEVICE_READY, 1200);
+}
+
+#define T(name, setup) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(test_block_of_somebody_else, setup),
+		T(test_block_at_a_raised_rate, setup),
+		T(test_our_own_block, setup),
+		T(test_send_of_somebody_else, setup),
+		T(test_silent_chip, setup_ready),
+		T(test_lost_answer, setup),
+		T(test_long_command, setup),
+		T(test_wifi_that_does_not_come_back, setup_ready),
+		T(test_wifi_that_is_on_its_way, setup_ready),
+		T(test_network_that_is_away, setup),
+	};
+
+	return cmocka_run_group_tests_name("recovery", tests, NULL, NULL);
+}
