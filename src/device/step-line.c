@@ -17,8 +17,8 @@
 
 /* OK to UART_CUR comes at the old rate, and then the chip switches (captures 04; field notes 2.5). */
 #define LINE_SETTLE (20 * TIMERS_MS)
-/* An idle chip answers within milliseconds (the channel adds the time on the line). */
-#define LINE_HELLO (150 * TIMERS_MS)
+/* An idle chip answers within milliseconds, and a host that has much to do must not be taken for a bad line. */
+#define LINE_HELLO (400 * TIMERS_MS)
 #define LINE_HELLOS 3
 /* Longer than the 128 bytes of a hardware FIFO, shorter than the 2048 of the chip's input ring. */
 #define LINE_PROOF_LEN 1500

@@ -39,7 +39,7 @@ enum probe_attempt {
 	PROBE_CANCEL, /* only if a CIPSEND may be open: the server must not get our commands as data */
 	PROBE_BLOCK, /* only if we have left a block for the NVS unfinished: how much may be missing is known */
 	PROBE_RATES,
-	PROBE_PLUS, /* leaves passthrough, and cancels a CIPSEND (capture 54), if CANCEL has not */
+	PROBE_PLUS, /* leaves passthrough, and cancels a CIPSEND (capture 54), if CANCEL has not done that */
 	PROBE_FILL_RATES, /* completes a SYSMFG block, which nothing cancels (capture 54) */
 	PROBE_PLUS_AGAIN,
 	PROBE_RATES_AGAIN, /* and with patience */
@@ -207,22 +207,22 @@ static void probe_plus(struct timer *timer)
 		return;
 	}
 	dev->chan.send_open = false;
-	dev->plus_at = dev->timers->now;
-	device_wait(dev, dev->attempt == PROBE_CANCEL ? PROBE_GUARD : PROBE_AFTER_PLUS,
+	device_wait(dev,
+		    dev->attempt == PROBE_CANCEL || dev->plus_at ? PROBE_GUARD : PROBE_AFTER_PLUS,
 		    probe_go_on);
+	dev->plus_at = dev->timers->now;
 }
 
-/* Until what `+++` has brought to an end is over; it was written, or is now. */
-static void probe_plus_over(struct device *dev)
+/*
+ * Where it was written before, once what that may have brought to an end is over: what comes next would be a
+ * server's, had the first one not stood alone.
+ */
+static void probe_plus_soon(struct device *dev)
 {
-	uint64_t end = dev->plus_at + PROBE_AFTER_PLUS;
+	uint64_t now = dev->timers->now, soon = now + PROBE_GUARD;
+	uint64_t over = dev->plus_at ? dev->plus_at + PROBE_AFTER_PLUS : 0;
 
-	if (dev->plus_at == 0)
-		device_wait(dev, PROBE_GUARD, probe_plus);
-	else if (end > dev->timers->now)
-		device_wait(dev, end - dev->timers->now, probe_go_on);
-	else
-		probe_next(dev);
+	device_wait(dev, (over > soon ? over : soon) - now, probe_plus);
 }
 
 /* ---- filling up a block ---- */
@@ -273,14 +273,14 @@ static void probe_attempt(struct device *dev)
 		probe_ask(dev);
 		return;
 	case PROBE_PLUS:
-		probe_plus_over(dev);
+		probe_plus_soon(dev);
 		return;
 	case PROBE_FILL_RATES:
 		probe_fill(dev, PROBE_FILL);
 		return;
 	case PROBE_PLUS_AGAIN:
 		dev->plus_at = 0;
-		probe_plus_over(dev);
+		probe_plus_soon(dev);
 		return;
 	case PROBE_ATTEMPTS:
 		break;
