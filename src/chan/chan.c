@@ -544,7 +544,7 @@ static void chan_on_prompt(struct chan *chan)
 		chan_trouble(chan, "a prompt that was not asked for");
 		return;
 	}
-	chan->prompt_took = chan->timer.timers->now - cmd->began;
+	chan->prompt_took = chan_now(chan) - cmd->began;
 	cmd->phase = CHAN_PHASE_PAYLOAD;
 	chan_arm(chan, cmd->kind == CHAN_SEND ? CHAN_TIMEOUT_PROMPT : cmd->timeout);
 	chan_write_payload(chan);

@@ -155,12 +155,12 @@ struct chan {
 	enum chan_result result; /* of that */
 	uint64_t used;           /* of the share that was served last */
 	uint64_t prompt_took;    /* from the last command that sends something to its prompt, µs */
-	int ended;               /* link of an +IPD block whose end is not yet confirmed; -1: none */
-	uint64_t byte_time;      /* ns that a byte takes on the line */
-	unsigned int epoch;      /* of chan_reset() */
-	bool deaf;               /* after trouble, until chan_reset() */
-	bool syncing;            /* see chan_set_syncing() */
-	bool tracing;            /* see chan_set_trace() */
+	int ended;          /* link of an +IPD block whose end is not yet confirmed; -1: none */
+	uint64_t byte_time; /* ns that a byte takes on the line */
+	unsigned int epoch; /* of chan_reset() */
+	bool deaf;          /* after trouble, until chan_reset() */
+	bool syncing;       /* see chan_set_syncing() */
+	bool tracing;       /* see chan_set_trace() */
 	/*
 	 * What the chip says beside its messages may be a secret, or a client's: something of the kind
 	 * was asked for, or is not known to be over. And links that were open when last heard of.

@@ -83,7 +83,7 @@ static void test_block_at_a_raised_rate(void **state)
 	b->chip.wanted = 8191;
 	strcpy(b->chip.wanted_for, "AT+SYSMFG=2,\"client_ca\",\"client_ca.7\",8,8191");
 	start(b);
-	await_state(b, DEVICE_IDENTIFYING, 1600);
+	await_state(b, DEVICE_IDENTIFYING, 2000);
 }
 
 /* A byte of our own is lost: 3 s of silence, and then what is missing is known. */
