@@ -189,9 +189,20 @@ static void probe_go_on(struct timer *timer)
 	probe_next(device_of_timer(timer));
 }
 
+static void probe_flushed(struct device *dev, enum chan_result result)
+{
+	/* ERROR; or nothing, where it was taken for what it is or the chip has another rate. */
+	probe_next(dev);
+}
+
+static void probe_flush(struct timer *timer)
+{
+	device_run_plain(device_of_timer(timer), "", PROBE_SHORT, NULL, probe_flushed);
+}
+
 /*
  * At each rate, that of the start last. Where nothing was open it stands in the chip's line buffer, and
- * makes an ERROR of the next line.
+ * makes an ERROR of the next line: at the rate of the start that is an empty one.
  */
 static void probe_plus(struct timer *timer)
 {
@@ -207,9 +218,10 @@ static void probe_plus(struct timer *timer)
 		return;
 	}
 	dev->chan.send_open = false;
-	device_wait(dev,
-		    dev->attempt == PROBE_CANCEL || dev->plus_at ? PROBE_GUARD : PROBE_AFTER_PLUS,
-		    probe_go_on);
+	if (dev->attempt == PROBE_CANCEL)
+		device_wait(dev, PROBE_GUARD, probe_flush);
+	else
+		device_wait(dev, dev->plus_at ? PROBE_GUARD : PROBE_AFTER_PLUS, probe_go_on);
 	dev->plus_at = dev->timers->now;
 }
 

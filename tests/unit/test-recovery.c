@@ -70,7 +70,7 @@ static void test_block_of_somebody_else(void **state)
 		strcpy(b->chip.wanted_for, "AT+SYSMFG=2,\"client_ca\",\"client_ca.7\",8,8191");
 		start(b);
 		/* Filled up at three other rates before. */
-		await_state(b, DEVICE_IDENTIFYING, raised ? 4000 : 2200);
+		await_state(b, DEVICE_IDENTIFYING, raised ? 4000 : 2300);
 	}
 }
 
