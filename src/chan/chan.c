@@ -392,9 +392,12 @@ static void chan_on_told(struct chan *chan, bool busy)
 	}
 }
 
-/* The line that an answer to a question has, and no other one; true if it is not the command's own. */
+/* A line of the answer to a question; true if it is one, and not the command's own. */
 static bool chan_is_told(struct chan *chan, const char *text)
 {
+	/* With AT+SYSLOG=1 it stands in front of "busy p..." (capture 02). */
+	if (chan->question != CHAN_QUESTION_NONE && begins(text, "ERR CODE:"))
+		return true;
 	if (!chan->asked || !begins(text, CHAN_ASK_TOLD))
 		return false;
 	if (chan->question == CHAN_QUESTION_ASKED)
