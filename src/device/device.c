@@ -201,8 +201,7 @@ void device_port_up(struct device *dev, unsigned int baud)
 	dev->n_troubles = 0;
 	/* Whoever used it before may have left a prompt open. */
 	dev->chan.send_open = true;
-	dev->chan.gone_by =
-		dev->timers->now + device_left_behind(dev) * dev->chan.byte_time / 1000;
+	dev->chan.gone_by = dev->timers->now + device_left_behind(dev) * dev->chan.byte_time / 1000;
 	device_enter_state(dev, DEVICE_PROBING);
 }
 

@@ -14,6 +14,8 @@
 #define LINK_STREAM_MIN (2 * LINK_BLOCK_MAX)
 /* A block that is so many times as long as the wait for its prompt, and as that for its verdict, uses 7/8 of the time. */
 #define LINK_STREAM_PROMPTS 14
+/* All who have much to send have had their turn in so long. */
+#define LINK_STREAM_ROUND (3 * TIMERS_S)
 /* So long a long block waits for more: who writes when there is room again needs a moment for it. */
 #define LINK_GATHER (1 * TIMERS_MS)
 /* AT+CIPSENDLCFG: a line of progress so often, by which the channel goes, and pieces as large as they may be. */
@@ -66,24 +68,36 @@ static bool link_may_stream(const struct link *link)
 	       !device_has_sparse(dev, link);
 }
 
-static bool device_has_more_to_send(const struct device *dev, const struct link *except)
+static uint64_t min_time(uint64_t a, uint64_t b)
 {
+	return a < b ? a : b;
+}
+
+/*
+ * How long a block may take to be written. Those who take turns shall not wait longer for each other than it
+ * takes to use the line well, and each one shall have its turn every few seconds.
+ */
+static uint64_t link_stream_time(const struct link *link)
+{
+	const struct device *dev = link->dev;
+	uint64_t prompt = dev->chan.prompt_took, turn;
+	unsigned int senders = 1;
+
 	for (int i = 0; i < AT_LINKS; i++)
-		if (&dev->links[i] != except && dev->links[i].tx_len > 0)
-			return true;
-	return false;
+		senders += &dev->links[i] != link && dev->links[i].tx_len > 0;
+	if (senders == 1)
+		return LINK_STREAM_TIME;
+	turn = LINK_STREAM_ROUND / senders;
+	if (turn <= 2 * prompt)
+		return 0;
+	return min_time(min_time(turn - 2 * prompt, prompt * LINK_STREAM_PROMPTS),
+			LINK_STREAM_TIME);
 }
 
 static size_t link_stream_max(const struct link *link)
 {
-	const struct device *dev = link->dev;
-	uint64_t time = LINK_STREAM_TIME, most;
+	uint64_t most = link_stream_time(link) * 1000 / link->dev->chan.byte_time;
 
-	/* Those who take turns shall not wait longer for them than it takes to use the line well. */
-	if (device_has_more_to_send(dev, link) &&
-	    dev->chan.prompt_took * LINK_STREAM_PROMPTS < time)
-		time = dev->chan.prompt_took * LINK_STREAM_PROMPTS;
-	most = time * 1000 / dev->chan.byte_time;
 	return most < LINK_STREAM_MAX ? (size_t)most : LINK_STREAM_MAX;
 }
 
