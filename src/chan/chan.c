@@ -435,7 +435,13 @@ static void chan_on_timer(struct timer *timer)
 		return;
 	}
 	if (chan->question == CHAN_QUESTION_NONE && chan_now(chan) >= chan->ask_at) {
-		chan_ask(chan, CHAN_ASK_TIMEOUT);
+		if (chan_may_ask(chan, chan->current)) {
+			chan_ask(chan, CHAN_ASK_TIMEOUT);
+			return;
+		}
+		/* What is in doubt by now, or the chip is being looked for. */
+		chan->ask_at = UINT64_MAX;
+		chan_wait(chan);
 		return;
 	}
 	if (chan->answered && cmd_deafens(chan->current))
