@@ -210,7 +210,7 @@ RULES = [
         "src/device/device.c",
         "link_abort(link, LINK_END_LOST);",
         "return;",
-        "tuning",
+        "link",
     ),
     Change(
         "what was written before a reset never goes",

@@ -879,6 +879,23 @@ static void test_unanswered_command_ends_all(void **state)
 	assert_int_equal(b->dev->state, DEVICE_READY);
 }
 
+/* Bytes were lost of whichever link has moved; the others end because the chip is looked for again. */
+static void test_lost_bytes_end_all(void **state)
+{
+	struct bench *b = *state;
+	struct user *idle = open_link(b, 0), *a, *c;
+
+	bench_pass(b, 5 * TIMERS_S);
+	a = open_link(b, 1);
+	c = open_link(b, 2);
+	device_bytes_lost(b->dev, "overruns 1");
+	assert_ended(a, LINK_END_LOST);
+	assert_ended(c, LINK_END_LOST);
+	assert_ended(idle, LINK_END_RESET);
+	bench_pass(b, 20 * TIMERS_S);
+	assert_int_equal(b->dev->state, DEVICE_READY);
+}
+
 /* WIFI DISCONNECT is followed by CLOSED of each link (protocol fact 23). */
 static void test_wifi_loss_ends_links(void **state)
 {
@@ -1796,6 +1813,7 @@ int main(void)
 		T(test_late_closed),
 		T(test_ready_ends_all_links),
 		T(test_unanswered_command_ends_all),
+		T(test_lost_bytes_end_all),
 		T(test_wifi_loss_ends_links),
 		T(test_wifi_loss_before_the_connect),
 		T(test_clock_refresh_loses_nothing),
