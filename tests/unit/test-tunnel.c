@@ -722,9 +722,11 @@ static void test_half_a_block_is_nobodys(void **state)
 
 	start();
 	connect_client(0);
-	chip_say(&rig.b, "\r\n+IPD,0,6:abc");
+	/* Behind one that is whole, too. */
+	chip_say(&rig.b, "\r\n+IPD,0,3:yes\r\n\r\n+IPD,0,6:abc");
 	run();
-	assert_int_equal(recv(rig.clients[0], got, sizeof(got), MSG_DONTWAIT), -1);
+	assert_int_equal(recv(rig.clients[0], got, sizeof(got), MSG_DONTWAIT), 3);
+	assert_memory_equal(got, "yes", 3);
 	chip_say(&rig.b, "def");
 	run();
 	assert_int_equal(recv(rig.clients[0], got, sizeof(got), MSG_DONTWAIT), -1);
