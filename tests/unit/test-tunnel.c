@@ -14,7 +14,6 @@
 #include "fake-chip.h"
 #include "log-capture.h"
 #include "temp-dir.h"
-#include "tunnel/client.h"
 #include "tunnel/pool.h"
 #include "tunnel/tunnel.h"
 #include "util/clock.h"
@@ -672,50 +671,6 @@ static void test_why_it_ends(void **state)
 
 /* ---- what a client gets ---- */
 
-#define BLOCK 2900
-
-/* A block of link 0, in the colours of the rainbow. */
-static void say_block(void)
-{
-	static char text[BLOCK + 32];
-	int head = snprintf(text, sizeof(text), "\r\n+IPD,0,%d:", BLOCK);
-
-	for (int i = 0; i < BLOCK; i++)
-		text[head + i] = "roygbiv"[i % 7];
-	strcpy(text + head + BLOCK, "\r\n");
-	chip_say(&rig.b, text);
-	run();
-}
-
-/* So much that some of it is still here; returns how much. */
-static size_t say_more_than_is_read(void)
-{
-	const struct client *client = client_of_link(&rig.b.dev->links[0]);
-	size_t said = 0;
-
-	while (client->ring.len < 2 * BLOCK) {
-		say_block();
-		said += BLOCK;
-	}
-	return said;
-}
-
-/* All that there is for it, up to the end, which must have come; @reset: by a reset. */
-static size_t read_to_the_end(size_t i, bool reset)
-{
-	char got[4096];
-	size_t all = 0;
-	ssize_t n;
-
-	while ((n = recv(rig.clients[i], got, sizeof(got), MSG_DONTWAIT)) > 0) {
-		for (ssize_t k = 0; k < n; k++, all++)
-			assert_int_equal(got[k], "roygbiv"[all % BLOCK % 7]);
-		run();
-	}
-	assert_int_equal(n, reset && errno == ECONNRESET ? -1 : 0);
-	return all;
-}
-
 static void test_half_a_block_is_nobodys(void **state)
 {
 	char got[16];
@@ -767,32 +722,6 @@ static void test_half_closed_for_too_long(void **state)
 	pass(2 * TIMERS_S);
 	assert_true(is_closed(0));
 	assert_int_equal(count_of(rig.b.chip.told, "AT+CIPCLOSE=0"), 1);
-}
-
-static void test_close_delivers_all(void **state)
-{
-	size_t said;
-
-	start();
-	connect_client(0);
-	said = say_more_than_is_read();
-	chip_say(&rig.b, "0,CLOSED\r\n");
-	run();
-	assert_int_equal(read_to_the_end(0, false), said);
-	assert_int_equal(rig.tunnel->aborted, 0);
-}
-
-static void test_abort_discards_what_is_unread(void **state)
-{
-	size_t said;
-
-	start();
-	connect_client(0);
-	said = say_more_than_is_read();
-	device_port_down(rig.b.dev, "unplugged");
-	run();
-	assert_in_range(read_to_the_end(0, true), BLOCK, said - 2 * BLOCK);
-	assert_int_equal(rig.tunnel->aborted, 1);
 }
 
 /* ---- reload ---- */
@@ -1447,8 +1376,6 @@ int main(void)
 		T(test_half_a_block_is_nobodys),
 		T(test_half_close),
 		T(test_half_closed_for_too_long),
-		T(test_close_delivers_all),
-		T(test_abort_discards_what_is_unread),
 		T(test_reconfigure),
 		T(test_device_is_removed),
 		T(test_max_links),
