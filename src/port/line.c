@@ -162,10 +162,12 @@ static int open_serial(struct port_line *line, struct sp_port *sp, unsigned int 
 static int open_serial_path(struct port_line *line, const char *path, unsigned int baud, char *why,
 			    size_t why_size)
 {
+	_cleanup_free_ char *real = realpath(path, NULL);
 	struct sp_port *sp;
 	enum sp_return ret;
 
-	ret = sp_get_port_by_name(path, &sp);
+	/* libserialport (0.1.1) looks for the name in /sys/class/tty, where no link's name is. */
+	ret = sp_get_port_by_name(real ? real : path, &sp);
 	if (ret != SP_OK) {
 		explain(why, why_size, "%s is not a serial port", path);
 		return sp_errno(ret);

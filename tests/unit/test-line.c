@@ -23,6 +23,7 @@ static struct {
 
 static struct sp_port *const fake_port = (struct sp_port *)&kernel;
 
+char *__wrap_realpath(const char *path, char *resolved);
 int __wrap_access(const char *path, int mode);
 int __wrap_stat64(const char *path, struct stat *st);
 int __wrap_open64(const char *path, int flags, ...);
@@ -37,6 +38,14 @@ static int fails(int error)
 {
 	errno = error;
 	return error ? -1 : 0;
+}
+
+/* udev's names are links. */
+char *__wrap_realpath(const char *path, char *resolved)
+{
+	assert_null(resolved);
+	assert_int_equal(kernel.stat, 0);
+	return strdup(strncmp(path, "/dev/serial/", 12) == 0 ? "/dev/ttyS0" : path);
 }
 
 /* The device cgroup looks at access(2) and open(2), not at stat(2). */
@@ -154,6 +163,14 @@ static void test_device(void **state)
 		  .open = EIO,
 		  .r = -EIO,
 		  .why = "cannot open /dev/ttyS0: Input/output error" },
+		{ .spec = "/dev/serial/by-id/usb-adapter",
+		  .open = EIO,
+		  .r = -EIO,
+		  .why = "cannot open /dev/ttyS0: Input/output error" },
+		{ .spec = "/dev/serial/by-id/usb-adapter",
+		  .by_name = SP_ERR_ARG,
+		  .r = -EIO,
+		  .why = "/dev/serial/by-id/usb-adapter is not a serial port" },
 		{ .spec = "/dev/ttyS0",
 		  .by_name = SP_ERR_ARG,
 		  .r = -EIO,
