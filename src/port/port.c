@@ -12,12 +12,17 @@
 #include <unistd.h>
 
 #include "port/internal.h"
+#include "port/lookout.h"
 #include "util/clock.h"
 #include "util/list.h"
 #include "util/ring.h"
 
-/* How often a port that is not there is looked for: little beside what a chip takes to start. */
-#define PORT_RETRY (250 * TIMERS_MS)
+/* How often a port that is not there is looked for. */
+#define PORT_RETRY (1 * TIMERS_S)
+/* When something has come where it is looked for: a node is there before udev has given it its group, by when a
+ * look would complain; and what is ready then comes in several steps. */
+#define PORT_SETTLE_NEW (500 * TIMERS_MS)
+#define PORT_SETTLE_READY (50 * TIMERS_MS)
 /* One read. A Linux tty hands out 4 KiB at most, a socket more. */
 #define PORT_READ_SIZE 16384
 /* Far more than a block and its command, or what is on its way of a long one; what is over that piles up only
@@ -44,6 +49,8 @@ struct port {
 	struct event *read_event;
 	struct event *write_event;
 	struct timer retry;
+	struct lookout lookout;  /* while it is not open */
+	enum lookout_sight seen; /* @retry is a look at that */
 	struct timer look;
 	bool counts; /* the kernel counts what is lost */
 	bool held;
@@ -73,6 +80,30 @@ static void port_close(struct port *port)
 	port->lost = 0;
 }
 
+/* ---- when to look for it again ---- */
+
+/* Never later on account of what else comes: in a busy folder there would be no look any more. */
+static void port_on_seen(evutil_socket_t fd, short what, void *userdata)
+{
+	struct port *port = userdata;
+	enum lookout_sight sight;
+
+	timers_touch(port->timers);
+	sight = lookout_read(&port->lookout);
+	if (sight <= port->seen)
+		return;
+	port->seen = sight;
+	timer_arm(&port->retry, sight == LOOKOUT_READY ? PORT_SETTLE_READY : PORT_SETTLE_NEW);
+}
+
+static void port_look_out(struct port *port)
+{
+	port->seen = LOOKOUT_NOTHING;
+	lookout_start(&port->lookout, port->base, port->spec, port_on_seen, port);
+}
+
+/* ---- bytes ---- */
+
 static void port_down(struct port *port, int error)
 {
 	char why[sizeof(port->why)];
@@ -81,6 +112,7 @@ static void port_down(struct port *port, int error)
 		 error == 0 ? "closed by its other end" : strerror(-error));
 	port_close(port);
 	port->why[0] = '\0';
+	port_look_out(port);
 	timer_arm(&port->retry, PORT_RETRY);
 	port->ops->down(port->userdata, why);
 }
@@ -281,6 +313,7 @@ static void port_try(struct port *port)
 	char why[sizeof(port->why)] = "";
 	int r;
 
+	port_look_out(port);
 	r = port_line_open(&port->line, port->spec, port->baud, why, sizeof(why));
 	if (r == 0) {
 		port->read_event = event_new(port->base, port->line.fd, EV_READ | EV_PERSIST,
@@ -295,6 +328,7 @@ static void port_try(struct port *port)
 		}
 	}
 	if (r == 0) {
+		lookout_stop(&port->lookout);
 		port->counts = port_line_counts(&port->line, &port->counted) == 0;
 		port->why[0] = '\0';
 		port->ops->up(port->userdata);
@@ -329,6 +363,7 @@ int port_new(struct port **ret, struct event_base *base, struct timers *timers, 
 	port->base = base;
 	port->timers = timers;
 	port->line = (struct port_line){ .fd = -1 };
+	port->lookout = LOOKOUT_NONE;
 	ring_init(&port->out, PORT_WRITE_MAX);
 	port->out.wipe = true;
 	r = timer_init(&port->retry, timers, port_on_retry);
@@ -349,6 +384,7 @@ struct port *port_free(struct port *port)
 	if (!port)
 		return NULL;
 	port_close(port);
+	lookout_stop(&port->lookout);
 	timer_deinit(&port->retry);
 	timer_deinit(&port->look);
 	free(port->spec);
