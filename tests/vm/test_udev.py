@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: MIT
+"""The rule that `espatctl udev` writes: a name of its own, and ModemManager keeps its hands off."""
+import vm
+from vm import VmTest, opened, sh
+
+# It leaves alone whatever it does not know well, unless it is told what is a modem.
+MODEMS = 'ACTION!="remove", SUBSYSTEMS=="usb", ATTRS{idVendor}=="0403", ENV{ID_MM_DEVICE_PROCESS}="1"\n'
+
+
+def write_rule():
+    sh("espatctl udev --write && udevadm control --reload && udevadm trigger --subsystem-match=tty --settle")
+
+
+class Name(VmTest):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.start()
+        write_rule()
+        vm.write_config(vm.configuration(cls.server.port, "/dev/espat-esp0"))
+        cls.stop()
+        cls.start()
+
+    def test_follows_the_adapter(self):
+        self.assertWorks()
+        self.assertEqual(sh("readlink /dev/espat-esp0").strip(), "ttyUSB0")
+        vm.MACHINE.guest.hold("/dev/ttyUSB0")
+        self.unplug()
+        self.assertEqual(self.recover("pulled out in idle, found by its own name"), "ttyUSB1")
+        self.assertEqual(sh("readlink /dev/espat-esp0").strip(), "ttyUSB1")
+
+    def test_the_doctor_sees_it(self):
+        self.assertNotIn("ModemManager", sh("espatctl doctor || true"))
+
+
+class ModemManager(VmTest):
+    """It is told that these adapters are modems. What it does to one without a rule shows when it is through with both."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.start()
+        write_rule()
+        cls.stop()
+        cls.unplug()
+        vm.put("/etc/udev/rules.d/60-espat-modems.rules", MODEMS)
+        sh("udevadm control --reload")
+
+    def test_does_not_touch_the_port(self):
+        self.assertEqual(sh("systemctl is-active ModemManager").strip(), "active")
+        other = self.new_chip("other")
+        told = self.chip.mark()
+        self.plug()
+        self.plug("other", "ESPAT02", other)
+        # It tries AT with one byte at a time, then QCDM.
+        other.await_line(r"^H>D ~", timeout=90)
+        self.assertEqual(self.chip.matching("^H>D", told), [])
+        self.start()
+        self.assertEqual(opened(), ["/dev/ttyUSB0"])
