@@ -14,6 +14,7 @@
 #include "fake-chip.h"
 #include "log-capture.h"
 #include "temp-dir.h"
+#include "tunnel/client.h"
 #include "tunnel/pool.h"
 #include "tunnel/tunnel.h"
 #include "util/clock.h"
