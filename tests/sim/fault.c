@@ -31,6 +31,7 @@ enum action {
 	ACT_FLIP,
 	ACT_DOUBLE,
 	ACT_SPLIT,
+	ACT_MEND,
 	ACT_WIFI,
 	ACT_WIFI_AWAY,
 	ACT_UNPLUG,
@@ -58,6 +59,7 @@ static const struct {
 	{ "flip", ACT_FLIP, 0, ARGS_WIRE, 1, 1 << 30, 1 },
 	{ "double", ACT_DOUBLE, 0, ARGS_WIRE, 1, 1 << 30, 1 },
 	{ "split", ACT_SPLIT, 0, ARGS_NUMBER, 0, 1 << 30, 1 },
+	{ "mend", ACT_MEND, 0, ARGS_NUMBER, 0, 0, 0 },
 	{ "delay", ACT_CORE, SIM_FAULT_DELAY, ARGS_NUMBER, 1, 1 << 24, 1000 },
 	{ "mute", ACT_CORE, SIM_FAULT_MUTE, ARGS_NUMBER, 1, 1, 1 },
 	{ "no-prompt", ACT_CORE, SIM_FAULT_NO_PROMPT, ARGS_NUMBER, 1, 1, 1 },
@@ -127,12 +129,48 @@ struct faults *faults_free(struct faults *f)
 	return NULL;
 }
 
+static void tell(struct faults *f, const char *what)
+{
+	if (f->ops->told)
+		f->ops->told(f->ud, what);
+}
+
+static void tell_action(struct faults *f, const struct rule *r)
+{
+	char text[64];
+
+	snprintf(text, sizeof(text), "%s %s%lld", actions[r->action].name,
+		 actions[r->action].args != ARGS_WIRE ? ""
+		 : r->to_chip                         ? "in "
+						      : "out ",
+		 (long long)r->value);
+	tell(f, text);
+}
+
+/* What is done to a wire until so many bytes have passed. */
+static bool is_hurt(const struct wire *w)
+{
+	return w->drop || w->flip || w->twice;
+}
+
+static void mend(struct faults *f)
+{
+	bool hurt = is_hurt(&f->wire[0]) || is_hurt(&f->wire[1]);
+
+	for (int i = 0; i < 2; i++)
+		f->wire[i].drop = f->wire[i].flip = f->wire[i].twice = 0;
+	f->split = 0;
+	if (hurt)
+		tell(f, "over");
+}
+
 /* -ENOENT if there is nothing to be done it to. */
 static int act(struct faults *f, uint64_t now, const struct rule *r)
 {
 	struct wire *w = &f->wire[r->to_chip];
 	enum sim_fault fault = actions[r->action].fault;
 
+	tell_action(f, r);
 	switch (actions[r->action].act) {
 	case ACT_CORE:
 		/* 0 bytes of a send is a fault, too. */
@@ -149,6 +187,9 @@ static int act(struct faults *f, uint64_t now, const struct rule *r)
 		break;
 	case ACT_SPLIT:
 		f->split = r->value;
+		break;
+	case ACT_MEND:
+		mend(f);
 		break;
 	case ACT_WIFI:
 		sim_core_wifi_drop(*f->core, now, r->value);
@@ -316,6 +357,25 @@ void faults_command(struct faults *f, uint64_t now, const char *line, size_t len
 	}
 }
 
+/* One byte; returns how many have become of it. */
+static size_t pass(struct wire *w, uint8_t b, uint8_t out[2])
+{
+	if (w->drop) {
+		w->drop--;
+		return 0;
+	}
+	if (w->flip) {
+		w->flip--;
+		b ^= 0x20;
+	}
+	out[0] = b;
+	if (!w->twice)
+		return 1;
+	w->twice--;
+	out[1] = b;
+	return 2;
+}
+
 size_t faults_wire(struct faults *f, uint64_t now, bool to_chip, const uint8_t *in, size_t len,
 		   uint8_t *out)
 {
@@ -325,6 +385,7 @@ size_t faults_wire(struct faults *f, uint64_t now, bool to_chip, const uint8_t *
 
 	for (size_t i = 0; i < len; i++) {
 		uint8_t b = in[i];
+		bool hurt;
 
 		for (int k = 0; k < f->n; k++) {
 			struct rule *r = &f->rule[k];
@@ -333,19 +394,10 @@ size_t faults_wire(struct faults *f, uint64_t now, bool to_chip, const uint8_t *
 				fire(f, now, r);
 		}
 		w->passed++;
-		if (w->drop) {
-			w->drop--;
-			continue;
-		}
-		if (w->flip) {
-			w->flip--;
-			b ^= 0x20;
-		}
-		out[n++] = b;
-		if (w->twice) {
-			w->twice--;
-			out[n++] = b;
-		}
+		hurt = is_hurt(w);
+		n += pass(w, b, out + n);
+		if (hurt && !is_hurt(w))
+			tell(f, "over");
 	}
 	return n;
 }

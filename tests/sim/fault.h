@@ -11,6 +11,8 @@ struct fault_ops {
 	void (*unplug)(void *ud, unsigned back_after_ms); /* 0: stays out */
 	void (*plug)(void *ud);
 	void (*link_reset)(void *ud, int link);
+	/* May be NULL. An action is done; "over": what it does to the wire has been done. */
+	void (*told)(void *ud, const char *what);
 };
 
 struct faults *faults_new(struct sim_core **core, const struct fault_ops *ops, void *ud,

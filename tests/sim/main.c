@@ -293,12 +293,21 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 
 /* ---- faults and their socket ---- */
 
+static void do_tell(void *ud, const char *what)
+{
+	struct sim *s = ud;
+
+	if (s->verbose)
+		fprintf(stderr, "FAULT %s\n", what);
+}
+
 static void do_plug(void *ud)
 {
 	struct sim *s = ud;
 
 	s->plug_at = SIM_NEVER;
 	port_plug(s->port, true);
+	do_tell(s, "plugged");
 }
 
 static void do_unplug(void *ud, unsigned back_after_ms)
@@ -320,6 +329,7 @@ static const struct fault_ops fault_ops = {
 	.unplug = do_unplug,
 	.plug = do_plug,
 	.link_reset = do_link_reset,
+	.told = do_tell,
 };
 
 static void reply(struct sim *s, const char *text)

@@ -1419,6 +1419,41 @@ static void test_fault_script(void **state)
 	faults_free(f);
 }
 
+static void note_told(void *ud, const char *what)
+{
+	struct buf *told = ud;
+
+	buf_add(told, what, strlen(what));
+	buf_add(told, ";", 1);
+}
+
+/* When a fault begins and when the wire is whole again, by itself or not. */
+static void test_faults_are_told(void **state)
+{
+	struct world *w = *state;
+	struct fault_ops ops = { .told = note_told };
+	struct buf told = { 0 };
+	struct faults *f = faults_new(&w->core, &ops, &told, w->now);
+	uint8_t out[64];
+	const char *why;
+
+	assert_int_equal(faults_line(f, w->now, "drop out 2", &why), 0);
+	assert_int_equal(faults_line(f, w->now, "flip out 3", &why), 0);
+	assert_int_equal(faults_wire(f, w->now, false, (const uint8_t *)"abcdefg", 7, out), 5);
+	assert_memory_equal(out, "CDEfg", 5);
+	assert_int_equal(faults_line(f, w->now, "in 2 drop in 4096", &why), 0);
+	assert_int_equal(faults_wire(f, w->now, true, (const uint8_t *)"abcd", 4, out), 2);
+	assert_int_equal(faults_line(f, w->now, "mend 1", &why), -EINVAL);
+	assert_int_equal(faults_line(f, w->now, "mend", &why), 0);
+	assert_int_equal(faults_line(f, w->now, "mend", &why), 0);
+	assert_int_equal(faults_wire(f, w->now, true, (const uint8_t *)"abcd", 4, out), 4);
+	buf_add(&told, "", 1);
+	assert_string_equal((const char *)buf_data(&told), "drop out 2;flip out 3;over;"
+							   "drop in 4096;mend 0;over;mend 0;");
+	buf_free(&told);
+	faults_free(f);
+}
+
 /* ---- the line ---- */
 
 static void test_uart_rate(void **state)
@@ -1573,6 +1608,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_network_lost, joined, teardown),
 		cmocka_unit_test_setup_teardown(test_more_faults, joined, teardown),
 		cmocka_unit_test_setup_teardown(test_fault_script, joined, teardown),
+		cmocka_unit_test_setup_teardown(test_faults_are_told, joined, teardown),
 		cmocka_unit_test(test_uart_rate),
 		cmocka_unit_test(test_uart_overflow),
 		cmocka_unit_test(test_uart_mismatch),
