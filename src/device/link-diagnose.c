@@ -6,7 +6,7 @@
  * far it is TLS, and then what the chip holds is compared with what it should hold.
  *
  * Some of that blocks the chip's command channel, so it is done only while nothing else moves; if
- * that moment does not come soon, the failure stays unexplained.
+ * that moment does not come soon, only memory and clock are asked for, which are told at once.
  */
 #include <arpa/inet.h>
 
@@ -193,6 +193,11 @@ static void diagnose_step(struct link *link)
 		link_fail(link, link->presumed);
 		return;
 	}
+	/* Where others never rest, a chip that has lost its clock would never get it back. */
+	if (link->briefly && link->step > DIAGNOSE_TIME) {
+		link_fail(link, link->presumed);
+		return;
+	}
 	/* Each of these may take its time: somebody else may have come meanwhile. */
 	if (link->step >= DIAGNOSE_NAME && link->step != DIAGNOSE_CLOSE &&
 	    !diagnose_is_quiet(link)) {
@@ -271,10 +276,11 @@ static void diagnose_look(struct timer *timer)
 		device_notify_room(link->dev);
 		return;
 	}
-	if (probe != LINK_PROBE_YES) {
+	if (probe == LINK_PROBE_NO) {
 		link_fail(link, link->presumed);
 		return;
 	}
+	link->briefly = probe == LINK_PROBE_LATER;
 	diagnose_step(link);
 }
 

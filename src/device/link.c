@@ -199,7 +199,11 @@ static void link_close_done(struct chan_cmd *cmd, enum chan_result result)
 
 	if (result == CHAN_E_RESET || result == CHAN_E_TIMEOUT)
 		return; /* link_reset() follows */
-	/* ERROR: it was closed already (capture 31). */
+	/*
+	 * ERROR: it was closed already (capture 31). Without a CLOSED it may as well have been the line that has
+	 * damaged the command.
+	 */
+	link->maybe_open = result == CHAN_E_ERROR && link->connected && !link->closed;
 	if (link->closed || !link->connected || result == CHAN_E_ERROR)
 		link_become_free(link);
 	else
@@ -235,6 +239,7 @@ void link_close(struct link *link)
 /* ---- connecting ---- */
 
 enum link_step {
+	LINK_STEP_CLOSE, /* what may have been left open */
 	LINK_STEP_RESOLVE,
 	LINK_STEP_CONF,
 	LINK_STEP_ALPN,
@@ -269,6 +274,7 @@ static void link_start_done(struct chan_cmd *cmd, enum chan_result result)
 		return;
 	}
 	link->established = true;
+	link->maybe_open = false;
 	/*
 	 * A link that closed again before this OK: whose CLOSED it was cannot be told, and with it
 	 * the trust settings were forgotten (protocol facts 3, 4).
@@ -304,6 +310,8 @@ static void link_setting_done(struct chan_cmd *cmd, enum chan_result result)
 
 	if (result == CHAN_E_RESET || result == CHAN_E_TIMEOUT)
 		return; /* link_reset() follows */
+	if (link->step == LINK_STEP_CLOSE)
+		link->closed = false; /* that was the one before */
 	if (link->closed || !link->ops) {
 		link_give_up(link, LINK_END_VOID);
 		return;
@@ -313,7 +321,7 @@ static void link_setting_done(struct chan_cmd *cmd, enum chan_result result)
 		link_give_up(link, LINK_END_WIFI);
 		return;
 	}
-	if (result != CHAN_OK) {
+	if (result != CHAN_OK && link->step != LINK_STEP_CLOSE) {
 		if (link->step == LINK_STEP_CONF)
 			link->conf_auth = CONF_UNKNOWN;
 		link_give_up(link, link->step == LINK_STEP_RESOLVE ? LINK_END_NO_HOST
@@ -463,6 +471,8 @@ static bool link_step_is_due(const struct link *link)
 	const struct link_target *t = &link->target;
 
 	switch ((enum link_step)link->step) {
+	case LINK_STEP_CLOSE:
+		return link->maybe_open;
 	case LINK_STEP_RESOLVE:
 		return link_host_is_long(link);
 	case LINK_STEP_CONF:
@@ -496,6 +506,9 @@ static int link_step_line(struct link *link)
 	const struct link_target *t = &link->target;
 
 	switch ((enum link_step)link->step) {
+	case LINK_STEP_CLOSE:
+		link_plain(link, "AT+CIPCLOSE");
+		return 0;
 	case LINK_STEP_RESOLVE:
 		link_domain_line(link, t->timeout);
 		link->cmd.on_line = link_address_line;
@@ -618,7 +631,7 @@ int link_open(struct link *link, const struct link_target *target, const struct 
 	link_receive_open(link);
 	link->tx_len = 0;
 	link->tx_off = 0;
-	link->step = LINK_STEP_RESOLVE;
+	link->step = LINK_STEP_CLOSE;
 	link_enter_state(link, LINK_SETTING);
 	link_step(link);
 	return 0;
@@ -641,6 +654,7 @@ void link_report_closed(struct link *link)
 {
 	switch (link->state) {
 	case LINK_FREE: /* it may follow the ERROR of a CIPSTART (field notes 2.2) */
+		link->maybe_open = false;
 		return;
 	case LINK_SETTING:
 	case LINK_CONNECTING:
@@ -674,6 +688,7 @@ void link_reset(struct link *link)
 	link->passive = false;
 	link->conf_auth = CONF_UNKNOWN;
 	link->diagnosing = false;
+	link->maybe_open = false;
 	if (link->state == LINK_FREE)
 		return;
 	free(link->tx);

@@ -139,6 +139,7 @@ struct link {
 	struct chan_cmd cmd;                /* settings, connect, send, close */
 	bool running;                       /* cmd is submitted */
 	bool diagnosing;                    /* what comes now is not the user's */
+	bool briefly;                       /* only what is answered at once is asked */
 	uint64_t started;                   /* when CIPSTART was sent, µs */
 	uint64_t moved;                     /* when it last sent or received, µs */
 	char address[LINK_ADDRESS_MAX + 1]; /* of a host whose name is too long for CIPSTART */
@@ -149,6 +150,7 @@ struct link {
 	bool connected;                     /* the chip has said CONNECT */
 	bool established;                   /* and OK to CIPSTART */
 	bool closed;                        /* the chip has said CLOSED */
+	bool maybe_open;                    /* for the chip; it is closed again before it is used */
 	struct timer timer; /* waits for more to send, for a late CLOSED, or for a quiet moment */
 	/* CIPSSLCCONF as this link has it since the last `ready`; -1: not known */
 	int conf_auth, conf_pki, conf_ca;

@@ -560,7 +560,9 @@ static void test_diagnosis_waits(void **state)
 	bench_pass(b, 1500 * TIMERS_MS);
 	assert_ended(u, LINK_END_UNEXPLAINED);
 	assert_int_equal(count_of(b->chip.told, "TCP"), 0);
+	assert_int_equal(count_of(b->chip.told, "CIPDOMAIN"), 0);
 	bench_run(b);
+	chip_forget(b);
 	/* A link that moves holds it off; one that rests does not. */
 	send_bytes(b, other, "x", 1);
 	u = fail_connect(b, LINK_PROBE_YES);
@@ -570,6 +572,22 @@ static void test_diagnosis_waits(void **state)
 	bench_pass(b, 700 * TIMERS_MS);
 	assert_non_null(strstr(b->chip.told, "AT+SYSRAM?|"));
 	assert_int_equal(u->ends, 1);
+}
+
+/* A chip that lost its clock gets it back though there is no quiet moment to look into anything. */
+static void test_clock_is_lost_among_others(void **state)
+{
+	struct bench *b = *state;
+	struct user *u;
+
+	chip_answer(b, "AT+SYSRAM?", FINE_RAM, 1);
+	chip_answer(b, "AT+SYSTIMESTAMP?", "+SYSTIMESTAMP:12\r\nOK\r\n", 1);
+	u = fail_connect(b, LINK_PROBE_LATER);
+	bench_pass(b, 2500 * TIMERS_MS);
+	assert_ended(u, LINK_END_CLOCK);
+	bench_run(b);
+	assert_int_equal(count_of(b->chip.told, "AT+SYSTIMESTAMP=1790000000|"), 1);
+	open_link(b, 0);
 }
 
 /* Who goes away while the reason is looked for is not told. */
@@ -845,6 +863,35 @@ static void test_late_closed(void **state)
 	link_close(u->link);
 	bench_pass(b, 2 * TIMERS_S);
 	assert_int_equal(u->link->state, LINK_FREE);
+}
+
+/* The line has damaged the command, and the chip still has the link: the next user gets it all the same. */
+static void test_close_that_was_not_understood(void **state)
+{
+	struct bench *b = *state;
+	struct user *u = open_link(b, 0);
+
+	chip_answer(b, "AT+CIPCLOSE=0", "\r\nERROR\r\n", 2);
+	link_close(u->link);
+	bench_run(b);
+	assert_int_equal(u->link->state, LINK_FREE);
+	assert_true(b->chip.open[0]);
+	/* It is not understood again, and the chip refuses a link that it has. */
+	chip_answer(b, "AT+CIPSTART", "\r\nERROR\r\n", 1);
+	u = start(b, 0, &mutual);
+	u->probe = LINK_PROBE_NO;
+	bench_run(b);
+	assert_int_equal(u->ends, 1);
+	chip_forget(b);
+	u = open_link(b, 0);
+	assert_int_equal(strncmp(b->chip.told, "AT+CIPCLOSE=0|AT+CIPSSLC", 24), 0);
+	assert_int_equal(u->opened, 1);
+	/* Now it is known to be closed. */
+	link_close(u->link);
+	bench_run(b);
+	chip_forget(b);
+	open_link(b, 0);
+	assert_null(strstr(b->chip.told, "CIPCLOSE"));
 }
 
 static void test_ready_ends_all_links(void **state)
@@ -1802,6 +1849,7 @@ int main(void)
 		T(test_diagnosis),
 		T(test_diagnosis_that_is_not_wanted),
 		T(test_diagnosis_waits),
+		T(test_clock_is_lost_among_others),
 		T(test_closed_by_the_user_during_the_diagnosis),
 		T(test_diagnosis_gives_way),
 		T(test_silence_is_a_timeout),
@@ -1811,6 +1859,7 @@ int main(void)
 		T(test_closed_by_the_server),
 		T(test_closed_by_the_user_while_connecting),
 		T(test_late_closed),
+		T(test_close_that_was_not_understood),
 		T(test_ready_ends_all_links),
 		T(test_unanswered_command_ends_all),
 		T(test_lost_bytes_end_all),
