@@ -6,23 +6,21 @@ for the chip's own words. What a client gets is a beginning of what its server s
 what is well-formed to the letter, and so cannot be seen by anybody.
 """
 import argparse
+import collections
 import concurrent.futures
 import re
 import shutil
 import sys
+import threading
 import time
 import traceback
 
-import rig as _rig  # noqa: F401 (the path)
+from rig import Plan, Rig, make_pki  # first: it knows where harness.py is
 from ledger import Hostile
-from rig import Plan, Rig, make_pki
 from tap import Spot, Tap, well_formed
 
-# From rig's path.
-from harness import wait_for  # noqa: E402
-
 PAYLOADS = {
-    "blocks": [b"\r\n+IPD,1,9:*xyz\r\n"],
+    "blocks": [b"\r\n+IPD,1,9:*xyz\r\n", b"\r\n+IPD,0,9:*xyz\r\n"],
     "OK": [b"\r\nOK\r\n*"],
     "ready": [b"\r\nready\r\n*"],
     "plus": [b"+++*"],
@@ -41,51 +39,147 @@ PLACES = {
     "in the line end": ("end", 0), "half a line end": ("end", 1), "report": ("report", 0), "in a report": ("report", 3),
     "prompt": ("prompt", 0), "verdict": ("verdict", 0), "in a verdict": ("verdict", 4),
 }
+BLOCKS = {"front", "head", "data", "end"}
 ASKED = {"prompt", "verdict", "in a verdict"}
 SIZE = 40000
-
-
-def cases():
-    return [(payload, place, size) for payload in PAYLOADS for place in PLACES for size in SIZES]
+# Nothing more comes.
+STILL = 1
+STEPS = 4
+READY = "^esp0: ready$"
 
 
 class Field:
-    """One chip and one daemon, for many bursts of one payload."""
+    """One chip and one daemon, for the bursts at one place of one payload."""
 
-    def __init__(self, pki, payload):
-        self.rig = Rig(pki, payload, keep=True)
-        self.payload = payload
-        self.unseen = 0
-
-        def hostile(name):
-            return Hostile(name, PAYLOADS[payload])
-
-        self.rig.make["a"] = {"server": hostile}
+    def __init__(self, pki, payload, place):
+        self.rig = Rig(pki, f"{payload}/{place}", keep=True)
+        self.payload, self.place = payload, place
+        self.kind, self.at = PLACES[place]
+        self.counts = collections.Counter()
+        self.go = threading.Event()
 
     def start(self):
-        bench = self.rig.bench
-        tunnels = [self.rig.serve("a", Plan(size=SIZE)), self.rig.serve("b", Plan(size=100, piece=10, pause=0.05)),
-                   self.rig.serve("short", Plan(size=10, shut=True))]
-        self.tap = Tap(bench.dir, bench.sim())
+        rig, bench = self.rig, self.rig.bench
+        rig.make["a"] = {"server": lambda name: Hostile(name, PAYLOADS[self.payload])}
+        closes = self.kind == "report"
+        tunnels = [rig.serve("a", lambda: Plan(size=SIZE, gate=self.go)),
+                   rig.serve("b", lambda: Plan(size=100 if closes else 10 ** 6, piece=50, pause=0.05, shut=closes,
+                                               gate=self.go if closes else None))]
+        chip = bench.sim()
+        self.tap = Tap(bench.dir, chip)
         bench.parts.append(self.tap)
         bench.device["port"] = f"unix:{self.tap.path}"
-        self.daemon = bench.espatd(*tunnels, options=["-v"]).await_tunnels()
-        self.daemon.await_line("^esp0: ready$")
+        self.text = bench.config(*tunnels)
+        self._start_daemon()
 
-    def burst(self, place, size):
-        """Returns a complaint, or None."""
-        rig, (kind, at) = self.rig, PLACES[place]
-        self.rig.bench.await_idle()
+    def _start_daemon(self):
+        """A chip that loses step too often within a minute is set aside for a while."""
+        if self.rig.bench.daemon:
+            assert self.rig.bench.daemon.end() == 0
+        self.daemon = self.rig.bench.espatd(text=self.text).await_tunnels()
+        self.daemon.await_line(READY)
+
+    def _open(self, name, plan):
+        """A client, and the link that it is on."""
         seen = self.daemon.mark()
-        at = -(size + 1) // 2 if at is None else at
-        # The fourth block; of anything else there is no more than one.
-        nth = 4 if kind in ("front", "head", "data", "end") else 1
-        asked = place in ASKED
-        a = rig.client("a", Plan(size=0))
-        wait_for(lambda: a.inbox.size > 0, "the first bytes")
-        a.end()
-        return None
+        client = self.rig.client(name, plan)
+        client.link = int(self.daemon.await_line(f"^{name}: connection .* is open on", seen)[-1])
+        return client
+
+    def burst(self, size):
+        """What came of it is counted; returns a complaint, or None."""
+        asked = self.place in ASKED
+        if len(self.daemon.matching("lost step")) >= STEPS:
+            self._start_daemon()
+        self.go.clear()
+        self.tap.record()
+        seen = self.daemon.mark()
+        b = self._open("b", Plan())
+        a = self._open("a", Plan(size=4000 if asked else 0, piece=400, pause=0.02, gate=self.go))
+        at = -(size + 1) // 2 if self.at is None else self.at
+        # The fourth block; of anything else there is less.
+        until = self.tap.arm(Spot(self.kind, at, size, 4 if self.kind in BLOCKS else 1))
+        self.go.set()
+        self.tap.await_fired()
+        self._await_end(a)
+        for client in a, b:
+            client.end()
+        links = well_formed(self.tap.disarm(), until, asked)
+        complaint = None
+        for client in a, b:
+            if client.inbox.wrong and bytes(links.get(client.link, b"")).startswith(bytes(client.inbox.data)):
+                self.counts["unseen"] += 1
+            elif client.inbox.wrong:
+                complaint = "\n".join(self.rig.ledger.wrong)
+        self.rig.ledger.wrong.clear()
+        self.rig.clients.clear()
+        if self.daemon.matching("lost step", seen):
+            self.counts["seen"] += 1
+            self.daemon.await_line(READY, seen)
+        return complaint and f"{self.payload}/{self.place}/{size}: {complaint}"
+
+    def _await_end(self, client):
+        """It is cut off, or all has come that is left, and nothing more."""
+        size, since = 0, time.monotonic()
+        while not client.is_over() and time.monotonic() < since + STILL:
+            if client.inbox.size > size:
+                size, since = client.inbox.size, time.monotonic()
+            client.thread.join(0.01)
+
+    def run(self, sizes):
+        complaints = []
+        try:
+            self.start()
+            for size in sizes:
+                if complaint := self.burst(size):
+                    complaints.append(complaint)
+            self.rig.settle()
+            complaints += self.rig.ledger.wrong
+        except Exception:  # pylint: disable=broad-except
+            log = self.daemon.log()[-12:] if hasattr(self, "daemon") else []
+            complaints.append("\n".join([f"{self.payload}/{self.place}", traceback.format_exc(limit=4), *log]))
+        finally:
+            try:
+                self.rig.close()
+            except (AssertionError, OSError) as error:
+                complaints.append(f"{self.payload}/{self.place}: {error}")
+        return complaints
+
+
+def parse():
+    parser = argparse.ArgumentParser(prog="./dev bursts", description=__doc__)
+    parser.add_argument("--only", default="", metavar="REGEX", help="fields `PAYLOAD/PLACE` that have it")
+    parser.add_argument("--share", action="store_true", help="a few of them")
+    parser.add_argument("--jobs", type=int, default=3, help="so many at a time (%(default)s)")
+    return parser.parse_args()
 
 
 def main():
-    return 1
+    options = parse()
+    fields = [(payload, place) for payload in PAYLOADS for place in PLACES]
+    if options.share:
+        fields = fields[::9]
+    fields = [x for x in fields if re.search(options.only, "/".join(x))]
+    sizes = SIZES[::3] if options.share else SIZES
+    pki, began, complaints, counts = make_pki(), time.monotonic(), [], collections.Counter()
+
+    def one(payload, place):
+        field = Field(pki, payload, place)
+        found = field.run(sizes)
+        return found, field.counts
+
+    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+        for job in concurrent.futures.as_completed([pool.submit(one, *x) for x in fields]):
+            found, some = job.result()
+            complaints += found
+            counts += some
+            for complaint in found:
+                print(complaint, flush=True)
+    shutil.rmtree(pki)
+    print(f"{len(fields) * len(sizes)} bursts: {counts['seen']} seen, {counts['unseen']} of which what was left is "
+          f"well-formed to the letter, {len(complaints)} defects; {time.monotonic() - began:.0f} s")
+    return 1 if complaints or not fields else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

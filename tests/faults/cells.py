@@ -41,12 +41,19 @@ ALL = {x.name for x in PHASES}
 
 @dataclasses.dataclass(frozen=True)
 class Fault:
-    """@then ends it: another action, or what the simulator tells. @only the phases that have it, @why."""
+    """
+    @then ends it: another action, or what the simulator tells. @only the phases that have it, @why. @bounds of
+    phases that have one of their own.
+    """
     action: str
     bound: float
     then: str = ""
     only: frozenset = frozenset(ALL)
     why: str = ""
+    bounds: tuple = ()
+
+    def bound_in(self, phase):
+        return dict(self.bounds).get(phase.name, self.bound)
 
     def kind(self):
         return self.action.split()[0]
@@ -61,13 +68,14 @@ class Fault:
         return self.kind() == "flip" or self.action.startswith("double in")
 
 
-def fault(action, bound, then="", only=ALL, why=""):
-    return Fault(action, bound, then, frozenset(only), why)
+def fault(action, bound, then="", only=ALL, why="", **bounds):
+    return Fault(action, bound, then, frozenset(only), why, tuple(bounds.items()))
 
 
 def wire(kind, way):
-    """Damage to what the chip gets leaves it waiting for bytes; to what it says, the host."""
-    return [fault(f"{kind} {way} {n}", PROMPT if way == "in" else SILENT, "over") for n in (1, 2, 7, 300, 4096)]
+    """What the chip does not get of a block leaves it waiting for the rest; a rate may not be what it was told."""
+    bounds = {"tuning": BAUD, **({"provision": PROMPT, "sending": PROMPT} if way == "in" else {})}
+    return [fault(f"{kind} {way} {n}", SILENT, "over", **bounds) for n in (1, 2, 7, 300, 4096)]
 
 
 NO_LINK = "no link is open"
@@ -96,8 +104,8 @@ FAULTS = [
     fault("link-reset 0", SILENT, only=LINKS | {"closing"}, why=NO_LINK),
     fault("link-reset 1", SILENT, only=LINKS, why=NO_LINK),
     fault("clock 0", SILENT, only={"join", "connect", "idle"}, why="it is set later, or looked at no more"),
-    fault("mfg-erase client_ca client_ca.0", SILENT, only={"connect", "idle"},
-          why="it is not there yet, or not used any more"),
+    fault("mfg-erase client_ca client_ca.2", SILENT, only={"idle"},
+          why="not there yet, not used any more, or looked at only while no other connection moves (espatd(8))"),
 ]
 
 

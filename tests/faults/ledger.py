@@ -47,9 +47,9 @@ class Hostile(Stream):
 
     def make(self, size):
         label = hashlib.shake_256(self.name.encode()).hexdigest(NAME // 2).encode()
-        data, n = bytearray(label), 0
+        data, n, first = bytearray(label), 0, int(label, 16)
         while len(data) < size:
-            data += self.tiles[n % len(self.tiles)].replace(b"*", b"%06d" % n)
+            data += self.tiles[n % len(self.tiles)].replace(b"*", b"%06d" % ((first + n) % 1000000))
             n += 1
         return bytes(data)
 

@@ -32,6 +32,8 @@ GIVE_UP = 60
 BURST = 3
 # So much has come, when it happens in the middle of receiving.
 MIDDLE = 6000
+# On its way then, a second at the line's rate: the next client need not wait for long behind that.
+MUCH = 16000
 GREETING = 100
 
 
@@ -62,7 +64,7 @@ class Cell:
         self.rig = Rig(pki, f"{fault.action}/{phase.name}", keep=True)
         self.bench = self.rig.bench
         self.bench.device.update(phase.device)
-        self.outcome = Outcome(fault.action, phase.name, bound=fault.bound)
+        self.outcome = Outcome(fault.action, phase.name, bound=fault.bound_in(phase))
 
     def run(self):
         try:
@@ -83,7 +85,7 @@ class Cell:
         self.bench.parts.append(self.echo)
         told = self._until_it_happens()
         gone = self._until_it_is_over(told)
-        self.bench.daemon.await_tunnels()
+        self.bench.daemon.await_line("^broker: listening on", timeout=GIVE_UP)
         works_again(self.bench.daemon, GIVE_UP)
         self.outcome.seconds = max(0, time.monotonic() - gone)
         self._judge()
@@ -92,7 +94,7 @@ class Cell:
 
     def _until_it_happens(self):
         """Returns where the simulator's log stood before."""
-        say = Plan(10 ** 7 if self.phase.name in ("active", "passive") else GREETING, piece=4096)
+        say = Plan(MUCH if self.phase.name in ("active", "passive") else GREETING, piece=4096)
         tunnels = [tunnel(self.echo), self.rig.serve("a", say),
                    self.rig.serve("b", Plan(10 ** 6, piece=60, pause=0.1))]
         chip = self.bench.sim("--baud", str(cells.RATE), *TIMES)
@@ -152,7 +154,7 @@ class Cell:
 
     def _until_it_is_over(self, told):
         chip, then = self.bench.chip, self.fault.then
-        chip.await_line(f"^FAULT {re.escape(self.fault.action)}", told, timeout=30)
+        chip.await_line(f"^FAULT {self.fault.kind()}", told, timeout=30)
         gone = time.monotonic()
         if then == "over":
             try:
@@ -201,12 +203,13 @@ class Cell:
         return any(explains(self.fault.action, got, bytes(s.upto(s.offered))) for s in streams)
 
     def _keep_logs(self):
-        base = pathlib.Path(self.options.logs) / f"{self.fault.action}-{self.phase.name}".replace(" ", "_")
-        base.parent.mkdir(parents=True, exist_ok=True)
+        folder = pathlib.Path(self.options.logs)
+        folder.mkdir(parents=True, exist_ok=True)
         text = [self.outcome.defect or self.outcome.text(), "", "=== espatd"]
         text += self.bench.daemon.log() if self.bench.daemon else []
         text += ["", "=== espat-sim", *(self.bench.chip.log() if hasattr(self.bench, "chip") else [])]
-        base.with_suffix(".log").write_text("\n".join(text))
+        name = f"{self.fault.action}-{self.phase.name}.log".replace(" ", "_")
+        (folder / name).write_text("\n".join(text))
 
 
 # ---- all of them ----

@@ -27,6 +27,7 @@ class Plan:
     leave: int = None         # goes when so many bytes have come,
     last: float = None        # or after so many seconds
     abort: bool = False       # goes by a reset
+    gate: threading.Event = None  # writes nothing before that
 
 
 class Talk:
@@ -41,7 +42,7 @@ class Talk:
 
     def _may_write(self, now):
         plan, sent = self.plan, self.stream.offered
-        if sent >= plan.size or now < self.due:
+        if sent >= plan.size or now < self.due or (plan.gate and not plan.gate.is_set()):
             return False
         return not plan.answer or self.inbox.size >= sent // plan.piece * plan.answer
 

@@ -83,7 +83,7 @@ class Tap:
         self.fired = threading.Event()
         self.losing = 0
         self.reader = Reader()
-        self.kept = bytearray()  # what has been passed on since arm()
+        self.kept = bytearray()  # what has been passed on since record()
         self.host = None
         self.tty = os.open(chip.tty, os.O_RDWR | os.O_NOCTTY)
         tty.setraw(self.tty)
@@ -94,10 +94,16 @@ class Tap:
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
 
-    def arm(self, spot):
+    def record(self):
         with self.lock:
-            self.spot, self.kept = spot, bytearray()
+            self.kept = bytearray()
+
+    def arm(self, spot):
+        """How much has been passed on until then, since record()."""
+        with self.lock:
+            self.spot = spot
             self.fired.clear()
+            return len(self.kept)
 
     def await_fired(self):
         assert self.fired.wait(DEADLINE), f"it never came to {self.spot}"
@@ -114,16 +120,24 @@ class Tap:
                 return
             if self.listener in ready:
                 self.host, _ = self.listener.accept()
-            elif self.host in ready:
-                self._from_host()
-            if self.tty in ready:
-                self._from_chip(os.read(self.tty, 65536))
+            try:
+                if self.host in ready:
+                    self._from_host()
+                if self.tty in ready:
+                    self._from_chip(os.read(self.tty, 65536))
+            except ConnectionError:
+                self._hang_up()
+            except OSError:
+                return  # the chip is gone
+
+    def _hang_up(self):
+        self.host.close()
+        self.host = None
 
     def _from_host(self):
         data = self.host.recv(65536)
         if not data:
-            self.host.close()
-            self.host = None
+            self._hang_up()
         while data:
             data = data[os.write(self.tty, data):]
 
@@ -176,13 +190,15 @@ class Tap:
 ALONE = re.compile(rb"\d,(CONNECT|CLOSED)\r\n|WIFI (CONNECTED|GOT IP|DISCONNECT)\r\n")
 # And of one that is asked to send.
 ASKED = re.compile(rb"\r\n(OK|ERROR|SEND OK|SEND FAIL|busy p\.\.\.|Recv \d+ bytes)\r\n|\r\n>")
+# Before something is lost: any answer.
+ANSWER = re.compile(rb"[ -~]*\r\n|>")
 BLOCK = re.compile(rb"\r\n\+IPD,([0-4]),([1-9]\d*):")
 
 
-def well_formed(text, asked):
+def well_formed(text, whole, asked):
     """
-    What each link gets of that by the letter, up to where it is not what a chip can have said. Whatever was lost
-    on the way: by this alone nobody can tell.
+    What each link gets of that by the letter, up to where it is not what a chip can have said; so much of it is
+    whole. Whatever was lost on the way: by this alone nobody can tell.
     """
     links, at = {}, 0
     while at < len(text):
@@ -192,7 +208,7 @@ def well_formed(text, asked):
                 break
             links.setdefault(int(head[1]), bytearray()).extend(text[head.end():end])
             at = end + 2
-        elif line := ALONE.match(text, at) or (asked and ASKED.match(text, at)):
+        elif line := ALONE.match(text, at) or (asked and ASKED.match(text, at)) or (at < whole and ANSWER.match(text, at)):
             at = line.end()
         else:
             break
