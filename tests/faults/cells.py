@@ -63,10 +63,6 @@ class Fault:
         trigger = phase.before if " in " in self.action else phase.cmd
         return f"{trigger} {self.action}"
 
-    def is_unseen(self):
-        """May change what is in a block of data, where nothing but the two ends can tell (espatd(8))."""
-        return self.kind() == "flip" or self.action.startswith("double in")
-
 
 def fault(action, bound, then="", only=ALL, why="", **bounds):
     return Fault(action, bound, then, frozenset(only), why, tuple(bounds.items()))

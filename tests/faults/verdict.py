@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What changes in a block of data without anybody being able to see it: flipped, or doubled on its way in."""
+"""
+What happens to data without anybody being able to see it: bytes of a block flipped, or doubled on their way in, and
+blocks lost whole, with head and line end.
+"""
 
 
 def first_difference(got, want):
@@ -26,9 +29,22 @@ def is_doubled(got, want, most):
     return False
 
 
-def explains(action, got, want):
-    """Whether a fault as `flip out 7` has made @got of @want, and could not be seen."""
+def is_without_blocks(got, want, most, block):
+    """Whole blocks of that size are missing, in one place."""
+    at = first_difference(got, want)
+    if at is None or at % block:
+        return False
+    return any(want[end:].startswith(got[at:]) for end in range(at + block, at + most + 1, block))
+
+
+def explains(action, got, want, block=None):
+    """
+    Whether a fault as `flip out 7` has made @got of @want, and could not be seen. @block: what was sent came in
+    blocks of so many bytes.
+    """
     kind, *way, number = action.split()
     if kind == "flip":
         return is_flipped(got, want, int(number))
+    if kind == "drop" and way == ["out"] and block:
+        return is_without_blocks(got, want, int(number), block)
     return kind == "double" and way == ["in"] and is_doubled(got, want, int(number))
