@@ -157,6 +157,8 @@ static void mend(struct faults *f)
 {
 	bool hurt = is_hurt(&f->wire[0]) || is_hurt(&f->wire[1]);
 
+	for (int i = 0; i < f->n; i++)
+		f->rule[i].action = -1;
 	for (int i = 0; i < 2; i++)
 		f->wire[i].drop = f->wire[i].flip = f->wire[i].twice = 0;
 	f->split = 0;

@@ -1444,9 +1444,11 @@ static void test_faults_are_told(void **state)
 	assert_int_equal(faults_line(f, w->now, "in 2 drop in 4096", &why), 0);
 	assert_int_equal(faults_wire(f, w->now, true, (const uint8_t *)"abcd", 4, out), 2);
 	assert_int_equal(faults_line(f, w->now, "mend 1", &why), -EINVAL);
+	assert_int_equal(faults_line(f, w->now, "cmd AT mute", &why), 0);
 	assert_int_equal(faults_line(f, w->now, "mend", &why), 0);
 	assert_int_equal(faults_line(f, w->now, "mend", &why), 0);
 	assert_int_equal(faults_wire(f, w->now, true, (const uint8_t *)"abcd", 4, out), 4);
+	faults_command(f, w->now, "AT", 2);
 	buf_add(&told, "", 1);
 	assert_string_equal((const char *)buf_data(&told), "drop out 2;flip out 3;over;"
 							   "drop in 4096;mend 0;over;mend 0;");
