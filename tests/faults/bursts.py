@@ -80,11 +80,16 @@ class Field:
         self.daemon.await_line(READY)
 
     def _open(self, name, plan):
-        """A client, and the link that it is on."""
-        seen = self.daemon.mark()
-        client = self.rig.client(name, plan)
-        client.link = int(self.daemon.await_line(f"^{name}: connection .* is open on", seen)[-1])
-        return client
+        """A client, and the link that it is on; one that comes while step is lost is told so."""
+        end = time.monotonic() + 30
+        while True:
+            seen = self.daemon.mark()
+            client = self.rig.client(name, plan)
+            line = self.daemon.await_line(f"^{name}: connection (.* is open on|failed)", seen)
+            if "is open" in line:
+                client.link = int(line[-1])
+                return client
+            assert time.monotonic() < end, "no connection comes about"
 
     def burst(self, size):
         """What came of it is counted; returns a complaint, or None."""
@@ -104,13 +109,14 @@ class Field:
         self._await_end(a)
         for client in a, b:
             client.end()
-        links = well_formed(self.tap.disarm(), until, asked)
+        text = self.tap.disarm()
+        links, end = well_formed(text, until, asked)
         complaint = None
         for client in a, b:
             if client.inbox.wrong and bytes(links.get(client.link, b"")).startswith(bytes(client.inbox.data)):
                 self.counts["unseen"] += 1
             elif client.inbox.wrong:
-                complaint = "\n".join(self.rig.ledger.wrong)
+                complaint = "\n".join([*self.rig.ledger.wrong, f"by the letter until {text[end - 30:end]!r} {text[end:end + 50]!r}"])
         self.rig.ledger.wrong.clear()
         self.rig.clients.clear()
         if self.daemon.matching("lost step", seen):
@@ -136,8 +142,8 @@ class Field:
             self.rig.settle()
             complaints += self.rig.ledger.wrong
         except Exception:  # pylint: disable=broad-except
-            log = self.daemon.log()[-12:] if hasattr(self, "daemon") else []
-            complaints.append("\n".join([f"{self.payload}/{self.place}", traceback.format_exc(limit=4), *log]))
+            log = self.daemon.log()[-20:] if hasattr(self, "daemon") else []
+            complaints.append("\n".join([f"{self.payload}/{self.place}", traceback.format_exc(limit=2), *log]))
         finally:
             try:
                 self.rig.close()

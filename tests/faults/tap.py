@@ -197,8 +197,8 @@ BLOCK = re.compile(rb"\r\n\+IPD,([0-4]),([1-9]\d*):")
 
 def well_formed(text, whole, asked):
     """
-    What each link gets of that by the letter, up to where it is not what a chip can have said; so much of it is
-    whole. Whatever was lost on the way: by this alone nobody can tell.
+    What each link gets of that by the letter, and up to where it is what a chip can have said; @whole of it is.
+    Whatever was lost on the way: by this alone nobody can tell.
     """
     links, at = {}, 0
     while at < len(text):
@@ -212,4 +212,4 @@ def well_formed(text, whole, asked):
             at = line.end()
         else:
             break
-    return links
+    return links, at
