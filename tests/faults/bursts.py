@@ -44,7 +44,11 @@ ASKED = {"prompt", "verdict", "in a verdict"}
 SIZE = 40000
 # Nothing more comes.
 STILL = 1
+# Behind a report nothing may come.
+LAST = 17
+# A chip that loses step too often is set aside for a while: this daemon's have been enough.
 STEPS = 4
+BACK = 60
 READY = "^esp0: ready$"
 
 
@@ -73,10 +77,9 @@ class Field:
         self._start_daemon()
 
     def _start_daemon(self):
-        """A chip that loses step too often within a minute is set aside for a while."""
         if self.rig.bench.daemon:
             assert self.rig.bench.daemon.end() == 0
-        self.daemon = self.rig.bench.espatd(text=self.text).await_tunnels()
+        self.daemon = self.rig.bench.espatd(text=self.text, options=["-v"]).await_tunnels()
         self.daemon.await_line(READY)
 
     def _open(self, name, plan):
@@ -84,8 +87,10 @@ class Field:
         end = time.monotonic() + 30
         while True:
             seen = self.daemon.mark()
+            if name == "b":
+                self.tap.record()
             client = self.rig.client(name, plan)
-            line = self.daemon.await_line(f"^{name}: connection (.* is open on|failed)", seen)
+            line = self.daemon.await_line(f"^{name}: connection (.* is open on|failed)", seen, timeout=BACK)
             if "is open" in line:
                 client.link = int(line[-1])
                 return client
@@ -94,10 +99,11 @@ class Field:
     def burst(self, size):
         """What came of it is counted; returns a complaint, or None."""
         asked = self.place in ASKED
-        if len(self.daemon.matching("lost step")) >= STEPS:
-            self._start_daemon()
         self.go.clear()
-        self.tap.record()
+        # Where a CLOSED was lost nothing tells that the link is closed.
+        if self.kind == "report" or len(self.daemon.matching("lost step")) >= STEPS:
+            self._start_daemon()
+        self.rig.bench.await_idle()
         seen = self.daemon.mark()
         b = self._open("b", Plan())
         a = self._open("a", Plan(size=4000 if asked else 0, piece=400, pause=0.02, gate=self.go))
@@ -121,7 +127,8 @@ class Field:
         self.rig.clients.clear()
         if self.daemon.matching("lost step", seen):
             self.counts["seen"] += 1
-            self.daemon.await_line(READY, seen)
+            if self.daemon.await_line(f"{READY}|trying again until", seen, timeout=BACK) != "esp0: ready":
+                self._start_daemon()
         return complaint and f"{self.payload}/{self.place}/{size}: {complaint}"
 
     def _await_end(self, client):
@@ -137,6 +144,9 @@ class Field:
         try:
             self.start()
             for size in sizes:
+                if self.kind == "report" and size > LAST:
+                    continue  # it would be an answer that is lost, later
+                self.counts["bursts"] += 1
                 if complaint := self.burst(size):
                     complaints.append(complaint)
             self.rig.settle()
@@ -182,7 +192,7 @@ def main():
             for complaint in found:
                 print(complaint, flush=True)
     shutil.rmtree(pki)
-    print(f"{len(fields) * len(sizes)} bursts: {counts['seen']} seen, {counts['unseen']} of which what was left is "
+    print(f"{counts['bursts']} bursts: {counts['seen']} seen, {counts['unseen']} of which what was left is "
           f"well-formed to the letter, {len(complaints)} defects; {time.monotonic() - began:.0f} s")
     return 1 if complaints or not fields else 0
 

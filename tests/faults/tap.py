@@ -192,7 +192,8 @@ ALONE = re.compile(rb"\d,(CONNECT|CLOSED)\r\n|WIFI (CONNECTED|GOT IP|DISCONNECT)
 ASKED = re.compile(rb"\r\n(OK|ERROR|SEND OK|SEND FAIL|busy p\.\.\.|Recv \d+ bytes)\r\n|\r\n>")
 # Before something is lost: any answer.
 ANSWER = re.compile(rb"[ -~]*\r\n|>")
-BLOCK = re.compile(rb"\r\n\+IPD,([0-4]),([1-9]\d*):")
+# Behind a prompt that was lost there are two empty lines, as there are behind a line without text.
+BLOCK = re.compile(rb"(?:\r\n)+\+IPD,([0-4]),([1-9]\d*):")
 
 
 def well_formed(text, whole, asked):
