@@ -249,11 +249,26 @@ static void link_on_look(struct timer *timer)
 		link_fetch(link);
 }
 
+/* While the type is being changed both are right. */
+static bool link_may_announce(const struct link *link)
+{
+	const struct device *dev = link->dev;
+
+	if (dev->features & DEVICE_HAS_CIPRECVTYPE)
+		return link->passive || link->recv_running;
+	return dev->recv_passive || dev->recv_running;
+}
+
 void link_announced(struct link *link, size_t len)
 {
 	/* Of nobody, or of one who has gone: closing it drops it. */
 	if (link->state != LINK_OPEN && link->state != LINK_CONNECTING)
 		return;
+	/* It is what is left of the head of a block, and more is lost with that. */
+	if (!link_may_announce(link)) {
+		device_recover(link->dev, "data is announced of a link that is not passive");
+		return;
+	}
 	link->kept = true;
 	link->ahead = len > 0 ? len : 1;
 	link->fresh = true;

@@ -1385,6 +1385,18 @@ static void test_hold(void **state)
 	assert_ended(u, LINK_END_FLOW);
 }
 
+/* A head that has lost its colon, and the block with it, looks like the announcement of a passive link. */
+static void test_announced_by_an_active_link(void **state)
+{
+	struct bench *b = *state;
+	struct user *u = open_link(b, 0);
+
+	chip_say(b, "\r\n+IPD,0,29204\r\n");
+	assert_ended(u, LINK_END_RESET);
+	bench_run(b);
+	assert_int_equal(b->dev->state, DEVICE_READY);
+}
+
 /* ---- receive = "active" and "passive" ---- */
 
 static struct bench *setup_receive(void **state, enum config_receive receive, const char *without)
@@ -1880,6 +1892,7 @@ int main(void)
 		T(test_closed_during_a_send),
 		T(test_hold),
 		cmocka_unit_test_setup_teardown(test_active_stays_so, setup_active, teardown),
+		T(test_announced_by_an_active_link),
 		cmocka_unit_test_setup_teardown(test_passive, setup_passive, teardown),
 		cmocka_unit_test_setup_teardown(test_looks, setup_passive, teardown),
 		cmocka_unit_test_setup_teardown(test_passive_waits_for_room, setup_passive,
