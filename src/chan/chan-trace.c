@@ -48,7 +48,8 @@ bool chan_line_is_answer(const struct chan_cmd *cmd, const char *text)
 	const char *name;
 	size_t n;
 
-	if (!cmd)
+	/* The head of a block that has lost its colon is no answer to anything. */
+	if (!cmd || strncmp(text, "+IPD", 4) == 0)
 		return false;
 	if (strncmp(cmd->line.text, "AT+CIP", 6) != 0)
 		return true;

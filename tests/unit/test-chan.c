@@ -1223,6 +1223,7 @@ static void test_answers_while_links_are_open(void **state)
 		{ "AT+CIPSTART=1,\"SSL\"", "0,60:abc", false },
 		{ "AT+CIPCLOSE=1", "CIPCLOSE:1", false },
 		{ "AT+CIPSTATE?", "+CIPSTATEX", false },
+		{ "AT+CWJAP?", "+IPD,1,29204", false },
 	};
 	struct fixture *f = *state;
 
