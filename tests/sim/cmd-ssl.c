@@ -55,7 +55,7 @@ void ssl_forget(struct sim_core *c, int link)
 	l->psk_hint[0] = 0;
 }
 
-static struct sim_blob material(struct sim_core *c, const char *ns, int number)
+static struct sim_blob material(struct sim_core *c, const char *ns, uint8_t number)
 {
 	const struct nvs_entry *e;
 	char key[NVS_NAME_MAX + 1];
@@ -68,7 +68,7 @@ static struct sim_blob material(struct sim_core *c, const char *ns, int number)
 }
 
 /* The firmware counts the keys of the namespace, so that a lone key with a high number is "not found" (capture 60). */
-static bool found(struct sim_core *c, const char *ns, int number)
+static bool found(struct sim_core *c, const char *ns, uint8_t number)
 {
 	return number < nvs_count(&c->nvs, ns) && material(c, ns, number).data;
 }

@@ -1142,7 +1142,7 @@ static void test_wiped(void **state)
 	assert_int_equal(store_set_origin(store, STORE_IDENTITY, "a", origin), 0);
 	assert_int_equal(count_windows(secret), 0);
 	/* Refused at its very end. */
-	truncate(file_of("identity-a.current"), 450);
+	assert_int_equal(truncate(file_of("identity-a.current"), 450), 0);
 	assert_int_equal(load_result(store, STORE_CURRENT), -EBADMSG);
 	spoil("identity-a.previous");
 	assert_int_equal(store_parse(&parsed, STORE_IDENTITY, "", 0), -EBADMSG);
