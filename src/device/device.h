@@ -321,6 +321,8 @@ struct device {
 	struct value_request *value_req; /* weak: the request for a value that is running */
 	struct value_cache *values;      /* owned: what was found on the chip; NULL: nothing */
 	bool provision_later;            /* asked for while a value was read or written */
+	struct timer unread_timer;       /* until what the host could not read is tried again */
+	unsigned int unread_times;       /* in a row, for the back-off */
 	struct holding
 		*holdings; /* of each of the material's items, and one of names that are gone */
 	struct device_key keys[RECORD_MAX]; /* all of them, also for Wi-Fi and NVS entries */

@@ -117,6 +117,8 @@ void provision_start(struct device *dev);
 void provision_stop(struct device *dev);
 /* As device_provision(), but nothing has changed. */
 void provision_again(struct device *dev);
+/* dev->unread_timer */
+void provision_unread_is_due(struct timer *timer);
 /* Reads again what stands in these slots (-1: none), and repairs it; false if there is nothing to read, or
  * something else is being done. Ends in diagnose_rechecked(), perhaps at once. */
 bool provision_recheck(struct device *dev, int ca, int pki);

@@ -246,6 +246,8 @@ int want_load(struct device *dev, struct want *want, size_t i, struct cert_blob 
 	if (r == 0)
 		return 0;
 	*ret = cert_blob_free(*ret);
+	/* What has changed is only known after the next reload. */
+	want->unread = r != -ESTALE;
 	want_fail(want, r == -ESTALE ? "its files have changed" : strerror(-r));
 	return r;
 }

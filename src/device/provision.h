@@ -14,6 +14,10 @@
 /* ERROR to the line of a write or an erase: it means what it says the second time, when no byte of it
  * can have been lost on the way. */
 #define PROVISION_REFUSED_MAX 2
+/* What the host could not read is tried again after a while: doubled from the first to the second. It
+ * costs the chip some commands, and no write. */
+#define PROVISION_UNREAD (1 * TIMERS_S)
+#define PROVISION_UNREAD_MAX (64 * TIMERS_S)
 
 enum want_state {
 	WANT_OPEN,  /* it is not known where it goes */
@@ -63,6 +67,7 @@ struct want {
 	enum want_state state;
 	const char *why; /* it has failed */
 	bool readable;   /* its bytes can be had */
+	bool unread;     /* the host could not read them, as it had no memory or descriptor */
 	bool is_twin;    /* an earlier one of the same content is written to the same place */
 	int slot;
 	char keys[MATERIAL_BLOBS][AT_NVS_NAME_MAX + 1]; /* once it has its place */

@@ -412,6 +412,36 @@ static void provision_tell(struct device *dev)
 	}
 }
 
+/* A shortage of the host's passes, and nobody would ask for its material again. */
+static void unread_wait(struct device *dev)
+{
+	uint64_t delay = PROVISION_UNREAD << dev->unread_times;
+
+	if (delay < PROVISION_UNREAD_MAX)
+		dev->unread_times++;
+	timer_arm(&dev->unread_timer, delay);
+}
+
+static void unread_plan(struct device *dev)
+{
+	struct provision *p = dev->provision;
+	bool any = false;
+
+	for (size_t i = 0; i < p->n_wants; i++)
+		any = any || (p->wants[i].state == WANT_FAILED && p->wants[i].unread);
+	timer_cancel(&dev->unread_timer);
+	if (any && !dev->provision_only)
+		unread_wait(dev);
+	else
+		dev->unread_times = 0;
+}
+
+void provision_unread_is_due(struct timer *timer)
+{
+	/* Of a chip that is not in service it is tried when it comes back. */
+	provision_again(container_of(timer, struct device, unread_timer));
+}
+
 static void provision_finish(struct device *dev)
 {
 	struct provision *p = dev->provision;
@@ -433,6 +463,7 @@ static void provision_finish(struct device *dev)
 	for (size_t i = 0; i < p->n_wants && up; i++)
 		if (p->wants[i].state == WANT_FAILED)
 			dev->incomplete = true;
+	unread_plan(dev);
 	provision_stop(dev);
 	if (again) {
 		if (up)
@@ -575,12 +606,24 @@ static void provision_keep(struct device *dev)
 	}
 }
 
+/* Of a chip in service, what is there serves until there is memory. */
+static void provision_has_no_memory(struct device *dev, bool up)
+{
+	if (up) {
+		device_fail(dev, "out of memory");
+		return;
+	}
+	dev_warning(dev, "out of memory, its certificates are looked at again later");
+	provision_stop(dev);
+	unread_wait(dev);
+}
+
 static void provision_begin_all(struct device *dev, bool up, uint64_t writes_before)
 {
 	struct provision *p;
 
 	if (provision_new(dev) < 0) {
-		device_fail(dev, "out of memory");
+		provision_has_no_memory(dev, up);
 		return;
 	}
 	p = dev->provision;
@@ -594,7 +637,7 @@ static void provision_begin_all(struct device *dev, bool up, uint64_t writes_bef
 	}
 	p->names_read = !device_wants_enterprise(dev) || !up;
 	if (p->names_read && provision_collect(dev) < 0) {
-		device_fail(dev, "out of memory");
+		provision_has_no_memory(dev, up);
 		return;
 	}
 	if (!up)

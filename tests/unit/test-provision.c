@@ -1093,6 +1093,36 @@ static void test_no_orphan_of_a_failed_name(void **state)
 	assert_second_is_quiet(false);
 }
 
+/* A shortage of the host's passes: it is read again by itself, and told once. */
+static void test_load_fails_for_a_while(void **state)
+{
+	want_both();
+	b->load_error = -ENOMEM;
+	b->load_error_name = corp;
+	up();
+	assert_ready();
+	assert_string_equal(ops("we"), "w slots|w client_cert.0|w client_key.0|");
+	bench_pass(b, 64 * TIMERS_S);
+	b->loads = 0;
+	chip_forget(b);
+	bench_pass(b, 640 * TIMERS_S);
+	assert_ready();
+	assert_in_range(b->loads, 9, 11);
+	assert_string_equal(ops("we"), "");
+	assert_int_equal(errors, 1);
+	b->load_error = 0;
+	bench_pass(b, 64 * TIMERS_S);
+	assert_string_equal(ops("we"), "w slots|w client_ca.0|");
+	assert_string_equal(slots_text(), "corp:0 gateway:0");
+	assert_int_equal(errors, 1);
+	assert_sane();
+	/* That was all. */
+	b->loads = 0;
+	bench_pass(b, 640 * TIMERS_S);
+	assert_int_equal(b->loads, 0);
+	assert_second_is_quiet(false);
+}
+
 static void test_load_fails(void **state)
 {
 	want_both();
@@ -1891,6 +1921,25 @@ static void test_load_fails_in_service(void **state)
 		assert_sane();
 		assert_second_is_quiet(false);
 	}
+}
+
+/* At first it is tried again soon. */
+static void test_load_fails_once_in_service(void **state)
+{
+	start_factory();
+	in_service();
+	b->load_error = -EMFILE;
+	change_both("C2", "G2", 2);
+	bench_run(b);
+	assert_usable(authority_texts, identity_texts);
+	assert_int_equal(device_authority_generation(b->dev, &w.authorities[0]), 1);
+	b->load_error = 0;
+	bench_pass(b, 1 * TIMERS_S);
+	assert_int_equal(device_authority_generation(b->dev, &w.authorities[0]), 2);
+	assert_int_equal(device_identity_generation(b->dev, &w.identities[0]), 2);
+	assert_usable(authority_texts, identity_texts);
+	assert_sane();
+	assert_second_is_quiet(false);
 }
 
 /* Half of a pair in its pinned place would be worse than the old one. */
@@ -3101,6 +3150,7 @@ int main(void)
 		T(test_orphan_of_use),
 		T(test_no_orphan_of_a_failed_name),
 		T(test_load_fails),
+		T(test_load_fails_for_a_while),
 		T(test_provision_only),
 		T(test_record_is_full),
 		T(test_foreign_that_cannot_be_read),
@@ -3125,6 +3175,7 @@ int main(void)
 		T(test_pinned_rotation),
 		T(test_nvs_in_service),
 		T(test_load_fails_in_service),
+		T(test_load_fails_once_in_service),
 		T(test_load_fails_in_place),
 		T(test_load_fails_half_way),
 		T(test_twin_fails),
