@@ -806,6 +806,31 @@ static const struct intake_block *collect_key(struct check *check)
 	return NULL;
 }
 
+/* All that can be wrong. Returns 0 or -ENOMEM; complaints were counted. */
+static int check_content(struct check *check, const struct intake_block **key)
+{
+	size_t errors = check->problems->errors;
+	int r;
+
+	if (check->kind == CERT_KIND_KEY) {
+		*key = collect_key(check);
+		if (*key)
+			check_key(check, *key);
+		return check->error;
+	}
+	r = collect_certs(check);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < check->n_certs; i++)
+		check_cert(check, i);
+	if (check->kind == CERT_KIND_CERT) {
+		check_order(check);
+		if (check->problems->errors == errors)
+			check_chain_size(check);
+	}
+	return check->error;
+}
+
 static void check_clear(struct check *check)
 {
 	for (size_t i = 0; i < check->n_certs; i++)
@@ -828,30 +853,17 @@ int cert_check(struct cert_blob **ret, enum cert_kind kind, const void *data, si
 	};
 	const struct intake_block *key = NULL;
 	size_t errors = problems->errors;
+	unsigned int shortages = openssl_shortages();
 	int r;
 
 	openssl_wipe_memory();
 	r = intake_read(&check.intake, data, len, source, problems);
+	if (r == 0)
+		r = check_content(&check, &key);
+	if (openssl_shortages() != shortages)
+		return -ENOMEM;
 	if (r < 0)
 		return r;
-	if (kind == CERT_KIND_KEY) {
-		key = collect_key(&check);
-		if (key)
-			check_key(&check, key);
-	} else {
-		r = collect_certs(&check);
-		if (r < 0)
-			return r;
-		for (size_t i = 0; i < check.n_certs; i++)
-			check_cert(&check, i);
-		if (kind == CERT_KIND_CERT) {
-			check_order(&check);
-			if (problems->errors == errors)
-				check_chain_size(&check);
-		}
-	}
-	if (check.error < 0)
-		return check.error;
 	if (problems->errors > errors)
 		return -EINVAL;
 	return make_blob(ret, &check, key);
@@ -885,34 +897,43 @@ static EVP_PKEY *blob_key(const struct cert_blob *blob)
 	return pkey;
 }
 
+/* Returns 0, -EINVAL after a complaint, or -ENOMEM. */
+static int check_pair(X509 *x509, EVP_PKEY *pkey, const struct cert_source *source,
+		      struct problems *problems)
+{
+	const EVP_PKEY *public = X509_get0_pubkey(x509);
+	char subject[128];
+	int r;
+
+	if (!public)
+		return -ENOMEM;
+	if (X509_check_private_key(x509, pkey) == 1)
+		return 0;
+	subject_text(subject, sizeof(subject), x509);
+	r = cert_complain(source, problems, PROBLEM_ERROR,
+			  "the private key does not belong to the certificate (%s), expected the "
+			  "key that it was made for%s",
+			  subject,
+			  EVP_PKEY_get_base_id(pkey) != EVP_PKEY_get_base_id(public)
+				  ? " (one is RSA, the other EC)"
+				  : "");
+	return r < 0 ? r : -EINVAL;
+}
+
 int cert_check_pair(const struct cert_blob *cert, const struct cert_blob *key,
 		    const struct cert_source *source, struct problems *problems)
 {
 	_cleanup_(x509_freep) X509 *x509 = NULL;
 	_cleanup_(pkey_freep) EVP_PKEY *pkey = NULL;
-	char subject[128];
-	int r;
+	unsigned int shortages = openssl_shortages();
+	int r = -ENOMEM;
 
 	openssl_wipe_memory();
 	x509 = blob_cert(cert);
 	pkey = blob_key(key);
 	/* Both were read before, so only memory can be the reason. */
-	if (!x509 || !pkey) {
-		ERR_clear_error();
-		return -ENOMEM;
-	}
-	r = X509_check_private_key(x509, pkey);
+	if (x509 && pkey)
+		r = check_pair(x509, pkey, source, problems);
 	ERR_clear_error();
-	if (r == 1)
-		return 0;
-	subject_text(subject, sizeof(subject), x509);
-	r = cert_complain(
-		source, problems, PROBLEM_ERROR,
-		"the private key does not belong to the certificate (%s), expected the key "
-		"that it was made for%s",
-		subject,
-		EVP_PKEY_get_base_id(pkey) != EVP_PKEY_get_base_id(X509_get0_pubkey(x509))
-			? " (one is RSA, the other EC)"
-			: "");
-	return r < 0 ? r : -EINVAL;
+	return openssl_shortages() == shortages ? r : -ENOMEM;
 }

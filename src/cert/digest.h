@@ -13,9 +13,9 @@ struct cert_digest;
 int cert_digest_new(struct cert_digest **ret);
 /* NULL is allowed; returns NULL. */
 struct cert_digest *cert_digest_free(struct cert_digest *digest);
-/* Starts over. Returns 0 or -EIO, as the others. */
+/* Starts over. Returns 0 or -ENOMEM, as the others. */
 int cert_digest_reset(struct cert_digest *digest);
 int cert_digest_update(struct cert_digest *digest, const void *data, size_t len);
 int cert_digest_final(struct cert_digest *digest, uint8_t out[CERT_DIGEST_SIZE]);
-/* Of one piece of memory. Returns 0 or -EIO. */
+/* Of one piece of memory. Returns 0 or -ENOMEM. */
 int cert_digest_of(const void *data, size_t len, uint8_t out[CERT_DIGEST_SIZE]);

@@ -7,9 +7,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Of all of OpenSSL, as its allocator is. */
+static unsigned int shortages;
+
 static void *wipe_malloc(size_t n, const char *file, int line)
 {
-	return malloc(n);
+	void *p = malloc(n);
+
+	if (!p && n > 0)
+		shortages++;
+	return p;
 }
 
 static void wipe_free(void *p, const char *file, int line)
@@ -29,7 +36,7 @@ static void *wipe_realloc(void *p, size_t n, const char *file, int line)
 		wipe_free(p, file, line);
 		return NULL;
 	}
-	q = malloc(n);
+	q = wipe_malloc(n, file, line);
 	if (!q)
 		return NULL;
 	if (p)
@@ -41,6 +48,11 @@ static void *wipe_realloc(void *p, size_t n, const char *file, int line)
 void openssl_wipe_memory(void)
 {
 	CRYPTO_set_mem_functions(wipe_malloc, wipe_realloc, wipe_free);
+}
+
+unsigned int openssl_shortages(void)
+{
+	return shortages;
 }
 
 bool openssl_time_of(time_t *ret, const ASN1_TIME *time)

@@ -12,6 +12,11 @@
  * is refused, which is no matter.
  */
 void openssl_wipe_memory(void);
+/*
+ * How often OpenSSL got no memory so far. It takes that for an answer: what it says between two numbers
+ * that differ, of a certificate's being damaged or a key's not fitting, is not to be believed.
+ */
+unsigned int openssl_shortages(void);
 /* false: @time is malformed */
 bool openssl_time_of(time_t *ret, const ASN1_TIME *time);
 /* The certificate of a DER block, with OpenSSL's trust settings behind it or without; NULL: damaged. */

@@ -293,8 +293,10 @@ int daemon_new(struct daemon **ret, struct daemon_parts *parts,
 	struct daemon *daemon = calloc(1, sizeof(*daemon));
 	int r;
 
-	if (!daemon)
+	if (!daemon) {
+		log_error("out of memory");
 		return -ENOMEM;
+	}
 	daemon->options = options;
 	daemon->base = parts->base;
 	daemon->config = parts->config;

@@ -255,9 +255,13 @@ static int show_problems(struct problems *problems, int r)
 {
 	int status = -1;
 
-	log_problems(problems);
-	if (r == -ENOMEM)
+	/* Without memory what is right is complained about, too; systemd is to try again. */
+	if (r == -ENOMEM) {
 		log_error("out of memory");
+		problems_clear(problems);
+		return EXIT_FAILURE;
+	}
+	log_problems(problems);
 	if (problems->errors > 0 || r == -EINVAL)
 		status = EXIT_CONFIG;
 	else if (r < 0)

@@ -63,7 +63,8 @@ int daemon_fail_state(const struct daemon *daemon, struct bus_failure *failure, 
 static int fail(const struct daemon *daemon, struct bus_failure *failure, int r,
 		struct problems *problems)
 {
-	if (problems->errors > 0)
+	/* Without memory what is right is complained about, too. */
+	if (problems->errors > 0 && r != -ENOMEM)
 		return daemon_fail_problems(failure, BUS_E_CONFIGURATION, problems);
 	problems_clear(problems);
 	return daemon_fail_state(daemon, failure, "cannot keep certificates and keys", r);

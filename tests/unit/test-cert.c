@@ -710,6 +710,85 @@ static void test_pair(void **state)
 	assert_null(cert_blob_free(NULL));
 }
 
+/* ---- without memory ---- */
+
+/* How many of OpenSSL's allocations go well until one fails; -1: all do. */
+static long left = -1;
+
+void *__real_malloc(size_t size);
+void *__wrap_malloc(size_t size);
+
+void *__wrap_malloc(size_t size)
+{
+	if (left == 0) {
+		left = -1;
+		return NULL;
+	}
+	if (left > 0)
+		left--;
+	return __real_malloc(size);
+}
+
+/* What is right is not called wrong because there was no memory to look at it. */
+static void without_memory(int (*fn)(struct problems *problems))
+{
+	struct problems problems = PROBLEMS_NULL;
+	unsigned int failed = 0;
+	int r;
+
+	for (long n = 0;; n += 3) {
+		left = n;
+		r = fn(&problems);
+		problems_clear(&problems);
+		if (left >= 0)
+			break;
+		/* What was only good to have may be missing. */
+		assert_true(r == -ENOMEM || r == 0);
+		failed += r < 0;
+	}
+	left = -1;
+	assert_int_equal(r, 0);
+	assert_true(failed > 50);
+}
+
+static struct cert_blob *short_cert, *short_key;
+
+static int check_short(struct cert_blob *from, struct problems *problems)
+{
+	struct cert_blob *blob = NULL;
+	int r;
+
+	r = cert_check(&blob, from->kind, from->data, from->len, MAKE_NOW, &source, problems);
+	cert_blob_free(blob);
+	return r;
+}
+
+static int check_short_cert(struct problems *problems)
+{
+	return check_short(short_cert, problems);
+}
+
+static int check_short_key(struct problems *problems)
+{
+	return check_short(short_key, problems);
+}
+
+static int check_short_pair(struct problems *problems)
+{
+	return cert_check_pair(short_cert, short_key, &source, problems);
+}
+
+static void test_without_memory(void **state)
+{
+	short_cert = blob_of(CERT, pem(leaf));
+	short_key = blob_of(KEY, key_pem(ec));
+	without_memory(check_short_cert);
+	without_memory(check_short_key);
+	without_memory(check_short_pair);
+	cert_blob_free(short_cert);
+	cert_blob_free(short_key);
+}
+
 /* Any byte changed, any end cut off: an answer, never a crash, and what is taken stays as it is. */
 static void test_mutations(void **state)
 {
@@ -792,7 +871,7 @@ int main(void)
 		cmocka_unit_test(test_ca),           cmocka_unit_test(test_leaf),
 		cmocka_unit_test(test_chain),        cmocka_unit_test(test_sizes),
 		cmocka_unit_test(test_root_hint),    cmocka_unit_test(test_pair),
-		cmocka_unit_test(test_mutations),
+		cmocka_unit_test(test_mutations),    cmocka_unit_test(test_without_memory),
 	};
 
 	return cmocka_run_group_tests_name("cert", tests, setup, teardown);
