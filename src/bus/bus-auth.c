@@ -162,8 +162,8 @@ struct credentials {
 
 static int read_groups(sd_bus_message *m, struct credentials *creds, gid_t admin)
 {
-	const void *groups;
-	size_t size;
+	const void *groups = NULL;
+	size_t size = 0;
 	int r;
 
 	r = sd_bus_message_enter_container(m, 'v', "au");

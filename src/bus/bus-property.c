@@ -49,6 +49,8 @@ void bus_value_bool(struct bus_value *ret, bool value)
 
 const struct bus_interface *bus_interfaces(const struct bus_object *object)
 {
+	static const struct bus_interface none[] = { { 0 } };
+
 	switch (object->kind) {
 	case BUS_MANAGER:
 		return bus_manager_interfaces;
@@ -57,7 +59,7 @@ const struct bus_interface *bus_interfaces(const struct bus_object *object)
 	case BUS_TUNNEL:
 		return bus_tunnel_interfaces;
 	}
-	return NULL;
+	return none;
 }
 
 static const struct bus_property *find_property(const struct bus_object *object,

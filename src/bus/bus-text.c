@@ -292,7 +292,10 @@ int bus_read_options(sd_bus_message *m,
 					"expected at most %d options", BUS_OPTIONS_MAX);
 		if (read_option(m, &option, failure) < 0 || fn(userdata, m, &option, failure) < 0)
 			return -1;
-		if (sd_bus_message_exit_container(m) < 0 || sd_bus_message_exit_container(m) < 0)
+		r = sd_bus_message_exit_container(m); /* the variant */
+		if (r >= 0)
+			r = sd_bus_message_exit_container(m);
+		if (r < 0)
 			return read_failed(failure, option.key);
 	}
 	if (r < 0 || sd_bus_message_exit_container(m) < 0)

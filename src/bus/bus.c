@@ -425,6 +425,8 @@ static void bus_connect(struct bus *bus)
 
 static void bus_disconnect(struct bus *bus)
 {
+	struct list *node;
+
 	bus_requests_drop(bus, NULL);
 	if (bus->event)
 		event_free(bus->event);
@@ -433,8 +435,8 @@ static void bus_disconnect(struct bus *bus)
 		event_del(bus->wake);
 	bus->sd = sd_bus_close_unref(bus->sd);
 	bus->named = bus->queued = false;
-	while (!list_empty(&bus->stale))
-		list_remove(list_first(&bus->stale));
+	while ((node = list_first(&bus->stale)))
+		list_remove(node);
 }
 
 /* Never called by the library: it takes its object away. */
@@ -660,6 +662,8 @@ static void bus_flush(struct bus *bus)
 
 struct bus *bus_free(struct bus *bus)
 {
+	struct list *node;
+
 	if (!bus)
 		return NULL;
 	bus->stopping = true;
@@ -667,10 +671,10 @@ struct bus *bus_free(struct bus *bus)
 	if (bus->sd)
 		bus_flush(bus);
 	bus_disconnect(bus);
-	while (!list_empty(&bus->devices))
-		bus_remove(container_of(list_first(&bus->devices), struct bus_object, node));
-	while (!list_empty(&bus->tunnels))
-		bus_remove(container_of(list_first(&bus->tunnels), struct bus_object, node));
+	while ((node = list_first(&bus->devices)))
+		bus_remove(container_of(node, struct bus_object, node));
+	while ((node = list_first(&bus->tunnels)))
+		bus_remove(container_of(node, struct bus_object, node));
 	timer_deinit(&bus->retry);
 	if (bus->wake)
 		event_free(bus->wake);

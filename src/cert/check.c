@@ -2,6 +2,7 @@
 /* Whether the chip can use a certificate or key, decided on the host by OpenSSL. */
 #include "cert/check.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <openssl/core_names.h>
 #include <openssl/err.h>
@@ -426,6 +427,7 @@ static void check_cert(struct check *check, size_t i)
 	struct check_cert *cert = &check->certs[i];
 	char subject[128];
 
+	assert(cert->block);
 	if (check->n_certs > 1)
 		snprintf(cert->who, sizeof(cert->who), "certificate %zu: ", i + 1);
 	cert->x509 = parse_cert(cert->block, &cert->der_len);

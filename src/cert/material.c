@@ -2,6 +2,7 @@
 /* What authorities, identities and NVS entries hold, and a look at the other secrets. */
 #include "cert/material.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -438,8 +439,10 @@ static int digest_item(const struct material_item *item, uint8_t origin[CERT_DIG
 {
 	uint8_t all[MATERIAL_BLOBS * CERT_DIGEST_SIZE];
 
-	for (size_t i = 0; i < item->n_blobs; i++)
+	for (size_t i = 0; i < item->n_blobs; i++) {
+		assert(item->blobs[i]);
 		memcpy(all + i * CERT_DIGEST_SIZE, item->blobs[i]->digest, CERT_DIGEST_SIZE);
+	}
 	return cert_digest_of(all, item->n_blobs * CERT_DIGEST_SIZE, origin);
 }
 

@@ -366,7 +366,7 @@ static const char *kind_text(enum store_kind kind)
 	case STORE_IDENTITY:
 		return "identity";
 	}
-	return NULL;
+	return "";
 }
 
 static int path_of(char **ret, const struct store *store, enum store_kind kind, const char *name,

@@ -235,7 +235,10 @@ static enum ctl_exit examine_running(struct ctl *ctl, struct doctor_input *in)
 	in->needs_rule = needs;
 	in->has_rule = has;
 	in->snap = &snap;
-	return tell(ctl, in);
+	status = tell(ctl, in);
+	in->needs_rule = in->has_rule = NULL;
+	in->snap = NULL;
+	return status;
 }
 
 enum ctl_exit cmd_doctor(struct ctl *ctl)

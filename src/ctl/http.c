@@ -164,7 +164,7 @@ static int64_t now_ms(void)
 	struct timespec ts;
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000ll + ts.tv_nsec / 1000000;
+	return ts.tv_sec * INT64_C(1000) + ts.tv_nsec / 1000000;
 }
 
 static bool wait_for(int fd, short events, int64_t deadline)

@@ -22,7 +22,7 @@ void secret_clear(struct secret *s);
 /* All of a file; "-": of standard input. */
 enum ctl_exit secret_read(struct secret *s, const char *path);
 /* A line from the terminal, without echo. */
-enum ctl_exit secret_prompt(struct secret *s, const char *prompt);
+enum ctl_exit secret_prompt(struct secret *s, const char *text);
 /* Only its first line is meant, as of a password's file. */
 void secret_cut_line(struct secret *s);
 /* A sealed memory file with it, for the service; to be closed. */

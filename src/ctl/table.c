@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "ctl/table.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -166,8 +167,9 @@ static void measure(const struct table *table, size_t width[COLUMNS_MAX])
 
 int table_print(const struct table *table, FILE *f, bool color)
 {
-	size_t width[COLUMNS_MAX], column = 0;
+	size_t width[COLUMNS_MAX] = { 0 }, column = 0;
 
+	assert(table->columns > 0);
 	if (table->failed)
 		return -ENOMEM;
 	measure(table, width);

@@ -154,8 +154,8 @@ static void chip_look(struct change_chip *chip)
 {
 	const struct change *change = chip->change;
 	const struct material *material = change->daemon->material;
-	enum device_item_state state;
-	const char *why;
+	enum device_item_state state = DEVICE_ITEM_NOT_NEEDED;
+	const char *why = NULL;
 	size_t i;
 
 	if (change->what) {

@@ -3,6 +3,7 @@
  * Another configuration takes the place of the present one. It is read and checked whole before anything
  * changes; then what has the same settings in both stays as it is, connections and all.
  */
+#include <assert.h>
 #include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -380,6 +381,7 @@ static int reload_now(struct daemon *daemon, struct bus_failure *failure)
 			  failure->error == BUS_E_CONFIGURATION ? "" : failure->text);
 		return -1;
 	}
+	assert(base && config && material);
 	log_problems(&problems);
 	problems_clear(&problems);
 	r = daemon_apply(daemon, base, config, material);

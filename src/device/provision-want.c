@@ -69,7 +69,7 @@ void nvs_key(const struct config_nvs *nvs, char key[AT_NVS_NAME_MAX + 1])
 static void provision_add_nvs(struct device *dev, size_t item)
 {
 	char key[AT_NVS_NAME_MAX + 1];
-	const char *keys[] = { key };
+	const char *keys[MATERIAL_BLOBS] = { key };
 
 	nvs_key(dev->material->items[item].config, key);
 	provision_add_named(dev, item, "nvs", keys);

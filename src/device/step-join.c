@@ -329,9 +329,10 @@ static void join_found(struct device *dev, bool joined)
 static void join_ap_line(struct chan_cmd *cmd, const char *text, size_t len)
 {
 	struct device *dev = device_of_cmd(cmd);
+	const char *wanted = join_bssid(dev);
 	char bssid[AT_MAC_MAX + 1];
 
-	if (at_reply_bssid(text, len, bssid) && strcasecmp(bssid, join_bssid(dev)) == 0)
+	if (wanted && at_reply_bssid(text, len, bssid) && strcasecmp(bssid, wanted) == 0)
 		dev->joined = true;
 }
 

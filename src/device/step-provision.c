@@ -804,7 +804,7 @@ static bool item_is_there(const struct device *dev, size_t item)
 	const struct config_eap *eap = &dev->settings->wifi.enterprise;
 	const struct material_item *m = &dev->material->items[item];
 	char key[AT_NVS_NAME_MAX + 1];
-	const char *keys[] = { key };
+	const char *keys[MATERIAL_BLOBS] = { key };
 	bool slotted = false, wifi = false;
 
 	switch (m->type) {

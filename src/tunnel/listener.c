@@ -44,7 +44,7 @@ struct fd_path {
 
 static struct fd_path path_of_fd(int fd)
 {
-	struct fd_path path;
+	struct fd_path path = { "" };
 
 	snprintf(path.text, sizeof(path.text), "/proc/self/fd/%d", fd);
 	return path;

@@ -27,6 +27,7 @@ static inline void fclosep(FILE **f)
 		fclose(*f);
 }
 
+/* The attribute's shape: NOLINTNEXTLINE(readability-non-const-parameter) */
 static inline void closep(int *fd)
 {
 	if (*fd >= 0)

@@ -179,7 +179,7 @@ int file_remove(const char *path)
 {
 	_cleanup_close_ int folder = -1;
 	_cleanup_free_ char *temporary = NULL;
-	const char *name;
+	const char *name = path;
 	int r, q;
 
 	folder = open_parent(path, &name);
@@ -249,7 +249,7 @@ int file_write_atomic(const char *path, const void *data, size_t len, mode_t mod
 {
 	_cleanup_close_ int folder = -1, fd = -1;
 	_cleanup_free_ char *temporary = NULL;
-	const char *name;
+	const char *name = path;
 	int r;
 
 	folder = open_parent(path, &name);
