@@ -479,7 +479,7 @@ static int read_array(struct intake *intake, const uint8_t *data, size_t len,
 	int r;
 
 	text = malloc(len);
-	bytes = malloc(len);
+	bytes = calloc(1, len);
 	if (!text || !bytes) {
 		r = -ENOMEM;
 		goto out;

@@ -24,7 +24,7 @@ void secret_clear(struct secret *s)
 static enum ctl_exit make(struct secret *s)
 {
 	secret_clear(s);
-	s->data = malloc(SECRET_MAX + 1);
+	s->data = calloc(1, SECRET_MAX + 1);
 	return s->data ? CTL_OK : ctl_oom();
 }
 

@@ -554,10 +554,11 @@ struct telling {
 
 static void add_user(struct telling *t, const char *text, const char *name)
 {
-	char *user = t->users[t->n_users];
+	char *user;
 
 	if (t->n_users == VALUE_USERS_MAX)
 		return;
+	user = t->users[t->n_users];
 	snprintf(user, sizeof(t->users[0]), "%s%s%s", text, name ? ":" : "", name ? name : "");
 	for (size_t i = 0; i < t->n_users; i++)
 		if (strcmp(t->users[i], user) == 0)
