@@ -1942,6 +1942,72 @@ static void test_load_fails_once_in_service(void **state)
 	assert_second_is_quiet(false);
 }
 
+/* How many allocations go well until one fails; -1: all do. */
+static int callocs_left = -1;
+
+void *__real_calloc(size_t n, size_t size);
+void *__wrap_calloc(size_t n, size_t size);
+
+void *__wrap_calloc(size_t n, size_t size)
+{
+	if (callocs_left == 0) {
+		callocs_left = -1;
+		return NULL;
+	}
+	if (callocs_left > 0)
+		callocs_left--;
+	return __real_calloc(n, size);
+}
+
+/* Connections go on; it is tried again soon. */
+static void test_no_memory_in_service(void **state)
+{
+	for (int n = 0; n < 3; n++) {
+		teardown(NULL);
+		setup(NULL);
+		start_factory();
+		in_service();
+		open_link(0);
+		change_texts("C2", "G2", 2);
+		take_material();
+		callocs_left = n;
+		device_provision(b->dev);
+		bench_run(b);
+		assert_int_equal(callocs_left, -1);
+		assert_ready();
+		assert_int_equal(device_links_in_use(b->dev), 1);
+		assert_int_equal(device_authority_generation(b->dev, &w.authorities[0]), 1);
+		bench_pass(b, 1 * TIMERS_S);
+		assert_int_equal(device_authority_generation(b->dev, &w.authorities[0]), 2);
+		assert_int_equal(device_identity_generation(b->dev, &w.identities[0]), 2);
+		assert_int_equal(device_links_in_use(b->dev), 1);
+		assert_sane();
+		close_link(0);
+		assert_second_is_quiet(false);
+	}
+}
+
+/* At the start, too. */
+static void test_no_memory_at_start(void **state)
+{
+	for (int n = 0; n < 3; n++) {
+		teardown(NULL);
+		setup(NULL);
+		start_factory();
+		remake();
+		note_foreign();
+		callocs_left = n;
+		bench_up(b);
+		assert_int_equal(callocs_left, -1);
+		assert_int_equal(b->dev->state, DEVICE_FAILED);
+		assert_string_equal(last_error, "esp0: out of memory; trying again until it works");
+		bench_pass(b, 5 * TIMERS_S);
+		assert_ready();
+		assert_sane();
+		assert_second_is_quiet(false);
+	}
+}
+
 /* Half of a pair in its pinned place would be worse than the old one. */
 static void test_load_fails_in_place(void **state)
 {
@@ -3176,6 +3242,8 @@ int main(void)
 		T(test_nvs_in_service),
 		T(test_load_fails_in_service),
 		T(test_load_fails_once_in_service),
+		T(test_no_memory_in_service),
+		T(test_no_memory_at_start),
 		T(test_load_fails_in_place),
 		T(test_load_fails_half_way),
 		T(test_twin_fails),
