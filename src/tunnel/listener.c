@@ -181,37 +181,39 @@ static bool is_there(int dir, const char *name, const struct stat *file)
 /*
  * From @temp to @name. Neither step can take away what is somebody's: the first one replaces
  * nothing, and the second one leaves what was there under @temp, so that it can still be looked at
- * and put back.
+ * and put back. Returns 0, -errno, or 1: somebody else was at it, too.
  */
+static int try_in_place(int dir, const char *temp, const char *name)
+{
+	_cleanup_close_ int stale = -1;
+	struct stat st;
+
+	if (renameat2(dir, temp, dir, name, RENAME_NOREPLACE) == 0)
+		return 0;
+	if (errno != EEXIST)
+		return -errno;
+	stale = open_stale(dir, name);
+	if (stale == -ENOENT)
+		return 1;
+	if (stale < 0)
+		return stale;
+	if (fstat(stale, &st) < 0)
+		return -errno;
+	if (renameat2(dir, temp, dir, name, RENAME_EXCHANGE) < 0)
+		return errno == ENOENT ? 1 : -errno;
+	if (is_there(dir, temp, &st))
+		return unlinkat(dir, temp, 0) < 0 ? -errno : 0;
+	/* Somebody has put something else there in between. */
+	return renameat2(dir, temp, dir, name, RENAME_EXCHANGE) < 0 ? -errno : 1;
+}
+
 static int put_in_place(int dir, const char *temp, const char *name)
 {
-	for (int i = 0; i < LISTENER_TRIES; i++) {
-		_cleanup_close_ int stale = -1;
-		struct stat st;
+	int r = 1;
 
-		if (renameat2(dir, temp, dir, name, RENAME_NOREPLACE) == 0)
-			return 0;
-		if (errno != EEXIST)
-			return -errno;
-		stale = open_stale(dir, name);
-		if (stale == -ENOENT)
-			continue;
-		if (stale < 0)
-			return stale;
-		if (fstat(stale, &st) < 0)
-			return -errno;
-		if (renameat2(dir, temp, dir, name, RENAME_EXCHANGE) < 0) {
-			if (errno == ENOENT)
-				continue;
-			return -errno;
-		}
-		if (is_there(dir, temp, &st))
-			return unlinkat(dir, temp, 0) < 0 ? -errno : 0;
-		/* Somebody has put something else there in between. */
-		if (renameat2(dir, temp, dir, name, RENAME_EXCHANGE) < 0)
-			return -errno;
-	}
-	return -EEXIST;
+	for (int i = 0; i < LISTENER_TRIES && r > 0; i++)
+		r = try_in_place(dir, temp, name);
+	return r > 0 ? -EEXIST : r;
 }
 
 /* Binds under a name of our own that is no longer than the final one, which fits (config.h). */
