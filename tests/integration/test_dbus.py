@@ -337,6 +337,8 @@ def test_authority_that_is_new(bench, bus, up, serve):
     bus.await_name()
     assert works(daemon, "more")
     bus.manager("RemoveTunnel", "s", "more")
+    # What a link uses stays until it has closed.
+    wait_for(lambda: bus.chip()["LinksInUse"] == 0, "the link closed")
     told = bench.chip.mark()
     assert bus.manager("RemoveAuthority", "s", "made")["esp0"][0] is True
     assert len(bench.chip.commands('+SYSMFG=0,"client_ca"', told)) == 1
