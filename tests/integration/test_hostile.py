@@ -386,7 +386,7 @@ def test_no_more_descriptors(bench, serve):
     used = len(os.listdir(f"/proc/{pid}/fd"))
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (used + 2, used + 2))
     clients = [daemon.connect() for _ in range(4)]
-    daemon.await_line("^broker: cannot accept clients: Too many open files; trying again in 1 s$")
+    daemon.await_line("^broker: cannot accept clients: Too many open files; trying again every 1 s$")
     for s in clients[:2]:
         assert exchange(s, b"one of the first") == b"one of the first"
         s.close()
