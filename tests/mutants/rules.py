@@ -15,8 +15,8 @@ RULES = [
     Change(
         "no string has a line end that makes a second command",
         "src/at/encode.c",
-        r"if (*c == '\r' || *c == '\n') {",
-        r"if (*c == '\n') {",
+        r'if (!line->error && strpbrk(line->text, "\r\n"))',
+        r'if (!line->error && strpbrk(line->text, "\n"))',
         "encode",
     ),
     Change(
