@@ -33,6 +33,20 @@ class Name(VmTest):
         self.assertNotIn("ModemManager", sh("espatctl doctor || true"))
 
 
+class ById(VmTest):
+    """udev's own name; the folder that it is in goes with the last adapter."""
+
+    def test_follows_the_adapter(self):
+        path = f"/dev/serial/by-id/usb-QEMU_QEMU_USB_SERIAL_{vm.SERIAL}-if00-port0"
+        vm.write_config(vm.configuration(self.server.port, path))
+        self.start()
+        cursor = vm.journal_cursor()
+        vm.MACHINE.guest.hold("/dev/ttyUSB0")
+        self.unplug()
+        vm.await_entry(cursor, f"there is no {path}; waiting for it")
+        self.assertEqual(self.recover("pulled out in idle, found by udev's name"), "ttyUSB1")
+
+
 class ModemManager(VmTest):
     """It is told that these adapters are modems. What it does to one without a rule shows when it is through with both."""
 
