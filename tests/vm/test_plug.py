@@ -120,5 +120,5 @@ class Provisioning(Plugging):
             self.plug()
         self.chip.await_line(r"^H>D AT\+SYSMFG=2", seen, timeout=60)
         self.unplug()
-        # It waits for the flash, too.
-        self.recover("pulled out while it is provisioned, with the rest of that", 15)
+        # The chip waits for the rest of a value, as at any stuck prompt: 5 s; and there are values to be written.
+        self.recover("pulled out while it is provisioned, with the rest of that", 8)
