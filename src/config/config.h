@@ -79,6 +79,12 @@ enum config_flow {
 	CONFIG_FLOW_NONE,
 };
 
+/* How a chip that does not answer is reset. */
+enum config_reset {
+	CONFIG_RESET_NONE,
+	CONFIG_RESET_DTR_RTS, /* by the circuit that most boards have */
+};
+
 /* How received data comes from the chip. */
 enum config_receive {
 	CONFIG_RECEIVE_AUTO,    /* by itself, but for a link whose client does not keep up */
@@ -139,6 +145,7 @@ struct config_device {
 	unsigned int baud;     /* 80..5000000: as the chip has it after a reset */
 	unsigned int max_baud; /* the highest one to be tried, at least baud; 0: that stays */
 	enum config_flow flow_control;
+	enum config_reset reset;
 	enum config_receive receive;
 	unsigned int max_links; /* 1..CONFIG_LINKS_MAX: those that are used */
 	char *mac;              /* of the chip that belongs here, in lower case; NULL: see adopt */

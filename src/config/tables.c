@@ -703,6 +703,7 @@ static const struct key device_keys[] = {
 	UINT_KEY(config_device, baud, 80, 5000000, 115200),
 	UINT_KEY(config_device, max_baud, 80, 5000000, 0),
 	CHOICE_KEY(config_device, flow_control, "flow_control", "auto", "rtscts", "none"),
+	CHOICE_KEY(config_device, reset, "reset", "none", "dtr-rts"),
 	CHOICE_KEY(config_device, receive, "receive", "auto", "active", "passive"),
 	UINT_KEY(config_device, max_links, 1, CONFIG_LINKS_MAX, CONFIG_LINKS_MAX),
 	STRING_KEY(config_device, mac, syntax_mac, false),

@@ -29,6 +29,13 @@ static int unit_set_line(void *userdata, unsigned int baud, bool rtscts)
 	return port_set_line(unit->port, baud, rtscts);
 }
 
+static int unit_set_reset(void *userdata, bool on)
+{
+	struct unit *unit = userdata;
+
+	return port_set_reset(unit->port, on);
+}
+
 static bool unit_cts(void *userdata)
 {
 	struct unit *unit = userdata;
@@ -147,6 +154,7 @@ static const struct device_ops unit_device_ops = {
 	.discard = unit_discard,
 
 	.set_line = unit_set_line,
+	.set_reset = unit_set_reset,
 	.cts = unit_cts,
 	.hold = unit_hold,
 	.queued = unit_queued,

@@ -103,7 +103,10 @@ static void device_became_idle(struct device *dev)
 
 static void retry_is_due(struct timer *timer)
 {
-	device_enter_state(device_of_timer(timer), DEVICE_PROBING);
+	struct device *dev = device_of_timer(timer);
+
+	dev->forced = false;
+	device_enter_state(dev, DEVICE_PROBING);
 }
 
 static void device_wait_to_retry(struct device *dev)
@@ -120,9 +123,17 @@ static void device_wait_to_retry(struct device *dev)
 	device_wait(dev, dev->aside ? DEVICE_ASIDE : delay, retry_is_due);
 }
 
+void device_end_reset(struct device *dev)
+{
+	if (dev->in_reset)
+		dev->ops->set_reset(dev->userdata, false);
+	dev->in_reset = false;
+}
+
 /* No link and no command of the time before survives. */
 static void device_drop_all(struct device *dev)
 {
+	device_end_reset(dev);
 	if (dev->ops->discard)
 		dev->ops->discard(dev->userdata);
 	provision_stop(dev);

@@ -199,6 +199,7 @@ void device_port_up(struct device *dev, unsigned int baud)
 	dev->restarted = false;
 	dev->recovered = false;
 	dev->n_troubles = 0;
+	dev->forced = false;
 	/* Whoever used it before may have left a prompt open. */
 	dev->chan.send_open = true;
 	dev->chan.gone_by = dev->timers->now + device_left_behind(dev) * dev->chan.byte_time / 1000;
@@ -253,6 +254,7 @@ void device_bytes_lost(struct device *dev, const char *what)
 
 void device_port_closing(struct device *dev)
 {
+	device_end_reset(dev);
 	/*
 	 * In the middle of a command it might become a part of a block; then the chip stays as it is, and is
 	 * found so.

@@ -70,9 +70,11 @@ struct device_ops {
 	void (*discard)(void *userdata);
 	/*
 	 * The host's end of the line; what was not sent yet is thrown away. 0, or -errno with all as it was,
-	 * -ENOTSUP where it has no rate. May be NULL, as the next three: the line is as it is.
+	 * -ENOTSUP where it has no rate. May be NULL, as the next four: the line is as it is.
 	 */
 	int (*set_line)(void *userdata, unsigned int baud, bool rtscts);
+	/* Holds the chip in reset, by DTR and RTS, or lets it go. 0, or -errno where that is not possible. */
+	int (*set_reset)(void *userdata, bool on);
 	/* False: the chip's RTS cannot be seen. */
 	bool (*cts)(void *userdata);
 	/* Stops reading, or goes on. */
@@ -267,6 +269,8 @@ struct device {
 	bool aside;     /* that was too often: nothing that it says is looked at for a while */
 	bool restarted; /* it was reset once in this bring-up already */
 	bool reset_due; /* it is to be reset as soon as it answers */
+	bool forced;    /* it was reset by DTR and RTS since it was looked for anew */
+	bool in_reset;  /* so at this moment */
 	bool refused;   /* to leave the mode without link numbers, see step-configure.c */
 	bool heard; /* it has said something since the port came up: another `ready` is a reset */
 	uint64_t resets;

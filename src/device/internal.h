@@ -46,6 +46,8 @@ __attribute__((format(printf, 2, 3))) void device_fail(struct device *dev, const
 void device_recover(struct device *dev, const char *why);
 /* It has restarted, which starts it over; unless we have asked for that, it counts like losing step. */
 void device_has_restarted(struct device *dev);
+/* Lets a chip go that is held in reset by DTR and RTS. */
+void device_end_reset(struct device *dev);
 /* Resets the chip by command and waits for `ready`. */
 void device_restart_chip(struct device *dev, const char *why);
 

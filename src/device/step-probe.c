@@ -32,6 +32,9 @@
 #define PROBE_AFTER_PLUS (1100 * TIMERS_MS)
 /* Answers to what stood in front of our line in the chip's line buffer, or to the command of one before us. */
 #define PROBE_AGAIN_MAX 5
+/* By DTR and RTS: as long as flash tools take for it, and what a chip takes to say `ready` then. */
+#define PROBE_PULSE (100 * TIMERS_MS)
+#define PROBE_BOOT (3 * TIMERS_S)
 /* An unfinished data block is at most this long (CIPSEND 8192, SYSMFG 8191). */
 #define PROBE_FILL LINK_BLOCK_MAX
 
@@ -109,6 +112,7 @@ static void probe_quiet(struct device *dev, enum chan_result result)
 	}
 	dev->chip_baud = dev->baud;
 	dev->heard = true;
+	dev->forced = false;
 	if (dev->reset_due)
 		device_reset_now(dev);
 	else
@@ -254,6 +258,42 @@ static void probe_fill(struct device *dev, size_t missing)
 		    probe_ask_now);
 }
 
+/* ---- by force ---- */
+
+static void probe_reset_over(struct timer *timer)
+{
+	struct device *dev = device_of_timer(timer);
+
+	/* It did not say `ready`, or not at this rate; perhaps it answers all the same. */
+	dev->attempt = PROBE_RATES;
+	dev->rate = 0;
+	probe_attempt(dev);
+}
+
+static void probe_reset_pulsed(struct timer *timer)
+{
+	struct device *dev = device_of_timer(timer);
+
+	device_end_reset(dev);
+	device_wait(dev, PROBE_BOOT, probe_reset_over);
+}
+
+/* Nothing else has helped. Returns false if this does not, either. */
+static bool probe_reset(struct device *dev)
+{
+	if (dev->settings->reset == CONFIG_RESET_NONE || dev->forced || !dev->ops->set_reset)
+		return false;
+	dev->forced = true;
+	/* RTS has its part in it, and must be the host's. */
+	line_was_reset(dev);
+	if (dev->ops->set_reset(dev->userdata, true) < 0)
+		return false;
+	dev->in_reset = true;
+	dev_notice(dev, "no answer, resetting the chip by DTR and RTS");
+	device_wait(dev, PROBE_PULSE, probe_reset_pulsed);
+	return true;
+}
+
 /* ---- the attempts ---- */
 
 static void probe_attempt(struct device *dev)
@@ -297,6 +337,8 @@ static void probe_attempt(struct device *dev)
 	case PROBE_ATTEMPTS:
 		break;
 	}
+	if (probe_reset(dev))
+		return;
 	device_fail(
 		dev,
 		"no answer from a chip at %u baud%s (tried AT, leaving passthrough with +++, and "

@@ -25,6 +25,8 @@ int port_line_open(struct port_line *line, const char *spec, unsigned int baud, 
 void port_line_close(struct port_line *line);
 /* Another rate, and whether RTS and CTS hold up whoever is too fast. 0, or -errno with all as it was. */
 int port_line_set(struct port_line *line, unsigned int baud, bool rtscts);
+/* See port_set_reset(). */
+int port_line_reset(const struct port_line *line, bool on);
 /* What the kernel has counted since the line's driver was loaded. 0 or -errno: it does not count. */
 int port_line_counts(const struct port_line *line, struct port_lost *counts);
 /* Bytes that were written and have not left. */

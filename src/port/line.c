@@ -468,6 +468,13 @@ int port_line_set(struct port_line *line, unsigned int baud, bool rtscts)
 	return 0;
 }
 
+int port_line_reset(const struct port_line *line, bool on)
+{
+	if (!line->sp)
+		return -ENOTSUP;
+	return sp_set_dtr(line->sp, on ? SP_DTR_OFF : SP_DTR_ON) == SP_OK ? 0 : -EIO;
+}
+
 int port_line_counts(const struct port_line *line, struct port_lost *counts)
 {
 	struct serial_icounter_struct kernel = { 0 };

@@ -275,6 +275,11 @@ int port_set_line(struct port *port, unsigned int baud, bool rtscts)
 	return 0;
 }
 
+int port_set_reset(struct port *port, bool on)
+{
+	return port->line.fd < 0 ? -ENODEV : port_line_reset(&port->line, on);
+}
+
 int port_cts(const struct port *port)
 {
 	int bits;

@@ -47,6 +47,11 @@ void port_write(struct port *port, const void *data, size_t len);
  * has no rate of its own.
  */
 int port_set_line(struct port *port, unsigned int baud, bool rtscts);
+/*
+ * Holds the chip in reset, or lets it go, where the board has the circuit for it: DTR is off while RTS is on.
+ * Returns 0 or -errno; -ENOTSUP: this kind of port has no DTR.
+ */
+int port_set_reset(struct port *port, bool on);
 /* Whether the other end's RTS, which is our CTS, is on: 1 or 0; -ENOTSUP if that cannot be seen. */
 int port_cts(const struct port *port);
 /* Stops reading, or goes on. */

@@ -539,6 +539,24 @@ static int on_set_line(void *userdata, unsigned int baud, bool rtscts)
 	return 0;
 }
 
+/* A chip that has hung starts, and says so, unless it is dead. */
+static int on_set_reset(void *userdata, bool on)
+{
+	struct bench *b = userdata;
+
+	if (b->no_dtr)
+		return -ENOTSUP;
+	MUST(b->in_reset != on);
+	b->in_reset = on;
+	b->resets += !on;
+	if (on || b->chip.dead)
+		return 0;
+	chip_revive(b, true);
+	b->chip.mute = false;
+	out_n(&b->chip, "\r\nready\r\n", 9);
+	return 0;
+}
+
 static bool on_cts(void *userdata)
 {
 	return !((struct bench *)userdata)->unseen;
@@ -617,6 +635,7 @@ static const struct device_ops bench_ops = {
 	.write = on_write,
 	.discard = on_discard,
 	.set_line = on_set_line,
+	.set_reset = on_set_reset,
 	.cts = on_cts,
 	.hold = on_hold,
 	.queued = on_queued,

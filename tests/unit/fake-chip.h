@@ -80,7 +80,10 @@ struct bench {
 	bool rtscts, held;
 	int line_error;        /* what every set_line() says */
 	unsigned int port_max; /* above it, it says -EINVAL; 0: never */
-	bool unseen;           /* the chip's RTS */
+	bool no_dtr;           /* set_reset() says -ENOTSUP */
+	bool in_reset;
+	unsigned int resets; /* times that it was let go from it */
+	bool unseen;         /* the chip's RTS */
 	struct timers timers;
 	struct config config;
 	struct config_device settings;

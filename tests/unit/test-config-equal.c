@@ -44,6 +44,7 @@ static const struct row device_rows[] = {
 	{ "baud", NAMED_A PORT_A, NAMED_A PORT_A "baud = 115201;" },
 	{ "max_baud", NAMED_A PORT_A, NAMED_A PORT_A "max_baud = 921600;" },
 	{ "flow_control", NAMED_A PORT_A, NAMED_A PORT_A "flow_control = \"none\";" },
+	{ "reset", NAMED_A PORT_A, NAMED_A PORT_A "reset = \"dtr-rts\";" },
 	{ "receive", NAMED_A PORT_A, NAMED_A PORT_A "receive = \"passive\";" },
 	{ "max_links", NAMED_A PORT_A, NAMED_A PORT_A "max_links = 4;" },
 	{ "mac", NAMED_A PORT_A, NAMED_A PORT_A "mac = \"24:0a:c4:12:34:56\";" },

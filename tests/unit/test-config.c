@@ -514,7 +514,7 @@ static const struct {
 	{ "devices = ( { name = \"a b\"; port = \"\"; baud = \"1\"; time = 1; wifi = 1; bar = 2; } "
 	  ");",
 	  "a.conf:1: unknown key `bar` in device `a b`, expected one of: name, port, baud, "
-	  "max_baud, flow_control, receive, max_links, mac, adopt, "
+	  "max_baud, flow_control, reset, receive, max_links, mac, adopt, "
 	  "wifi, time, require_synchronized, ntp_servers\n"
 	  "a.conf:1: `name` is \"a b\", expected 1 to 48 characters of A-Z a-z 0-9 _ . -, the "
 	  "first no . "
@@ -542,8 +542,9 @@ static const struct {
 	  "others "
 	  "need one\n" },
 	{ "devices = ( { name = \"any\"; port = \"/dev/x\"; max_baud = 9600;\nmax_links = 6; "
-	  "flow_control = \"x\"; receive = true; } );",
+	  "flow_control = \"x\"; reset = \"rts\"; receive = true; } );",
 	  "a.conf:2: `flow_control` is \"x\", expected \"auto\", \"rtscts\" or \"none\"\n"
+	  "a.conf:2: `reset` is \"rts\", expected \"none\" or \"dtr-rts\"\n"
 	  "a.conf:2: `receive` is true or false, expected \"auto\", \"active\" or \"passive\"\n"
 	  "a.conf:2: `max_links` is 6, expected an integer from 1 to 5\n"
 	  "a.conf:1: `name` is \"any\", expected another one: it stands for all devices\n"
@@ -1675,6 +1676,7 @@ static void test_example(void **state)
 	d = &config->devices[0];
 	assert_int_equal(d->baud, 115200);
 	assert_int_equal(d->flow_control, CONFIG_FLOW_AUTO);
+	assert_int_equal(d->reset, CONFIG_RESET_NONE);
 	assert_int_equal(d->receive, CONFIG_RECEIVE_AUTO);
 	assert_int_equal(d->max_links, CONFIG_LINKS_MAX);
 	assert_int_equal(d->adopt, CONFIG_ADOPT_FIRST);

@@ -135,6 +135,42 @@ static void test_silent_chip(void **state)
 	assert_in_range(worst, 4000, 9000);
 }
 
+/* One that hangs for good, on a board that can reset it. */
+static void test_reset_by_line(void **state)
+{
+	struct bench *b = *state;
+
+	b->chip.mute = true;
+	assert_int_equal(device_reprobe(b->dev, NULL, NULL, NULL), 0);
+	await_state(b, DEVICE_FAILED, 9000);
+	assert_int_equal(b->resets, 0);
+	b->settings.reset = CONFIG_RESET_DTR_RTS;
+	await_state(b, DEVICE_READY, 15000);
+	assert_int_equal(b->resets, 1);
+	assert_false(b->in_reset);
+	/* One that does not start: once in each attempt. */
+	chip_die_at(b, 1);
+	assert_int_equal(device_reprobe(b->dev, NULL, NULL, NULL), 0);
+	await_state(b, DEVICE_FAILED, 25000);
+	assert_int_equal(b->resets, 2);
+	await_state(b, DEVICE_FAILED, 25000);
+	assert_int_equal(b->resets, 3);
+	/* It is let go whatever comes between. */
+	await_state(b, DEVICE_PROBING, 25000);
+	for (int ms = 0; ms < 25000 && !b->in_reset; ms++)
+		bench_pass(b, TIMERS_MS);
+	assert_true(b->in_reset);
+	device_port_closing(b->dev);
+	assert_false(b->in_reset);
+	device_port_down(b->dev, "gone");
+	assert_int_equal(b->resets, 4);
+	/* A port that has no such lines. */
+	b->no_dtr = true;
+	start(b);
+	await_state(b, DEVICE_FAILED, 25000);
+	assert_int_equal(b->resets, 4);
+}
+
 /* A command that may take 15 s, and its answer is lost; one that is asked of a chip that hangs. */
 static void test_lost_answer(void **state)
 {
@@ -221,6 +257,7 @@ int main(void)
 		T(test_our_own_block, setup),
 		T(test_send_of_somebody_else, setup),
 		T(test_silent_chip, setup_ready),
+		T(test_reset_by_line, setup_ready),
 		T(test_lost_answer, setup),
 		T(test_long_command, setup),
 		T(test_wifi_that_does_not_come_back, setup_ready),

@@ -38,7 +38,7 @@ static struct adapter adapters[] = {
 static struct {
 	bool listless, deaf, handless, mute, rateless, flowless, counts;
 	int real; /* the rate that it makes of any; 0: that one */
-	int baud, rts, cts;
+	int baud, dtr, rts, cts;
 	bool open, low_latency, can_low_latency;
 	unsigned int ports; /* copies that nobody has given back */
 	struct serial_icounter_struct counted;
@@ -68,6 +68,7 @@ WRAP(sp_set_config);
 WRAP(sp_get_config);
 WRAP(sp_set_baudrate);
 WRAP(sp_set_rts);
+WRAP(sp_set_dtr);
 WRAP(sp_set_cts);
 WRAP(sp_flush);
 int __wrap_ioctl(int fd, unsigned long request, ...);
@@ -192,6 +193,12 @@ enum sp_return __wrap_sp_set_rts(struct sp_port *port, enum sp_rts rts)
 		return SP_ERR_SUPP;
 	driver.rts = rts;
 	return SP_OK;
+}
+
+enum sp_return __wrap_sp_set_dtr(struct sp_port *port, enum sp_dtr dtr)
+{
+	driver.dtr = dtr;
+	return driver.flowless ? SP_ERR_FAIL : SP_OK;
 }
 
 enum sp_return __wrap_sp_set_cts(struct sp_port *port, enum sp_cts cts)
@@ -393,7 +400,14 @@ static void test_another_rate(void **state)
 	driver.rateless = true;
 	assert_int_equal(port_line_set(&line, 2000000, false), 0);
 	assert_line(&line, 2000000, false);
+	/* DTR alone is taken away, and comes back. */
+	assert_int_equal(port_line_reset(&line, true), 0);
+	assert_int_equal(driver.dtr, SP_DTR_OFF);
+	assert_int_equal(driver.rts, SP_RTS_ON);
+	assert_int_equal(port_line_reset(&line, false), 0);
+	assert_int_equal(driver.dtr, SP_DTR_ON);
 	driver.flowless = true;
+	assert_int_equal(port_line_reset(&line, true), -EIO);
 	assert_int_equal(port_line_set(&line, 115200, true), -EINVAL);
 	assert_line(&line, 2000000, false);
 	/* Closing must not wait for a CTS that never comes. */
