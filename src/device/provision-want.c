@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What a chip must hold, and where that may be. */
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,10 +48,12 @@ static void provision_add_named(struct device *dev, size_t item, const char *wha
 {
 	struct provision *p = dev->provision;
 	struct want *want = provision_add(p, dev->material, item);
+	size_t n = want->n_blobs;
 
 	want->what = what;
 	want->named = true;
-	for (size_t i = 0; i < want->n_blobs; i++) {
+	assert(n <= MATERIAL_BLOBS);
+	for (size_t i = 0; i < n; i++) {
 		snprintf(want->keys[i], sizeof(want->keys[i]), "%s", keys[i]);
 		if (!p->up)
 			want_recall(dev, want, i);
@@ -84,9 +87,10 @@ static void provision_add_nvs(struct device *dev, size_t item)
 /* Firmware from 2026 on looks for them under new names; the factory's namespaces tell which. */
 const char *const *eap_keys(const struct device *dev, enum material_type type)
 {
-	static const char *const old_ca[] = { "wpa2_ca" }, *const new_ca[] = { "wpa_ent_ca" };
-	static const char *const old_pair[] = { "wpa2_cert", "wpa2_key" };
-	static const char *const new_pair[] = { "wpa_ent_cert", "wpa_ent_key" };
+	static const char *const old_ca[MATERIAL_BLOBS] = { "wpa2_ca" };
+	static const char *const new_ca[MATERIAL_BLOBS] = { "wpa_ent_ca" };
+	static const char *const old_pair[MATERIAL_BLOBS] = { "wpa2_cert", "wpa2_key" };
+	static const char *const new_pair[MATERIAL_BLOBS] = { "wpa_ent_cert", "wpa_ent_key" };
 
 	if (type == MATERIAL_AUTHORITY)
 		return dev->eap_is_new ? new_ca : old_ca;

@@ -212,9 +212,9 @@ static const char *command_parse(const char *line, struct command *ret)
 		return "it is longer than the firmware takes a line";
 	if (n > COMMAND_NAME_MAX)
 		return "it is no AT command";
+	memset(ret->name, '\0', sizeof(ret->name));
 	for (size_t i = 0; i < n; i++)
 		ret->name[i] = capital(line[i]);
-	ret->name[n] = '\0';
 	if (!command_name_is_right(ret->name) || (line[n] == '?' && line[n + 1] != '\0'))
 		return "it is no AT command";
 	ret->form = line[n] == '=' ? COMMAND_SET : line[n] == '?' ? COMMAND_QUERY : COMMAND_EXECUTE;

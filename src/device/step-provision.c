@@ -12,6 +12,7 @@
  * has gone that alone was using an old slot, or when a connect failed and the material is suspected.
  * In service new connections use what was there before until the new material is complete.
  */
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -792,9 +793,11 @@ static bool item_is_in_keys(const struct device *dev, size_t item, const char *c
 {
 	const struct material_item *m = &dev->material->items[item];
 
-	for (size_t k = 0; k < m->n_blobs; k++)
+	for (size_t k = 0; k < m->n_blobs; k++) {
+		assert(keys[k]);
 		if (!key_is_there(dev, keys[k], m->blobs[k]))
 			return false;
+	}
 	return true;
 }
 
