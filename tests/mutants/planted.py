@@ -56,7 +56,7 @@ PLANTED = [
     Change(
         "device: what has failed is not tried again",
         "src/device/device-state.c",
-        "device_wait(dev, delay < DEVICE_RETRY_MAX ? delay : DEVICE_RETRY_MAX, retry_is_due);",
+        "device_wait(dev, dev->aside ? DEVICE_ASIDE : delay, retry_is_due);",
         "(void)delay, (void)retry_is_due;",
         "device",
     ),

@@ -151,8 +151,8 @@ RULES = [
     Change(
         "a trust setting that is refused ends the attempt",
         "src/device/link.c",
-        "if (result != CHAN_OK) {\n\t\tif (link->step == LINK_STEP_CONF)",
-        "if (result != CHAN_OK && !link->ops) {\n\t\tif (link->step == LINK_STEP_CONF)",
+        "if (result != CHAN_OK && link->step != LINK_STEP_CLOSE) {",
+        "if (result != CHAN_OK && link->step != LINK_STEP_CLOSE && !link->ops) {",
         "link",
     ),
     Change(
