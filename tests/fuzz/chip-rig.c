@@ -992,8 +992,11 @@ static bool serves(struct rig *rig)
 
 void rig_heal(struct rig *rig)
 {
-	/* What was lost may have been a report, as of Wi-Fi that is gone: who comes first finds it out. */
-	int attempts = rig->hurt_out || rig->hurt_in ? 3 : 1;
+	/*
+	 * What was lost may have been a report, as of Wi-Fi that is gone, and what a chip says that has just
+	 * restarted is noise at a raised rate: who comes first finds it out.
+	 */
+	int attempts = 3;
 	bool served = false;
 
 	stop_all_trouble(rig);
