@@ -176,6 +176,8 @@ class Bench:
         def idle():
             used, busy, started = set(), False, None
             for line in self.daemon.log():
+                if line.endswith("to see whether it is still busy"):
+                    continue
                 if command := re.search(r": > AT(?:\+CIPSTART=(\d))?", line):
                     busy, started = True, command[1]
                     used |= {started} - {None}
