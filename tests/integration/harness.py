@@ -150,14 +150,14 @@ class Sim(Program):
             answer = s.recv(200)
         assert answer == b"ok\n", (line, answer)
 
-    def ask(self, command, block=None):
+    def ask(self, command, block=None, rate=termios.B115200):
         """What it says to a command of somebody else than the daemon, and to its block (b"": it waits for one)."""
         fd = os.open(self.tty, os.O_RDWR | os.O_NOCTTY)
         try:
             tty.setraw(fd)
             # A paced one hears those who have its rate.
             mode = termios.tcgetattr(fd)
-            mode[4:6] = [termios.B115200] * 2
+            mode[4:6] = [rate] * 2
             termios.tcsetattr(fd, termios.TCSANOW, mode)
             end = rb"\r\n(OK|ERROR)\r\n$"
             got = self._hear(fd, command.encode() + b"\r\n", end if block is None else b">$")

@@ -341,7 +341,7 @@ def test_authority_that_is_new(bench, bus, up, serve):
     wait_for(lambda: bus.chip()["LinksInUse"] == 0, "the link closed")
     told = bench.chip.mark()
     assert bus.manager("RemoveAuthority", "s", "made")["esp0"][0] is True
-    assert len(bench.chip.commands('+SYSMFG=0,"client_ca"', told)) == 1
+    bench.chip.await_line(r'^H>D AT\+SYSMFG=0,"client_ca"', told)
     assert [x["Name"] for x in bus.manager("ListAuthorities")] == ["corp"]
 
 

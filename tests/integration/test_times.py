@@ -7,6 +7,7 @@ usual suite; with ESPAT_TIMES=FILE all, at both rates and for the firmware profi
 """
 import os
 import signal
+import termios
 import time
 
 import pytest
@@ -44,7 +45,7 @@ class Place:
         self.daemon = self.bench.espatd(*self.tunnels).await_tunnels()
         self.daemon.await_line(READY)
 
-    def start_killed(self):
+    def kill(self):
         self.daemon.process.send_signal(signal.SIGKILL)
         self.daemon.wait()
 
@@ -159,8 +160,8 @@ def hung_and_reset(place):
 
 def at_another_rate(place):
     """Another program has left it at one that the daemon may use, too."""
-    assert place.daemon.end() == 0
-    place.chip.ask("AT+UART_CUR=460800,8,1,0,0")
+    place.kill()
+    place.chip.ask("AT+UART_CUR=460800,8,1,0,0", rate=termios.B921600)
     began = time.monotonic()
     place.start()
     return place.until_it_works(began)
@@ -180,7 +181,7 @@ def server_back(place):
 def killed(prepare):
     def happen(place):
         left = prepare(place)
-        place.start_killed()
+        place.kill()
         began = time.monotonic()
         place.daemon = place.bench.espatd(*place.tunnels).await_tunnels()
         took = place.until_it_works(began)
