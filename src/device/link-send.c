@@ -94,10 +94,14 @@ static uint64_t link_stream_time(const struct link *link)
 			LINK_STREAM_TIME);
 }
 
+/* 0: none may go now. */
 static size_t link_stream_max(const struct link *link)
 {
-	uint64_t most = link_stream_time(link) * 1000 / link->dev->chan.byte_time;
+	uint64_t most;
 
+	if (!link_may_stream(link))
+		return 0;
+	most = link_stream_time(link) * 1000 / link->dev->chan.byte_time;
 	return most < LINK_STREAM_MAX ? (size_t)most : LINK_STREAM_MAX;
 }
 
@@ -141,13 +145,13 @@ static void link_make_block(struct chan_cmd *cmd)
 	struct link *link = container_of(cmd, struct link, cmd);
 	const uint8_t *data = link->tx + link->tx_off;
 	size_t left = link->tx_len - link->tx_off, max = link_block_max(link), block;
+	size_t stream = link_stream_max(link);
 
 	block = link_block_len(data, left);
 	cmd->kind = CHAN_SEND;
-	if (block >= LINK_STREAM_MIN && link_may_stream(link) &&
-	    link_stream_max(link) >= LINK_STREAM_MIN) {
+	if (block >= LINK_STREAM_MIN && stream >= LINK_STREAM_MIN) {
 		cmd->kind = CHAN_STREAM;
-		max = link_stream_max(link);
+		max = stream;
 	}
 	if (block > max)
 		block = max;
@@ -213,12 +217,11 @@ static void link_gathered(struct timer *timer)
 	link_submit_block(container_of(timer, struct link, timer));
 }
 
-/* Whether more of what is to be sent makes a longer block. */
-static bool link_has_room(const struct link *link)
+/* Whether it is a part of a long block, and more would make it longer. */
+static bool link_may_gather(const struct link *link)
 {
-	size_t max = link_stream_max(link) < link->tx_size ? link_stream_max(link) : link->tx_size;
-
-	return link->tx_len < max;
+	return link->tx_len >= LINK_STREAM_MIN && link->tx_len < link->tx_size &&
+	       link->tx_len < link_stream_max(link);
 }
 
 /* Room for a long block, made where one may go for the first time. */
@@ -238,14 +241,15 @@ static void link_grow(struct link *link)
 
 uint8_t *link_tx_buffer(struct link *link, size_t *size)
 {
-	size_t max = link_block_max(link);
+	size_t max = link_block_max(link), stream;
 
 	if (link->state != LINK_OPEN || (link->tx_len > 0 && !link_gathers(link) &&
 					 !(link->tx_off == 0 && chan_cmd_waits(&link->cmd))))
 		return NULL;
-	if (link_may_stream(link) && link_stream_max(link) > max) {
+	stream = link_stream_max(link);
+	if (stream > max) {
 		link_grow(link);
-		max = link_stream_max(link);
+		max = stream;
 	}
 	if (max > link->tx_size)
 		max = link->tx_size;
@@ -273,7 +277,7 @@ void link_tx_submit(struct link *link, size_t len)
 	if (more && !link_gathers(link))
 		return; /* until its turn */
 	link->tx_off = 0;
-	if (link->tx_len >= LINK_STREAM_MIN && link_may_stream(link) && link_has_room(link)) {
+	if (link_may_gather(link)) {
 		if (!more)
 			link_wait(link, LINK_GATHER, link_gathered);
 		return;

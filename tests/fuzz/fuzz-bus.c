@@ -14,6 +14,7 @@
 
 #include "bus-rig.h"
 #include "config/syntax.h"
+#include "input.h"
 #include "must.h"
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
@@ -21,19 +22,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define TEXT_MAX 200000
 #define DEPTH_MAX 3
-
-struct input {
-	const uint8_t *data;
-	size_t size;
-};
-
-static uint8_t next(struct input *in)
-{
-	if (in->size == 0)
-		return 0;
-	in->size--;
-	return *in->data++;
-}
 
 #define DEVICE "/org/espat1/device/esp0"
 #define TUNNEL "/org/espat1/tunnel/broker"

@@ -10,25 +10,13 @@
 #include <stdlib.h>
 
 #include "chip-rig.h"
+#include "input.h"
 #include "must.h"
 
 /* What a device and a chip with five full links may take. */
 #define MEMORY_MAX (16u << 20)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-struct input {
-	const uint8_t *data;
-	size_t size;
-};
-
-static uint8_t next(struct input *in)
-{
-	if (in->size == 0)
-		return 0;
-	in->size--;
-	return *in->data++;
-}
 
 /* ---- the chip, the line and the network ---- */
 
