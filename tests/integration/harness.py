@@ -204,9 +204,9 @@ class Espatd(Program):
     def socket_path(self, tunnel="broker"):
         return self.dir / "run" / f"{tunnel}.sock"
 
-    def await_tunnels(self):
+    def await_tunnels(self, timeout=DEADLINE):
         for name in self.tunnels:
-            self.await_line(f"{name}: listening on")
+            self.await_line(f"{name}: listening on", timeout=timeout)
         return self
 
     def connect(self, tunnel="broker"):
