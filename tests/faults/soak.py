@@ -141,8 +141,10 @@ class Soak:
     def costs(self):
         pid = self.rig.bench.daemon.process.pid
         with open(f"/proc/{pid}/status", encoding="ascii") as f:
-            memory = int(re.search(r"RssAnon:\s+(\d+)", f.read())[1]) << 10
-        return memory, len(os.listdir(f"/proc/{pid}/fd"))
+            memory = re.search(r"RssAnon:\s+(\d+)", f.read())
+        if not memory:  # it has been killed, and nobody has asked for its status yet
+            raise ProcessLookupError(pid)
+        return int(memory[1]) << 10, len(os.listdir(f"/proc/{pid}/fd"))
 
     # ---- what goes on ----
 
