@@ -1,13 +1,10 @@
 # SPDX-License-Identifier: MIT
 """A line between daemon and chip on which bytes get lost at a certain place of what the chip says."""
 import dataclasses
-import os
 import re
-import select
-import socket
 import threading
-import tty
 
+from between import Between
 from harness import DEADLINE
 
 HEAD = re.compile(rb"\+IPD,(\d),(\d+):")
@@ -73,26 +70,17 @@ class Reader:
         return self._cut(kind, line)
 
 
-class Tap:
-    """A Unix socket for the daemon in front of the chip's own line."""
+class Tap(Between):
+    """A line on which bytes get lost where it is told."""
 
     def __init__(self, dir, chip):
-        self.path = dir / "tap"
         self.lock = threading.Lock()
         self.spot = None
         self.fired = threading.Event()
         self.losing = 0
         self.reader = Reader()
         self.kept = bytearray()  # what has been passed on since record()
-        self.host = None
-        self.tty = os.open(chip.tty, os.O_RDWR | os.O_NOCTTY)
-        tty.setraw(self.tty)
-        self.listener = socket.socket(socket.AF_UNIX)
-        self.listener.bind(str(self.path))
-        self.listener.listen()
-        self.wake, self.waker = os.pipe()
-        self.thread = threading.Thread(target=self._run, daemon=True)
-        self.thread.start()
+        super().__init__(dir / "tap", chip)
 
     def record(self):
         with self.lock:
@@ -113,40 +101,11 @@ class Tap:
             self.spot, self.losing = None, 0
             return bytes(self.kept)
 
-    def _run(self):
-        while True:
-            ready, _, _ = select.select([self.host or self.listener, self.tty, self.wake], [], [])
-            if self.wake in ready:
-                return
-            if self.listener in ready:
-                self.host, _ = self.listener.accept()
-            try:
-                if self.host in ready:
-                    self._from_host()
-                if self.tty in ready:
-                    self._from_chip(os.read(self.tty, 65536))
-            except ConnectionError:
-                self._hang_up()
-            except OSError:
-                return  # the chip is gone
-
-    def _hang_up(self):
-        self.host.close()
-        self.host = None
-
-    def _from_host(self):
-        data = self.host.recv(65536)
-        if not data:
-            self._hang_up()
-        while data:
-            data = data[os.write(self.tty, data):]
-
-    def _from_chip(self, data):
+    def from_chip(self, data):
         with self.lock:
             passed = b"".join(self._pass(kind, piece) for kind, piece in self.reader.pieces(data))
             self.kept += passed
-        if self.host and passed:
-            self.host.sendall(passed)
+        self.to_host(passed)
 
     def _pass(self, kind, piece):
         at = self._place(kind, piece)
@@ -173,15 +132,6 @@ class Tap:
         lost = min(self.losing, len(piece))
         self.losing -= lost
         return piece[lost:]
-
-    def close(self):
-        os.write(self.waker, b"x")
-        self.thread.join()
-        for fd in self.tty, self.wake, self.waker:
-            os.close(fd)
-        for s in self.listener, self.host:
-            if s:
-                s.close()
 
 
 # ---- what can be seen of it ----

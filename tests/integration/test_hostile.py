@@ -4,18 +4,15 @@ import os
 import pathlib
 import re
 import resource
-import select
 import shutil
-import socket
 import subprocess
 import sys
-import threading
 import time
-import tty
 
 import pytest
 
 from bench import tunnel
+from between import Between
 from clients import exchange, works
 from fixtures import TOP, bench, pki, serve  # noqa: F401 (used by name)
 from tlsserver import say_and_hold
@@ -39,23 +36,14 @@ LINES_MAX = 15 * 6
 CLIENT_MAX = 8 << 20
 
 
-class Liar:
-    """A Unix socket for the daemon in front of a chip's line, that says something else when it is told to."""
+class Liar(Between):
+    """A line that says something else when it is told to."""
 
     def __init__(self, dir, chip):
-        self.path = dir / "liar"
         self.pattern = dir / "flood"
         self.flood = None
         self.edit = None
-        self.host = None
-        self.tty = os.open(chip.tty, os.O_RDWR | os.O_NOCTTY)
-        tty.setraw(self.tty)
-        self.listener = socket.socket(socket.AF_UNIX)
-        self.listener.bind(str(self.path))
-        self.listener.listen()
-        self.wake, self.waker = os.pipe()
-        self.thread = threading.Thread(target=self._run, daemon=True)
-        self.thread.start()
+        super().__init__(dir / "liar", chip)
 
     def lie(self, piece):
         self.pattern.write_bytes(piece)
@@ -67,43 +55,18 @@ class Liar:
         self.flood.wait()
         self.flood = None
 
-    def _run(self):
-        while True:
-            ready, _, _ = select.select([self.host or self.listener, self.tty, self.wake], [], [])
-            if self.wake in ready:
-                return
-            if self.tty in ready:
-                data = os.read(self.tty, 65536)
-                if self.host and not self.flood:
-                    self._say(self.edit(data) if self.edit else data)
-            if self.host in ready:
-                data = self._receive()
-                if not data:
-                    self.host = None
-                elif not self.flood:
-                    os.write(self.tty, data)
-            elif self.listener in ready:
-                self.host, _ = self.listener.accept()
+    def from_host(self, data):
+        if not self.flood:
+            self.to_chip(data)
 
-    def _say(self, data):
-        try:
-            self.host.sendall(data)
-        except OSError:
-            pass  # it has hung up, which is seen next
-
-    def _receive(self):
-        try:
-            return self.host.recv(65536)
-        except ConnectionResetError:
-            return b""
+    def from_chip(self, data):
+        if not self.flood:
+            self.to_host(self.edit(data) if self.edit else data)
 
     def close(self):
         if self.flood:
             self.behave()
-        os.write(self.waker, b"x")
-        self.thread.join()
-        for fd in self.tty, self.wake, self.waker:
-            os.close(fd)
+        super().close()
 
 
 def memory(daemon):

@@ -1,12 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The line between daemon and chip, on which something happens at a certain byte."""
-import os
 import re
-import select
-import socket
 import threading
-import tty
 
+from between import Between
 from harness import DEADLINE
 
 WRITE = b"AT+SYSMFG=2,"
@@ -52,13 +49,11 @@ class Spot:
         return {"first": 1, "middle": size // 2, "last": size - 1}[self.where]
 
 
-class Wire:
-    """A Unix socket for the daemon in front of the chip's own line, which stays open."""
+class Wire(Between):
+    """A line on which something happens at that spot."""
 
     def __init__(self, dir, chip, spot):
-        self.path = dir / "line"
         self.flash = dir / "flash"
-        self.chip = chip
         self.spot = spot
         self.here = False  # the spot is in the present command
         self.command = b""
@@ -66,67 +61,23 @@ class Wire:
         self.size = self.passed = 0  # bytes of the phase
         self.losing = 0
         self.wrong = None
-        self.host = None
-        self.tty = os.open(chip.tty, os.O_RDWR | os.O_NOCTTY)
-        tty.setraw(self.tty)
-        self.listener = socket.socket(socket.AF_UNIX)
-        self.listener.bind(str(self.path))
-        self.listener.listen()
-        self.wake, self.waker = os.pipe()
-        self.thread = threading.Thread(target=self._run, daemon=True)
-        self.thread.start()
+        super().__init__(dir / "line", chip)
 
     def await_fired(self):
         assert self.spot.fired.wait(DEADLINE), f"never came to {self.spot.prefix!r}"
 
-    def hang_up(self):
-        """The line is gone for the daemon, which may open it again."""
-        if self.host:
-            self.host.close()
-        self.host = None
-
-    def _run(self):
-        while True:
-            ready, _, _ = select.select([self.host or self.listener, self.tty, self.wake], [], [])
-            if self.wake in ready:
-                return
-            if self.tty in ready:
-                self._from_chip(os.read(self.tty, 65536))
-            if self.host in ready:
-                self._from_host(self._receive())
-            elif self.listener in ready:
-                self.host, _ = self.listener.accept()
-                self.losing = 0
-                self._enter("line")
-
-    def _receive(self):
-        try:
-            data = self.host.recv(65536)
-        except OSError:
-            data = b""
-        if not data:
-            self.hang_up()
-        return data
-
-    def _to_chip(self, data):
-        while data:
-            data = data[os.write(self.tty, data):]
-
-    def _to_host(self, data):
-        try:
-            if self.host:
-                self.host.sendall(data)
-        except OSError:
-            self.hang_up()
+    def opened(self):
+        self.losing = 0
+        self._enter("line")
 
     def _enter(self, phase, size=0):
         self.phase, self.size, self.passed = phase, size, 0
 
-    def _from_host(self, data):
+    def from_host(self, data):
         while data:
             if self.phase == "data":
                 piece = data[:self.size - self.passed]
-                self._pass(piece, self._to_chip)
+                self._pass(piece, self.to_chip)
                 if self.passed == self.size:
                     self._enter("ok")
             else:
@@ -135,28 +86,28 @@ class Wire:
                 self.here = self.spot.is_in(piece, self.command)
                 self.command = piece
                 self._enter("line", len(piece))
-                self._pass(piece, self._to_chip)
+                self._pass(piece, self.to_chip)
                 self._enter("prompt" if piece.startswith(WRITE) else "answer")
             data = data[len(piece):]
 
-    def _from_chip(self, data):
+    def from_chip(self, data):
         # Nothing has been stored that nobody wanted to be: this is looked at before each answer.
         if COMMAND.search(self.flash.read_bytes()):
             self.wrong = f"a command was stored, before {data!r}"
         head, prompt, _ = data.partition(b">")
         if self.phase == "prompt" and prompt:
-            self._to_host(self._lose(head))
+            self.to_host(self._lose(head))
             self._stop_at("prompt")
-            self._to_host(self._lose(prompt))
+            self.to_host(self._lose(prompt))
             self._enter("data", int(self.command.rsplit(b",", 1)[1]))
         elif self.phase == "ok":
             self._stop_at("ok")
-            self._to_host(self._lose(data))
+            self.to_host(self._lose(data))
             self._enter("line")
         elif self.phase == "answer":
-            self._pass(data, self._to_host)
+            self._pass(data, self.to_host)
         else:
-            self._to_host(self._lose(data))
+            self.to_host(self._lose(data))
 
     def _stop_at(self, *phases):
         if self.here and self.spot.phase in phases and not self.spot.fired.is_set():
@@ -181,11 +132,3 @@ class Wire:
         lost = min(self.losing, len(piece))
         self.losing -= lost
         return piece[lost:]
-
-    def close(self):
-        os.write(self.waker, b"x")
-        self.thread.join()
-        self.hang_up()
-        self.listener.close()
-        for fd in self.tty, self.wake, self.waker:
-            os.close(fd)
