@@ -165,6 +165,7 @@ static void clock_sntp_read(struct device *dev, enum chan_result result)
 static void clock_sntp_ask(struct device *dev)
 {
 	dev->chip_time = 0;
+	dev->clock_stale = false;
 	device_run_plain(dev, "AT+SYSTIMESTAMP?", DEVICE_TIMEOUT, clock_sntp_line, clock_sntp_read);
 }
 
@@ -230,7 +231,12 @@ void clock_report(struct device *dev)
 		device_sync_clock(dev);
 		return;
 	}
-	if (dev->state != DEVICE_CLOCK || dev->step_no != CLOCK_AWAITS_SNTP)
+	if (dev->state != DEVICE_CLOCK) {
+		/* The chip asks by itself, too (capture 04), and takes whatever the server says. */
+		device_sync_clock(dev);
+		return;
+	}
+	if (dev->step_no != CLOCK_AWAITS_SNTP)
 		return;
 	dev->step_no = CLOCK_BEGIN;
 	timer_cancel(&dev->timer);
@@ -269,7 +275,7 @@ void clock_start(struct device *dev)
 		clock_push(dev);
 	else if (joined && !dev->clock_set)
 		clock_sntp(dev);
-	else if (joined && dev->refreshing)
+	else if (joined && (dev->refreshing || dev->clock_stale))
 		clock_sntp_ask(dev); /* it asks the servers every hour by itself (capture 04) */
 	else
 		clock_end(dev);

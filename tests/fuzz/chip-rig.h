@@ -107,6 +107,7 @@ struct rig {
 	enum link_probe probe;
 	bool not_alone, unsynchronized;
 	time_t wallclock;
+	uint64_t misled_until; /* the chip's clock, by a time server */
 	bool reset_due; /* it does not get well without power being cut */
 	struct rig_request requests[RIG_REQUESTS];
 	size_t n_requests;

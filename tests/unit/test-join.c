@@ -845,9 +845,12 @@ static void test_sntp(void **state)
 	assert_ready(b);
 	assert_string_equal(told(b), "AT+CWSTATE?|AT+CWDHCP?|AT+CWJAP=\"lab\",\"hunter2\"|"
 				     "AT+CIPSNTPCFG=1,0,\"ntp.a\",\"10.0.2.2\"|AT+SYSTIMESTAMP?|");
-	/* From here on it keeps its clock by itself, */
+	/* From here on it keeps its clock by itself, and what it makes of it is looked at, */
 	chip_forget(b);
 	chip_say(b, "+TIME_UPDATED\r\n");
+	assert_ready(b);
+	assert_string_equal(b->chip.told, "AT+SYSTIMESTAMP?|");
+	chip_forget(b);
 	bench_pass(b, 3 * 24 * 3600 * TIMERS_S);
 	device_sync_clock(b->dev);
 	bench_run(b);
@@ -859,6 +862,11 @@ static void test_sntp(void **state)
 	chip_say(b, "WIFI DISCONNECT\r\nWIFI CONNECTED\r\nWIFI GOT IP\r\n");
 	assert_ready(b);
 	assert_string_equal(b->chip.told, "AT+CWSTATE?|");
+	/* where it may ask for it early, */
+	chip_forget(b);
+	chip_say(b, "WIFI DISCONNECT\r\n+TIME_UPDATED\r\nWIFI CONNECTED\r\nWIFI GOT IP\r\n");
+	assert_ready(b);
+	assert_string_equal(b->chip.told, "AT+CWSTATE?|AT+SYSTIMESTAMP?|");
 	/* but a reset ends the trust, though the clock survives it. */
 	chip_forget(b);
 	chip_say(b, "\r\nready\r\n");
@@ -907,6 +915,14 @@ static void test_sntp_clock_that_is_lost(void **state)
 	assert_string_equal(b->chip.told,
 			    "AT+SYSTIMESTAMP?|AT+CIPSNTPCFG=1,0,\"ntp.a\",\"10.0.2.2\"|"
 			    "AT+SYSTIMESTAMP?|");
+	/* A server that has lost its own is asked by the chip itself. */
+	b->chip.clock = 5;
+	chip_say(b, "+TIME_UPDATED\r\n");
+	assert_int_equal(b->dev->state, DEVICE_CLOCK);
+	assert_null(device_free_link(b->dev));
+	b->chip.clock = 1790000000;
+	chip_say(b, "+TIME_UPDATED\r\n");
+	assert_ready(b);
 	/* The servers cannot help. */
 	b->chip.clock = 5;
 	device_sync_clock(b->dev);
