@@ -289,6 +289,12 @@ static void chan_note_end(struct chan *chan, const struct chan_cmd *cmd, enum ch
 	chan->hush = false;
 }
 
+static void chan_note_echo(struct chan *chan, const struct chan_cmd *cmd, enum chan_result result)
+{
+	if (result == CHAN_OK && begins(cmd->line.text, "ATE"))
+		chan->echo_off = cmd->line.text[3] == '0';
+}
+
 static void chan_done(struct chan *chan, enum chan_result result)
 {
 	struct chan_cmd *cmd = chan->current;
@@ -305,6 +311,7 @@ static void chan_done(struct chan *chan, enum chan_result result)
 	if (result == CHAN_OK && cmd->doubt)
 		result = CHAN_E_DOUBT;
 	chan_note_end(chan, cmd, result);
+	chan_note_echo(chan, cmd, result);
 	cmd_finish(cmd, result);
 	if (epoch == chan->epoch)
 		chan_kick(chan);
@@ -698,14 +705,33 @@ static void chan_note_link(struct chan *chan, const struct at_report *report)
 		chan->links = 0;
 }
 
-/*
- * While links are open, a line that is neither a message nor an answer may be what is left of a block's head,
- * and all that follows may be what a server has said. Returns whether it may be acted upon.
- */
-static bool chan_line_is_right(struct chan *chan, const char *text, const struct at_report *report)
+/* What we have sent comes back. */
+static bool chan_is_echo(const struct chan *chan, const char *text, size_t len)
 {
-	if (report->type != AT_REPORT_NONE || !chan->links ||
-	    chan_line_is_answer(chan->current, text))
+	const struct chan_cmd *cmd = chan->current;
+
+	if (!cmd)
+		return false;
+	if (chan->question != CHAN_QUESTION_NONE && strcmp(text, CHAN_ASK) == 0)
+		return true;
+	return len > 0 && cmd->line.len == len + 2 && memcmp(cmd->line.text, text, len) == 0;
+}
+
+/*
+ * Returns whether it may be acted upon. A chip whose echo was switched off has restarted where there is one,
+ * though nobody has heard its `ready`. And while links are open, a line that is neither a message
+ * nor an answer may be what is left of a block's head, and all that follows may be what a server has said.
+ */
+static bool chan_line_is_right(struct chan *chan, const struct at_token *token,
+			       const struct at_report *report)
+{
+	if (report->type != AT_REPORT_NONE)
+		return true;
+	if (chan->echo_off && !chan->syncing && chan_is_echo(chan, token->text, token->text_len)) {
+		chan_trouble(chan, "an echo: the chip has restarted");
+		return false;
+	}
+	if (!chan->links || chan_line_is_answer(chan->current, token->text))
 		return true;
 	chan->hush = true;
 	if (chan->syncing)
@@ -726,7 +752,7 @@ static void chan_on_line(struct chan *chan, const struct at_token *token)
 	cmd = chan->current;
 	if (cmd && chan_is_told(chan, token->text))
 		return;
-	if (!chan_line_is_right(chan, token->text, &report))
+	if (!chan_line_is_right(chan, token, &report))
 		return;
 	if (report_is_final(report.type)) {
 		chan_on_final(chan, &report);

@@ -1258,6 +1258,44 @@ static void test_answers_while_links_are_open(void **state)
 	expect(f, "");
 }
 
+/* Whose `ready` was lost has its echo on again, unlike one that was found. */
+static void test_echo(void **state)
+{
+	struct fixture *f = *state;
+
+	plain(f, 0, CHAN_CONTROL);
+	feed(f, "AT+A\r\n\r\nOK\r\n");
+	expect(f, "> AT+A|a:AT+A|a=0|");
+	lengthy(f, "ATE0");
+	feed(f, "ATE0\r\n\r\nOK\r\n");
+	expect(f, "> ATE0|a:ATE0|a=0|");
+	plain(f, 0, CHAN_CONTROL);
+	feed(f, "AT+AB\r\n");
+	expect(f, "> AT+A|a:AT+AB|");
+	feed(f, "AT+A\r\n\r\nOK\r\n");
+	expect(f, "T:an echo: the chip has restarted|");
+	/* Who looks for it again switches it on himself. */
+	chan_set_syncing(&f->chan, true);
+	chan_reset(&f->chan);
+	plain(f, 0, CHAN_CONTROL);
+	feed(f, "AT+A\r\n\r\nOK\r\n");
+	expect(f, "a=4|> AT+A|a:AT+A|a=0|");
+}
+
+/* A long command is asked about; the echo of that tells as much. */
+static void test_echo_of_question(void **state)
+{
+	struct fixture *f = *state;
+
+	lengthy(f, "ATE0");
+	feed(f, "\r\nOK\r\n");
+	lengthy(f, "AT+CIPSTART=0,\"TCP\"");
+	advance(f, 3 * TIMERS_S);
+	expect(f, "> ATE0|a=0|> AT+CIPSTART=0,\"TCP\"|> AT+CIPMUX?|");
+	feed(f, "AT+CIPMUX?\r\n");
+	expect(f, "T:an echo: the chip has restarted|");
+}
+
 /* ---- looking for a chip ---- */
 
 static void test_syncing(void **state)
@@ -1592,6 +1630,8 @@ int main(void)
 		T(test_missing_empty_line),
 		T(test_damaged_head),
 		T(test_answers_while_links_are_open),
+		T(test_echo),
+		T(test_echo_of_question),
 		T(test_syncing),
 		T(test_syncing_block_without_link),
 		T(test_ready_in_mid_command),

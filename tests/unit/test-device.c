@@ -691,6 +691,24 @@ static void test_port_down(void **state)
 	assert_ready(b);
 }
 
+/* Nobody has heard its `ready`, and no link was open that would be missed. */
+static void test_unheard_restart(void **state)
+{
+	struct bench *b = *state;
+
+	bench_up(b);
+	assert_ready(b);
+	chip_forget(b);
+	b->chip.echo = true;
+	b->chip.joined = false;
+	/* It shows in what is asked now and then. */
+	bench_pass(b, 2 * 60 * TIMERS_S);
+	assert_ready(b);
+	assert_int_equal(count_of(b->chip.told, "|ATE0|"), 1);
+	assert_int_equal(count_of(b->chip.told, "|AT+CWJAP=\"lab\""), 1);
+	assert_false(b->chip.echo);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -711,6 +729,7 @@ int main(void)
 		T(test_set_aside),
 		T(test_absurd_values),
 		T(test_restarts_again_and_again),
+		T(test_unheard_restart),
 		T(test_old_version_is_refused),
 		T(test_missing_command_is_refused),
 		T(test_silent_chip),
