@@ -175,8 +175,8 @@ static void unit_up(void *userdata)
 	unit->why[0] = '\0';
 	unit->daemon->status_due = true;
 	log_object(LOG_LEVEL_INFO, &(struct log_object){ .device = unit->settings->name },
-		   "opened %s at %u baud", unit->settings->port, unit->settings->baud);
-	device_port_up(unit->dev, unit->settings->baud);
+		   "opened %s at %u baud", unit->settings->port, port_baud(unit->port));
+	device_port_up(unit->dev, port_baud(unit->port));
 }
 
 static void unit_data(void *userdata, const uint8_t *data, size_t len)
@@ -337,7 +337,7 @@ int unit_start(struct unit *unit)
 	if (!unit->dev)
 		return 0;
 	return port_new(&unit->port, daemon->base_loop, &daemon->timers, unit->settings->port,
-			unit->settings->baud, &unit_port_ops, unit);
+			unit->settings->baud, unit->settings->max_baud, &unit_port_ops, unit);
 }
 
 struct unit *unit_free(struct unit *unit)

@@ -218,7 +218,9 @@ static void probe_plus(struct timer *timer)
 	probe_at(dev, rates[dev->rate % n]);
 	chan_write(&dev->chan, "+++", 3);
 	if (dev->rate < n) {
-		device_wait(dev, PROBE_RATE_GUARD, probe_plus);
+		/* Where it is believed to be it must stand alone, however late a busy host lets it go. */
+		device_wait(dev, dev->baud == dev->chip_baud ? PROBE_GUARD : PROBE_RATE_GUARD,
+			    probe_plus);
 		return;
 	}
 	dev->chan.send_open = false;

@@ -11,17 +11,17 @@ struct sp_port;
 struct port_line {
 	int fd;             /* -1: not open */
 	struct sp_port *sp; /* owned; NULL for kinds without libserialport */
-	/* as it is set, for those with */
+	/* as it is set; of sockets as it was wished */
 	unsigned int baud;
 	bool rtscts;
 };
 
 /*
- * Opens @spec at @baud. Returns 0, or -errno with the reason in words in @why. *line is untouched
- * on error.
+ * Opens @spec at @baud, or as it is found to be set above that, up to @max_baud: see port_baud(). Returns 0, or
+ * -errno with the reason in words in @why. *line is untouched on error.
  */
-int port_line_open(struct port_line *line, const char *spec, unsigned int baud, char *why,
-		   size_t why_size);
+int port_line_open(struct port_line *line, const char *spec, unsigned int baud,
+		   unsigned int max_baud, char *why, size_t why_size);
 void port_line_close(struct port_line *line);
 /* Another rate, and whether RTS and CTS hold up whoever is too fast. 0, or -errno with all as it was. */
 int port_line_set(struct port_line *line, unsigned int baud, bool rtscts);

@@ -75,7 +75,39 @@ static void ask_for_low_latency(int fd)
 	(void)ioctl(fd, TIOCSSERIAL, &serial);
 }
 
-static int sp_setup(struct sp_port *sp, unsigned int baud)
+/*
+ * What whoever had the port before has left in the adapter goes out at the rate that the adapter has by then. So
+ * one that he may have raised is left as it is, with the flow control that belongs to it, until whoever opens
+ * it has seen to that.
+ */
+static bool is_raised(unsigned int found, unsigned int baud, unsigned int max_baud)
+{
+	return found > baud && found <= max_baud;
+}
+
+static void sp_keep(struct sp_port_config *config, struct port_line *line, unsigned int max_baud)
+{
+	struct sp_port_config *found;
+	int baud;
+	enum sp_cts cts;
+	enum sp_rts rts;
+
+	if (sp_new_config(&found) != SP_OK)
+		return;
+	if (sp_get_config(line->sp, found) == SP_OK &&
+	    sp_get_config_baudrate(found, &baud) == SP_OK &&
+	    is_raised((unsigned int)baud, line->baud, max_baud) &&
+	    sp_get_config_cts(found, &cts) == SP_OK && sp_get_config_rts(found, &rts) == SP_OK) {
+		line->baud = (unsigned int)baud;
+		line->rtscts = cts == SP_CTS_FLOW_CONTROL && rts == SP_RTS_FLOW_CONTROL;
+		sp_set_config_baudrate(config, baud);
+		if (line->rtscts)
+			sp_set_config_flowcontrol(config, SP_FLOWCONTROL_RTSCTS);
+	}
+	sp_free_config(found);
+}
+
+static int sp_setup(struct port_line *line, unsigned int max_baud)
 {
 	struct sp_port_config *config;
 	enum sp_return r;
@@ -83,7 +115,7 @@ static int sp_setup(struct sp_port *sp, unsigned int baud)
 	r = sp_new_config(&config);
 	if (r != SP_OK)
 		return sp_errno(r);
-	sp_set_config_baudrate(config, (int)baud);
+	sp_set_config_baudrate(config, (int)line->baud);
 	sp_set_config_bits(config, 8);
 	sp_set_config_parity(config, SP_PARITY_NONE);
 	sp_set_config_stopbits(config, 1);
@@ -95,7 +127,8 @@ static int sp_setup(struct sp_port *sp, unsigned int baud)
 	 */
 	sp_set_config_dtr(config, SP_DTR_ON);
 	sp_set_config_rts(config, SP_RTS_ON);
-	r = sp_set_config(sp, config);
+	sp_keep(config, line, max_baud);
+	r = sp_set_config(line->sp, config);
 	sp_free_config(config);
 	return r == SP_OK ? 0 : sp_errno(r);
 }
@@ -122,8 +155,8 @@ static int tty_claim(int fd, bool exclusive)
 	return tcsetattr(fd, TCSANOW, &tio) < 0 ? -errno : 0;
 }
 
-static int open_serial(struct port_line *line, struct sp_port *sp, unsigned int baud, char *why,
-		       size_t why_size)
+static int open_serial(struct port_line *line, struct sp_port *sp, unsigned int baud,
+		       unsigned int max_baud, char *why, size_t why_size)
 {
 	struct port_line opened = { .fd = -1, .sp = sp, .baud = baud };
 	enum sp_return ret;
@@ -136,7 +169,7 @@ static int open_serial(struct port_line *line, struct sp_port *sp, unsigned int 
 		sp_free_port(sp);
 		return r;
 	}
-	r = sp_setup(sp, baud);
+	r = sp_setup(&opened, max_baud);
 	if (r == 0 && sp_get_port_handle(sp, &opened.fd) != SP_OK)
 		r = -EIO;
 	if (r == 0) {
@@ -159,8 +192,8 @@ static int open_serial(struct port_line *line, struct sp_port *sp, unsigned int 
 	return 0;
 }
 
-static int open_serial_path(struct port_line *line, const char *path, unsigned int baud, char *why,
-			    size_t why_size)
+static int open_serial_path(struct port_line *line, const char *path, unsigned int baud,
+			    unsigned int max_baud, char *why, size_t why_size)
 {
 	_cleanup_free_ char *real = realpath(path, NULL);
 	struct sp_port *sp;
@@ -172,7 +205,7 @@ static int open_serial_path(struct port_line *line, const char *path, unsigned i
 		explain(why, why_size, "%s is not a serial port", path);
 		return sp_errno(ret);
 	}
-	return open_serial(line, sp, baud, why, why_size);
+	return open_serial(line, sp, baud, max_baud, why, why_size);
 }
 
 /* "VID:PID[:SERIAL]", numbers in hex */
@@ -223,42 +256,70 @@ static struct sp_port *find_usb(const char *id, char *why, size_t why_size, int 
 	return found;
 }
 
-static int open_usb(struct port_line *line, const char *id, unsigned int baud, char *why,
-		    size_t why_size)
+static int open_usb(struct port_line *line, const char *id, unsigned int baud,
+		    unsigned int max_baud, char *why, size_t why_size)
 {
 	int r;
 	struct sp_port *found = find_usb(id, why, why_size, &r);
 
-	return found ? open_serial(line, found, baud, why, why_size) : r;
+	return found ? open_serial(line, found, baud, max_baud, why, why_size) : r;
 }
 
 /* ---- a pseudo-terminal: libserialport refuses it, it has no modem lines ---- */
 
+static const struct pty_rate {
+	unsigned int baud;
+	speed_t speed;
+} pty_rates[] = {
+	{ 9600, B9600 },       { 19200, B19200 },     { 38400, B38400 },     { 57600, B57600 },
+	{ 115200, B115200 },   { 230400, B230400 },   { 460800, B460800 },   { 500000, B500000 },
+	{ 576000, B576000 },   { 921600, B921600 },   { 1000000, B1000000 }, { 1152000, B1152000 },
+	{ 1500000, B1500000 }, { 2000000, B2000000 }, { 2500000, B2500000 }, { 3000000, B3000000 },
+	{ 3500000, B3500000 }, { 4000000, B4000000 },
+};
+
 static speed_t pty_speed(unsigned int baud)
 {
-	static const struct {
-		unsigned int baud;
-		speed_t speed;
-	} speeds[] = {
-		{ 9600, B9600 },       { 19200, B19200 },     { 38400, B38400 },
-		{ 57600, B57600 },     { 115200, B115200 },   { 230400, B230400 },
-		{ 460800, B460800 },   { 500000, B500000 },   { 576000, B576000 },
-		{ 921600, B921600 },   { 1000000, B1000000 }, { 1152000, B1152000 },
-		{ 1500000, B1500000 }, { 2000000, B2000000 }, { 2500000, B2500000 },
-		{ 3000000, B3000000 }, { 3500000, B3500000 }, { 4000000, B4000000 },
-	};
-
-	for (size_t i = 0; i < sizeof(speeds) / sizeof(*speeds); i++)
-		if (speeds[i].baud == baud)
-			return speeds[i].speed;
+	for (size_t i = 0; i < sizeof(pty_rates) / sizeof(*pty_rates); i++)
+		if (pty_rates[i].baud == baud)
+			return pty_rates[i].speed;
 	return B0;
 }
 
-static int open_pty(struct port_line *line, const char *path, unsigned int baud, char *why,
-		    size_t why_size)
+/* 0: none that could be set. */
+static unsigned int pty_baud(speed_t speed)
 {
-	_cleanup_close_ int fd = -1;
+	for (size_t i = 0; i < sizeof(pty_rates) / sizeof(*pty_rates); i++)
+		if (pty_rates[i].speed == speed)
+			return pty_rates[i].baud;
+	return 0;
+}
+
+/* See is_raised(). */
+static int pty_setup(struct port_line *line, unsigned int max_baud)
+{
 	struct termios tio;
+	unsigned int found;
+
+	if (tcgetattr(line->fd, &tio) < 0)
+		return -errno;
+	found = pty_baud(cfgetospeed(&tio));
+	cfmakeraw(&tio);
+	if (is_raised(found, line->baud, max_baud)) {
+		line->baud = found;
+		line->rtscts = tio.c_cflag & CRTSCTS;
+	} else {
+		tio.c_cflag &= ~(tcflag_t)CRTSCTS;
+	}
+	cfsetspeed(&tio, pty_speed(line->baud));
+	return tcsetattr(line->fd, TCSANOW, &tio) < 0 ? -errno : tty_claim(line->fd, false);
+}
+
+static int open_pty(struct port_line *line, const char *path, unsigned int baud,
+		    unsigned int max_baud, char *why, size_t why_size)
+{
+	struct port_line opened = { .baud = baud };
+	_cleanup_close_ int fd = -1;
 	int r;
 
 	fd = open(path, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
@@ -272,26 +333,22 @@ static int open_pty(struct port_line *line, const char *path, unsigned int baud,
 			path, baud);
 		return -EINVAL;
 	}
-	if (tcgetattr(fd, &tio) < 0) {
-		r = -errno;
-	} else {
-		cfmakeraw(&tio);
-		cfsetspeed(&tio, pty_speed(baud));
-		r = tcsetattr(fd, TCSANOW, &tio) < 0 ? -errno : tty_claim(fd, false);
-	}
+	opened.fd = fd;
+	r = pty_setup(&opened, max_baud);
 	if (r < 0) {
 		explain(why, why_size, "cannot set up %s: %s", path,
 			r == -EWOULDBLOCK ? "another program uses it" : strerror(-r));
 		return r;
 	}
-	*line = (struct port_line){ .fd = fd };
+	*line = opened;
 	fd = -1;
 	return 0;
 }
 
 /* ---- sockets ---- */
 
-static int open_unix(struct port_line *line, const char *path, char *why, size_t why_size)
+static int open_unix(struct port_line *line, const char *path, unsigned int baud, char *why,
+		     size_t why_size)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	_cleanup_close_ int fd = -1;
@@ -308,7 +365,7 @@ static int open_unix(struct port_line *line, const char *path, char *why, size_t
 		explain(why, why_size, "cannot connect to %s: %s", path, strerror(-r));
 		return r;
 	}
-	*line = (struct port_line){ .fd = fd };
+	*line = (struct port_line){ .fd = fd, .baud = baud };
 	fd = -1;
 	return 0;
 }
@@ -318,7 +375,8 @@ static int open_unix(struct port_line *line, const char *path, char *why, size_t
  * The address must be numeric or in the hosts file; the daemon has one thread, which must not wait
  * for DNS.
  */
-static int open_tcp(struct port_line *line, const char *spec, char *why, size_t why_size)
+static int open_tcp(struct port_line *line, const char *spec, unsigned int baud, char *why,
+		    size_t why_size)
 {
 	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV };
 	struct addrinfo *list = NULL;
@@ -352,7 +410,7 @@ static int open_tcp(struct port_line *line, const char *spec, char *why, size_t 
 		return r;
 	}
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	*line = (struct port_line){ .fd = fd };
+	*line = (struct port_line){ .fd = fd, .baud = baud };
 	fd = -1;
 	return 0;
 }
@@ -379,24 +437,24 @@ static int stat_line(const char *path, struct stat *st, char *why, size_t why_si
 	return r;
 }
 
-int port_line_open(struct port_line *line, const char *spec, unsigned int baud, char *why,
-		   size_t why_size)
+int port_line_open(struct port_line *line, const char *spec, unsigned int baud,
+		   unsigned int max_baud, char *why, size_t why_size)
 {
 	struct stat st;
 	int r;
 
 	if (strncmp(spec, "unix:", 5) == 0)
-		return open_unix(line, spec + 5, why, why_size);
+		return open_unix(line, spec + 5, baud, why, why_size);
 	if (strncmp(spec, "tcp:", 4) == 0)
-		return open_tcp(line, spec + 4, why, why_size);
+		return open_tcp(line, spec + 4, baud, why, why_size);
 	if (strncmp(spec, "usb:", 4) == 0)
-		return open_usb(line, spec + 4, baud, why, why_size);
+		return open_usb(line, spec + 4, baud, max_baud, why, why_size);
 	r = stat_line(spec, &st, why, why_size);
 	if (r < 0)
 		return r;
 	if (is_pty(&st))
-		return open_pty(line, spec, baud, why, why_size);
-	return open_serial_path(line, spec, baud, why, why_size);
+		return open_pty(line, spec, baud, max_baud, why, why_size);
+	return open_serial_path(line, spec, baud, max_baud, why, why_size);
 }
 
 /* ---- in service ---- */
@@ -456,11 +514,10 @@ int port_line_set(struct port_line *line, unsigned int baud, bool rtscts)
 
 	if (tcgetattr(line->fd, &tio) < 0)
 		return -ENOTSUP; /* a socket */
-	if (!line->sp)
-		return pty_set_line(line->fd, baud, rtscts);
-	r = sp_set_line(line->sp, baud, rtscts);
+	r = line->sp ? sp_set_line(line->sp, baud, rtscts) : pty_set_line(line->fd, baud, rtscts);
 	if (r < 0) {
-		sp_set_line(line->sp, line->baud, line->rtscts);
+		if (line->sp)
+			sp_set_line(line->sp, line->baud, line->rtscts);
 		return r;
 	}
 	line->baud = baud;

@@ -40,7 +40,7 @@
 
 struct port {
 	char *spec;
-	unsigned int baud;
+	unsigned int baud, max_baud;
 	const struct port_ops *ops;
 	void *userdata;
 	struct event_base *base; /* weak */
@@ -298,6 +298,11 @@ void port_discard(struct port *port)
 	tcflush(port->line.fd, TCOFLUSH);
 }
 
+unsigned int port_baud(const struct port *port)
+{
+	return port->line.baud;
+}
+
 void port_hold(struct port *port, bool hold)
 {
 	if (port->line.fd < 0 || port->held == hold)
@@ -319,7 +324,7 @@ static void port_try(struct port *port)
 	int r;
 
 	port_look_out(port);
-	r = port_line_open(&port->line, port->spec, port->baud, why, sizeof(why));
+	r = port_line_open(&port->line, port->spec, port->baud, port->max_baud, why, sizeof(why));
 	if (r == 0) {
 		port->read_event = event_new(port->base, port->line.fd, EV_READ | EV_PERSIST,
 					     port_on_read, port);
@@ -354,7 +359,7 @@ static void port_on_retry(struct timer *timer)
 }
 
 int port_new(struct port **ret, struct event_base *base, struct timers *timers, const char *spec,
-	     unsigned int baud, const struct port_ops *ops, void *userdata)
+	     unsigned int baud, unsigned int max_baud, const struct port_ops *ops, void *userdata)
 {
 	struct port *port = calloc(1, sizeof(*port));
 	int r;
@@ -363,6 +368,7 @@ int port_new(struct port **ret, struct event_base *base, struct timers *timers, 
 		return -ENOMEM;
 	port->spec = strdup(spec);
 	port->baud = baud;
+	port->max_baud = max_baud;
 	port->ops = ops;
 	port->userdata = userdata;
 	port->base = base;

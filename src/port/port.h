@@ -32,9 +32,13 @@ struct port_ops {
 	void (*waiting)(void *userdata, const char *why);
 };
 
-/* @ops and @timers must outlive it. Returns 0 or -ENOMEM; opening starts at once. */
+/*
+ * Opens @spec at @baud, and again whenever it is gone; but one that is found set to more, up to @max_baud, stays
+ * so until port_set_line(), for what somebody has left in the adapter. @ops and @timers must outlive it. Returns
+ * 0 or -ENOMEM; opening starts at once.
+ */
 int port_new(struct port **ret, struct event_base *base, struct timers *timers, const char *spec,
-	     unsigned int baud, const struct port_ops *ops, void *userdata);
+	     unsigned int baud, unsigned int max_baud, const struct port_ops *ops, void *userdata);
 /* NULL is allowed; returns NULL. Calls nothing. */
 struct port *port_free(struct port *port);
 /* What was queued and has not gone yet, in the kernel's buffer too, is dropped. What an adapter has goes. */
@@ -54,6 +58,8 @@ int port_set_line(struct port *port, unsigned int baud, bool rtscts);
 int port_set_reset(struct port *port, bool on);
 /* Whether the other end's RTS, which is our CTS, is on: 1 or 0; -ENOTSUP if that cannot be seen. */
 int port_cts(const struct port *port);
+/* The rate, while the port is open; where it has none, what was wished. */
+unsigned int port_baud(const struct port *port);
 /* Stops reading, or goes on. */
 void port_hold(struct port *port, bool hold);
 /* Bytes that were written and have not left, as far as is known. */

@@ -26,9 +26,9 @@ WORKERS = 8
 MEMORY_MAX = 8 << 20
 MEMORY_LEFT = 1 << 20  # more than at the beginning, when all have gone
 FILES_MAX = 100
-# To service on every chip, from the last fault or from a start with faults still to come: a chip that was given
-# up is tried again every 15 s.
-RESTORED = 60
+# To service on every chip, from the last fault or from a start with faults still to come: a server that does not
+# read holds up its chip for 60 s (espatd(8)), and one that was given up is tried again every 15 s.
+RESTORED = 90
 GREETING = 64
 # What the daemon may say of all this.
 EXPECTED = re.compile("|".join([

@@ -127,7 +127,7 @@ static void check(const struct refusal *c)
 	kernel.socket = c->socket;
 	kernel.pty = c->pty;
 	kernel.by_name = c->by_name;
-	assert_int_equal(port_line_open(&line, c->spec, 115200, why, sizeof(why)), c->r);
+	assert_int_equal(port_line_open(&line, c->spec, 115200, 0, why, sizeof(why)), c->r);
 	assert_string_equal(why, c->why);
 	assert_int_equal(line.fd, -7);
 }

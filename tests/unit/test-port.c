@@ -28,8 +28,8 @@ static struct {
 	size_t got;
 } f;
 
-int __wrap_port_line_open(struct port_line *line, const char *spec, unsigned int baud, char *why,
-			  size_t why_size);
+int __wrap_port_line_open(struct port_line *line, const char *spec, unsigned int baud,
+			  unsigned int max_baud, char *why, size_t why_size);
 int __wrap_port_line_set(struct port_line *line, unsigned int baud, bool rtscts);
 int __wrap_port_line_counts(const struct port_line *line, struct port_lost *counts);
 
@@ -43,8 +43,8 @@ int __wrap_clock_gettime(clockid_t clock, struct timespec *ts)
 	return 0;
 }
 
-int __wrap_port_line_open(struct port_line *line, const char *spec, unsigned int baud, char *why,
-			  size_t why_size)
+int __wrap_port_line_open(struct port_line *line, const char *spec, unsigned int baud,
+			  unsigned int max_baud, char *why, size_t why_size)
 {
 	int fds[2];
 
@@ -124,7 +124,7 @@ static int setup(void **state)
 	timers_init(&f.timers);
 	f.base = event_base_new();
 	assert_non_null(f.base);
-	assert_int_equal(port_new(&f.port, f.base, &f.timers, "any", 115200, &ops, NULL), 0);
+	assert_int_equal(port_new(&f.port, f.base, &f.timers, "any", 115200, 0, &ops, NULL), 0);
 	return 0;
 }
 

@@ -176,6 +176,8 @@ enum sp_return __wrap_sp_get_config(struct sp_port *port, struct sp_port_config 
 {
 	if (driver.rateless)
 		return SP_ERR_FAIL;
+	sp_set_config_rts(config, driver.rts);
+	sp_set_config_cts(config, driver.cts);
 	return sp_set_config_baudrate(config, driver.real ? driver.real : driver.baud);
 }
 
@@ -295,7 +297,7 @@ static void assert_refused(const char *spec, int expected, const char *text)
 	struct port_line line = { .fd = -7 };
 	char why[256] = "";
 
-	assert_int_equal(port_line_open(&line, spec, BAUD, why, sizeof(why)), expected);
+	assert_int_equal(port_line_open(&line, spec, BAUD, 0, why, sizeof(why)), expected);
 	assert_string_equal(why, text);
 	assert_int_equal(line.fd, -7);
 	assert_false(driver.open);
@@ -326,7 +328,7 @@ static void open_line(struct port_line *line)
 {
 	char why[256] = "";
 
-	assert_int_equal(port_line_open(line, "usb:0403:6001:A10K", BAUD, why, sizeof(why)), 0);
+	assert_int_equal(port_line_open(line, "usb:0403:6001:A10K", BAUD, 0, why, sizeof(why)), 0);
 	assert_string_equal(why, "");
 	assert_true(driver.open);
 }
@@ -358,7 +360,7 @@ static void test_open(void **state)
 	assert_int_equal(port_line_queued(&line), 0);
 	/* Nobody else may have it. */
 	driver.open = false;
-	assert_int_equal(port_line_open(&second, "usb:0403:6001", BAUD, why, sizeof(why)),
+	assert_int_equal(port_line_open(&second, "usb:0403:6001", BAUD, 0, why, sizeof(why)),
 			 -EWOULDBLOCK);
 	driver.open = true;
 	close_line(&line);
@@ -375,6 +377,65 @@ static void assert_line(const struct port_line *line, unsigned int baud, bool rt
 	assert_int_equal(driver.baud, (int)baud);
 	assert_int_equal(driver.rts, rtscts ? SP_RTS_FLOW_CONTROL : SP_RTS_ON);
 	assert_int_equal(driver.cts, rtscts ? SP_CTS_FLOW_CONTROL : SP_CTS_IGNORE);
+}
+
+/* As somebody has left it who was killed: what is still in the adapter goes out as he meant it. */
+static void test_found_raised(void **state)
+{
+	static const struct {
+		int found;
+		unsigned int max, expected;
+	} rows[] = {
+		{ 921600, 921600, 921600 }, { 921600, 3000000, 921600 }, { 921600, 460800, BAUD },
+		{ 921600, 0, BAUD },        { 9600, 921600, BAUD },      { BAUD, 921600, BAUD },
+	};
+	struct port_line line;
+	char why[256];
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		for (int flow = 0; flow < 2; flow++) {
+			driver.baud = rows[i].found;
+			driver.rts = flow ? SP_RTS_FLOW_CONTROL : SP_RTS_ON;
+			driver.cts = flow ? SP_CTS_FLOW_CONTROL : SP_CTS_IGNORE;
+			assert_int_equal(port_line_open(&line, "usb:0403:6001:A10K", BAUD,
+							rows[i].max, why, sizeof(why)),
+					 0);
+			assert_line(&line, rows[i].expected, flow && rows[i].expected != BAUD);
+			close_line(&line);
+		}
+	driver.rateless = true;
+	driver.baud = 921600;
+	assert_int_equal(
+		port_line_open(&line, "usb:0403:6001:A10K", BAUD, 921600, why, sizeof(why)), 0);
+	assert_line(&line, BAUD, false);
+	close_line(&line);
+}
+
+static void test_found_raised_pty(void **state)
+{
+	char path[64], why[256];
+	struct port_line line;
+	struct termios tio;
+
+	assert_int_equal(ptsname_r(master, path, sizeof(path)), 0);
+	assert_int_equal(port_line_open(&line, path, BAUD, 921600, why, sizeof(why)), 0);
+	assert_int_equal(line.baud, BAUD);
+	assert_int_equal(port_line_set(&line, 921600, true), 0);
+	assert_int_equal(line.baud, 921600);
+	close(line.fd);
+	assert_int_equal(port_line_open(&line, path, BAUD, 921600, why, sizeof(why)), 0);
+	assert_int_equal(line.baud, 921600);
+	assert_true(line.rtscts);
+	assert_int_equal(tcgetattr(line.fd, &tio), 0);
+	assert_int_equal(cfgetospeed(&tio), B921600);
+	assert_true(tio.c_cflag & CRTSCTS);
+	close(line.fd);
+	assert_int_equal(port_line_open(&line, path, BAUD, 460800, why, sizeof(why)), 0);
+	assert_int_equal(line.baud, BAUD);
+	assert_int_equal(tcgetattr(line.fd, &tio), 0);
+	assert_int_equal(cfgetospeed(&tio), B115200);
+	assert_false(tio.c_cflag & CRTSCTS);
+	close(line.fd);
 }
 
 static void test_another_rate(void **state)
@@ -488,7 +549,7 @@ static void test_losses(void **state)
 	memset(&heard, 0, sizeof(heard));
 	timers_init(&timers);
 	driver.listless = true;
-	assert_int_equal(port_new(&port, base, &timers, "usb:0403:6001", BAUD, &ops, NULL), 0);
+	assert_int_equal(port_new(&port, base, &timers, "usb:0403:6001", BAUD, 0, &ops, NULL), 0);
 	assert_int_equal(port_set_line(port, BAUD, false), -ENODEV);
 	assert_int_equal(port_cts(port), -ENOTSUP);
 	assert_int_equal(port_queued(port), 0);
@@ -556,6 +617,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_which, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_open, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_found_raised, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_found_raised_pty, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_another_rate, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_losses, setup, teardown),
 	};
