@@ -58,6 +58,11 @@ static void get_flow_control(const struct bus_object *object, struct bus_value *
 	bus_value_string(ret, object->dev->rtscts ? "rtscts" : "none");
 }
 
+static void get_flow_control_error(const struct bus_object *object, struct bus_value *ret)
+{
+	bus_value_string(ret, device_flow_error(object->dev));
+}
+
 static void get_links(const struct bus_object *object, struct bus_value *ret)
 {
 	bus_value_u32(ret, AT_LINKS);
@@ -103,6 +108,7 @@ static const struct bus_property device_properties[] = {
 	{ "Mac", true, get_mac },
 	{ "Baud", true, get_baud },
 	{ "FlowControl", true, get_flow_control },
+	{ "FlowControlError", true, get_flow_control_error },
 	{ "Links", false, get_links },
 	{ "LinksInUse", true, get_links_in_use },
 	{ "FreeHeap", true, get_free_heap },
@@ -327,6 +333,7 @@ static const sd_bus_vtable device_vtable[] = {
 	BUS_PROPERTY("Mac", "s", SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
 	BUS_PROPERTY("Baud", "u", SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
 	BUS_PROPERTY("FlowControl", "s", SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+	BUS_PROPERTY("FlowControlError", "s", SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
 	BUS_PROPERTY("Links", "u", SD_BUS_VTABLE_PROPERTY_CONST),
 	BUS_PROPERTY("LinksInUse", "u", SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
 	BUS_PROPERTY("FreeHeap", "u", SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),

@@ -55,7 +55,9 @@ static void show_device(const struct ctl *ctl, const struct snap_device *d)
 	show_pair(ctl, "last error", "%s", d->last_error);
 	show_pair(ctl, "port", "%s", d->port);
 	show_pair(ctl, "baud", "%u", d->baud);
-	show_pair(ctl, "flow control", "%s", d->flow_control);
+	show_pair(ctl, "flow control", "%s%s%s%s", d->flow_control,
+		  *d->flow_control_error ? " (" : "", d->flow_control_error,
+		  *d->flow_control_error ? ")" : "");
 	show_pair(ctl, "model", "%s", d->model);
 	show_pair(ctl, "firmware", "%s", d->firmware);
 	show_pair(ctl, "AT core", "%s", d->core);

@@ -209,6 +209,23 @@ static void examine_failed(const struct about *about, const struct snap_device *
 		     *e ? e : "the chip cannot be brought up");
 }
 
+/* It was wanted, and the service goes on without. */
+static void examine_flow_control(const struct about *about, const struct snap_device *d)
+{
+	const char *why = d->flow_control_error;
+	bool refused = has(why, "refuses") || has(why, "this port");
+
+	if (*why)
+		find(about, DOCTOR_WARNING, "no-rts",
+		     "RTS/CTS are wanted at %u baud, and do not work: %s\n%s", d->baud, why,
+		     refused ? "another adapter or firmware; or set `flow_control = \"none\"`"
+			     : "wire the chip's RTS to CTS of the adapter and its CTS to RTS "
+			       "(ESP32: "
+			       "RTS is GPIO14, CTS is GPIO15), and plug the adapter in again; "
+			       "where "
+			       "they are not wired on purpose: `flow_control = \"none\"`");
+}
+
 static void examine_ready(const struct about *about, const struct snap_device *d)
 {
 	char heap[32];
@@ -230,6 +247,7 @@ static void examine_ready(const struct about *about, const struct snap_device *d
 		     "the signal is weak: %d dBm from %s\n"
 		     "move the antenna or the access point; good is -67 dBm and more",
 		     d->rssi, d->ssid);
+	examine_flow_control(about, d);
 }
 
 bool doctor_is_transient(const struct snap_device *d)

@@ -35,6 +35,7 @@ const struct snap_field snap_device_fields[] = {
 	DEVICE("Mac", "mac", 's', mac),
 	DEVICE("Baud", "baud", 'u', baud),
 	DEVICE("FlowControl", "flow_control", 's', flow_control),
+	DEVICE("FlowControlError", "flow_control_error", 's', flow_control_error),
 	DEVICE("Links", "links", 'u', links),
 	DEVICE("LinksInUse", "links_in_use", 'u', links_in_use),
 	DEVICE("FreeHeap", "free_heap", 'u', free_heap),

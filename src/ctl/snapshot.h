@@ -40,8 +40,8 @@ struct snap_orphan {
 
 struct snap_device {
 	char *path;
-	char *name, *port, *state, *model, *firmware, *core, *mac, *flow_control, *clock,
-		*last_error;
+	char *name, *port, *state, *model, *firmware, *core, *mac, *flow_control,
+		*flow_control_error, *clock, *last_error;
 	uint32_t baud, links, links_in_use, free_heap;
 	uint64_t resets, flash_writes;
 	char *ssid, *bssid, *address;

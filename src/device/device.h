@@ -241,7 +241,8 @@ struct device {
 	unsigned int line_rate; /* that is tried, or in use */
 	unsigned int
 		line_failed; /* this rate does not work, nor do higher ones; 0: none has failed */
-	bool flow_failed;    /* nor do RTS/CTS */
+	const char
+		*flow_failed; /* why RTS/CTS do not, a literal; NULL: they were not found wanting */
 	unsigned int flow_proven;      /* the rate at which they have been proven; 0 */
 	char line_mac[AT_MAC_MAX + 1]; /* of the chip of which all this is known */
 	struct line_proof proof;
@@ -430,6 +431,8 @@ enum device_item_state device_erase_state(const struct device *dev, const char *
 unsigned int device_links_in_use(const struct device *dev);
 /* Bits per second of the line. */
 unsigned int device_baud(const struct device *dev);
+/* Why RTS/CTS are not in use although they are wanted; "": they are, or are not wanted. */
+const char *device_flow_error(const struct device *dev);
 /* Free memory in bytes, as it was told last; 0: not known. */
 unsigned int device_free_heap(const struct device *dev);
 /* "unset", "host" or "sntp": where the present time comes from. */

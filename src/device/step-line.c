@@ -151,10 +151,8 @@ size_t line_rates(const struct device *dev, unsigned int rates[LINE_RATES_MAX])
 	return n;
 }
 
-static bool line_wants_flow(const struct device *dev, unsigned int rate)
+static bool line_is_to_flow(const struct device *dev, unsigned int rate)
 {
-	if (dev->line_fixed || dev->flow_failed)
-		return false;
 	switch (dev->settings->flow_control) {
 	case CONFIG_FLOW_AUTO:
 		return rate > 115200;
@@ -164,6 +162,18 @@ static bool line_wants_flow(const struct device *dev, unsigned int rate)
 		return false;
 	}
 	return false;
+}
+
+static bool line_wants_flow(const struct device *dev, unsigned int rate)
+{
+	return !dev->line_fixed && !dev->flow_failed && line_is_to_flow(dev, rate);
+}
+
+const char *device_flow_error(const struct device *dev)
+{
+	if (dev->rtscts || !dev->flow_failed || !line_is_to_flow(dev, device_baud(dev)))
+		return "";
+	return dev->flow_failed;
 }
 
 /* ---- noise ---- */
@@ -384,10 +394,12 @@ static void line_return(struct timer *timer)
 	device_wait(dev, LINE_SETTLE, line_returned);
 }
 
+/* @why: literal */
 static void line_give_up_flow(struct device *dev, const char *why)
 {
-	dev->flow_failed = true;
+	dev->flow_failed = why;
 	dev->flow_proven = 0;
+	device_note(dev, DEVICE_FACT_LINE);
 	if (dev->settings->flow_control == CONFIG_FLOW_RTSCTS)
 		dev_warning(dev, "RTS/CTS do not work: %s; going on without", why);
 	else
@@ -403,7 +415,7 @@ static void line_give_up_rate(struct device *dev, const char *why)
 		    line_wanted(dev));
 }
 
-/* Whatever is on its way, and wherever the chip is. */
+/* Whatever is on its way, and wherever the chip is. @why: literal */
 static void line_lost(struct device *dev, const char *why)
 {
 	line_stop(dev);
@@ -621,6 +633,8 @@ static bool line_can_do(struct device *dev)
 		dev->line_fixed = true;
 		dev_notice(dev, "this port has no rate of its own: `max_baud` and `flow_control` "
 				"are of no effect");
+		if (dev->settings->flow_control == CONFIG_FLOW_RTSCTS)
+			dev->flow_failed = "this port has none";
 	} else {
 		line_give_up_rate(dev, "this port has no such rate");
 	}
@@ -639,7 +653,7 @@ void line_begin(struct device *dev)
 	if (strcmp(dev->line_mac, dev->mac) != 0) {
 		strcpy(dev->line_mac, dev->mac);
 		dev->line_failed = 0;
-		dev->flow_failed = false;
+		dev->flow_failed = NULL;
 		dev->flow_proven = 0;
 	}
 	do

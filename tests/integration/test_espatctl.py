@@ -67,8 +67,8 @@ def test_status_json(ctl):
     assert status["devices"] == [{
         "name": "esp0", "port": "/dev/ttyUSB0", "state": "ready", "model": "ESP32",
         "firmware": "v4.1.0.0-dev(WROOM-32)", "core": "3.5.0.0-dev",
-        "mac": "24:0a:c4:12:34:56", "baud": 115200, "flow_control": "none", "links": 5,
-        "links_in_use": 2, "free_heap": 112000, "clock": "host", "resets": 1,
+        "mac": "24:0a:c4:12:34:56", "baud": 115200, "flow_control": "none",
+        "flow_control_error": "", "links": 5, "links_in_use": 2, "free_heap": 112000, "clock": "host", "resets": 1,
         "flash_writes": 2**64 - 1, "last_error": 'a"b\x01\\',
         "wifi": {"ssid": "caf\u00e9", "bssid": "aa:bb:cc:dd:ee:ff", "channel": 6, "rssi": -52,
                  "address": "192.168.4.2", "connected": True}}]

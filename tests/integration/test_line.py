@@ -74,13 +74,17 @@ def test_bad_above_a_rate(bench, serve):
 
 def test_rts_is_not_wired(bench, serve):
     """The chip's input overflows in the proof: without flow control, and so it is told."""
+    pytest.importorskip("dbus")
     bench.device.update(max_baud=921600, flow_control="rtscts")
+    bus = bench.with_bus()
     bench.sim(*PACED, "--no-rts")
     daemon = bench.espatd(tunnel(serve(echo))).await_tunnels()
     daemon.await_line(READY)
     assert len(lines(daemon, "RTS/CTS do not work: .*; going on without")) == 1
     assert lines(daemon, "the line runs at 921600 baud, without flow control$")
     assert carried(daemon) == BIG
+    chip = bus.chip()
+    assert chip["FlowControl"] == "none" and "came back" in chip["FlowControlError"]
 
 
 def test_cts_is_not_wired(bench, serve):
@@ -230,7 +234,7 @@ def test_what_is_told_of_it(bench, serve):
     daemon.await_line(READY)
     bus.await_name()
     chip = bus.chip()
-    assert (chip["Baud"], chip["FlowControl"]) == (921600, "rtscts")
+    assert (chip["Baud"], chip["FlowControl"], chip["FlowControlError"]) == (921600, "rtscts", "")
 
 
 def test_reset_in_a_long_block(bench, serve):

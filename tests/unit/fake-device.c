@@ -315,6 +315,11 @@ unsigned int device_free_heap(const struct device *dev)
 	return fake.heap;
 }
 
+const char *device_flow_error(const struct device *dev)
+{
+	return dev->flow_failed ? dev->flow_failed : "";
+}
+
 const char *device_clock_source(const struct device *dev)
 {
 	return "host";

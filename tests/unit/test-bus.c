@@ -168,6 +168,7 @@ static void test_properties(void **state)
 		{ DEVICE, "Device", "Mac", "s", "24:0a:c4:12:34:56" },
 		{ DEVICE, "Device", "Baud", "u", "115200" },
 		{ DEVICE, "Device", "FlowControl", "s", "none" },
+		{ DEVICE, "Device", "FlowControlError", "s", "the chip's RTS cannot be seen" },
 		{ DEVICE, "Device", "Links", "u", "5" },
 		{ DEVICE, "Device", "LinksInUse", "u", "4" },
 		{ DEVICE, "Device", "FreeHeap", "u", "123456" },
@@ -212,6 +213,7 @@ static void test_properties(void **state)
 					  .address = "10.0.2.15",
 					  .connected = true };
 	strcpy(bench.dev->error, "caf\xe9");
+	bench.dev->flow_failed = "the chip's RTS cannot be seen";
 	bench.tunnel->sent = 10;
 	bench.tunnel->received = 11;
 	bench.tunnel->connects = 12;

@@ -19,6 +19,8 @@ static struct snap_device good_device(void)
 		.mac = S("24:0a:c4:12:34:56"),
 		.clock = S("host"),
 		.last_error = S(""),
+		.flow_control = S("none"),
+		.flow_control_error = S(""),
 		.ssid = S("lab"),
 		.connected = true,
 		.baud = 115200,
@@ -300,6 +302,16 @@ static void test_ready(void **state)
 	bench_init(&b);
 	b.device.rssi = -76;
 	expect(&b, DOCTOR_WARNING, "signal-weak", "-76 dBm from lab", "antenna");
+	bench_init(&b);
+	b.device.baud = 921600;
+	b.device.flow_control_error = S("the chip's RTS cannot be seen");
+	expect(&b, DOCTOR_WARNING, "no-rts",
+	       "wanted at 921600 baud, and do not work: the chip's RTS cannot be seen",
+	       "wire the chip's RTS to CTS of the adapter");
+	b.device.flow_control_error = S("not all came back");
+	expect(&b, DOCTOR_WARNING, "no-rts", "not all came back", "wire the chip's RTS");
+	b.device.flow_control_error = S("this port has none");
+	expect(&b, DOCTOR_WARNING, "no-rts", "this port has none", "another adapter");
 	bench_init(&b);
 	b.device.orphans = &(struct snap_orphan){ .namespace = S("client_ca") };
 	b.device.n_orphans = 1;

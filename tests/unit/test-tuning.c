@@ -7,8 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "device/internal.h"
 #include "fake-chip.h"
-#include "util/log.h"
 
 void __wrap_log_msg(enum log_level level, const char *format, ...);
 
@@ -72,6 +72,7 @@ static void test_nothing_to_do(void **state)
 	assert_line(b, 115200, false);
 	assert_null(strstr(b->states, "tuning"));
 	assert_null(strstr(b->chip.told, "UART"));
+	assert_string_equal(device_flow_error(b->dev), "");
 }
 
 static void test_raised(void **state)
@@ -162,6 +163,10 @@ static void test_rts_is_not_wired(void **state)
 	assert_line(b, 921600, false);
 	assert_null(strstr(b->chip.told, RTSCTS("921600")));
 	assert_int_equal(warnings, 1);
+	assert_string_equal(device_flow_error(b->dev), "nothing came back");
+	/* Who does not want it any more misses nothing. */
+	b->settings.flow_control = CONFIG_FLOW_NONE;
+	assert_string_equal(device_flow_error(b->dev), "");
 }
 
 /* It goes back, although it says nothing. */
@@ -185,6 +190,30 @@ static void test_rts_cannot_be_seen(void **state)
 	bench_up(b);
 	assert_line(b, 921600, false);
 	assert_null(strstr(b->chip.told, RTSCTS("921600")));
+	assert_string_equal(device_flow_error(b->dev), "the chip's RTS cannot be seen");
+	/* It is wired meanwhile, and the adapter plugged in again. */
+	device_port_down(b->dev, "gone");
+	b->unseen = false;
+	b->chip.baud = b->baud = 115200;
+	b->chip.flow = 1;
+	bench_up(b);
+	assert_line(b, 921600, true);
+	assert_string_equal(device_flow_error(b->dev), "");
+}
+
+/* "auto" wants none at the rate of the start: what has failed above it is not missed there. */
+static void test_flow_control_is_not_missed(void **state)
+{
+	struct bench *b = *state;
+
+	b->settings.max_baud = 921600;
+	b->unseen = true;
+	bench_up_idle(b);
+	assert_string_not_equal(device_flow_error(b->dev), "");
+	device_start_over(b->dev, true);
+	while (b->dev->state != DEVICE_TUNING)
+		bench_pass(b, 10 * TIMERS_MS);
+	assert_string_equal(device_flow_error(b->dev), "");
 }
 
 static void test_firmware_refuses(void **state)
@@ -221,6 +250,7 @@ static void test_port_has_no_rate(void **state)
 	bench_up(b);
 	assert_line(b, 115200, false);
 	assert_null(strstr(b->chip.told, "UART"));
+	assert_string_equal(device_flow_error(b->dev), "this port has none");
 }
 
 /* A report in the middle of what comes back is none of it, and is not lost. */
@@ -380,6 +410,7 @@ int main(void)
 		T(test_rts_is_not_wired),
 		T(test_cts_is_not_wired),
 		T(test_rts_cannot_be_seen),
+		T(test_flow_control_is_not_missed),
 		T(test_firmware_refuses),
 		T(test_port_has_not_the_rate),
 		T(test_port_has_no_rate),
