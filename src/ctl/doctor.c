@@ -161,12 +161,45 @@ static const char *port_advice(const char *port, const char *error)
 	return "check cable and adapter; see also `journalctl -k`";
 }
 
+#define AT_PORT "an ESP32 talks AT on UART1 (GPIO16 and 17), not on the USB port of its board"
+
 static const char probing_advice[] =
-	"is this the AT port? An ESP32 talks AT on UART1 (GPIO16 and 17), not on the USB port of "
-	"its "
-	"board, where it only boots; is `baud` that of the firmware (115200 as delivered); are RX "
-	"and "
-	"TX crossed, and where the firmware uses flow control, RTS and CTS wired?";
+	"is this the AT port? " AT_PORT ", where it only boots; is `baud` that of the firmware "
+	"(115200 as delivered); are RX and TX crossed, and where the firmware uses flow control, "
+	"RTS and CTS wired?";
+
+static const struct silence {
+	const char *said; /* by the service, see hearsay_describe() */
+	const char *id, *advice;
+} silences[] = {
+	{ "boot loader", "wrong-uart",
+	  AT_PORT ", where it boots and logs: connect the adapter to RX and TX of the AT port, and "
+		  "correct `port`; does the chip only ever restart, it has no ESP-AT firmware, or "
+		  "too weak a power supply" },
+	{ "no text", "wrong-rate",
+	  "is `baud` that of the firmware (115200 as delivered, ESP8266 boots at 74880)? if it is: "
+	  "are the grounds connected, the levels 3.3 V, and the lines short?" },
+	{ "not that of ESP-AT", "no-answer",
+	  "is something else connected to that port (a login console, another instrument, a chip "
+	  "without ESP-AT firmware), or RX to TX of the adapter itself?" },
+	{ "is silent", "no-answer",
+	  "has the chip power, and is it not held in reset; are RX and TX crossed, and the grounds "
+	  "connected; " AT_PORT "; where the firmware uses flow control, are RTS and CTS wired?" },
+	{ "answered before", "no-answer",
+	  "has the chip power, and are RX and TX still connected? one that hangs needs its reset "
+	  "pin or its power cycled; `reset` in espatd.conf(5) does that by DTR and RTS" },
+};
+
+static void examine_silence(const struct about *about, const char *error)
+{
+	for (size_t i = 0; i < sizeof(silences) / sizeof(*silences); i++)
+		if (has(error, silences[i].said)) {
+			find(about, DOCTOR_ERROR, silences[i].id, "%s\n%s", error,
+			     silences[i].advice);
+			return;
+		}
+	find(about, DOCTOR_ERROR, "no-answer", "%s\n%s", error, probing_advice);
+}
 
 /* What is said behind the name of a network, which may have any. */
 static const char *behind_name(const char *error)
@@ -199,7 +232,7 @@ static void examine_failed(const struct about *about, const struct snap_device *
 		     "%s\nis the network there? espatctl wifi scan %s (ESP32 has 2.4 GHz only)", e,
 		     d->name);
 	else if (has(e, "no answer from a chip"))
-		find(about, DOCTOR_ERROR, "no-answer", "%s\n%s", e, probing_advice);
+		examine_silence(about, e);
 	else if (has(e, "time servers"))
 		find(about, DOCTOR_ERROR, "time-servers",
 		     "%s\ncan the chip reach `ntp_servers`? `time = \"host\"` needs none", e);

@@ -195,6 +195,7 @@ void device_port_up(struct device *dev, unsigned int baud)
 	dev->line_mac[0] = '\0'; /* and nothing is known of any chip */
 	dev->fresh = false;
 	dev->heard = false;
+	dev->hearsay = (struct hearsay){ 0 };
 	dev->reset_due = false;
 	dev->failures = 0;
 	dev->restarted = false;
@@ -233,6 +234,8 @@ void device_feed(struct device *dev, const uint8_t *data, size_t len)
 		line_feed(dev, data, len);
 		return;
 	}
+	if (!dev->heard)
+		hearsay_take(&dev->hearsay, data, len, dev->baud == dev->settings->baud);
 	chan_feed(&dev->chan, data, len);
 	line_watch_noise(dev);
 }

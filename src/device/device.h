@@ -14,6 +14,7 @@
 #include "cert/material.h"
 #include "chan/chan.h"
 #include "config/config.h"
+#include "device/hearsay.h"
 #include "device/link.h"
 #include "device/record.h"
 #include "device/slots.h"
@@ -312,8 +313,9 @@ struct device {
 	long chip_time;
 
 	/* probing */
-	unsigned int rate; /* which one of line_rates() is tried */
-	uint64_t plus_at;  /* when `+++` was written; 0: not in this probing */
+	unsigned int rate;      /* which one of line_rates() is tried */
+	struct hearsay hearsay; /* of a port on which nothing has answered so far */
+	uint64_t plus_at;       /* when `+++` was written; 0: not in this probing */
 	char nonce[32];
 	bool nonce_seen;
 

@@ -341,11 +341,12 @@ static void probe_attempt(struct device *dev)
 	}
 	if (probe_reset(dev))
 		return;
-	device_fail(
-		dev,
-		"no answer from a chip at %u baud%s (tried AT, leaving passthrough with +++, and "
-		"completing an unfinished data block); is this the AT port, and its rate?",
-		dev->settings->baud, n > 1 ? ", nor at a higher rate" : "");
+	device_fail(dev,
+		    "no answer from a chip at %u baud%s: %s (tried AT, leaving passthrough with "
+		    "+++, and "
+		    "completing an unfinished data block)",
+		    dev->settings->baud, n > 1 ? ", nor at a higher rate" : "",
+		    dev->heard ? "it has answered before" : hearsay_describe(&dev->hearsay));
 }
 
 void probe_start(struct device *dev)

@@ -163,6 +163,8 @@ static void test_service(void **state)
 	}
 }
 
+#define NO_ANSWER "no answer from a chip at 115200 baud: "
+
 static void test_device(void **state)
 {
 	static const struct {
@@ -194,6 +196,19 @@ static void test_device(void **state)
 		  "no-answer", "tried AT", "RTS and CTS" },
 		{ "failed", "no answer from a chip at 9600 baud", 0, DOCTOR_ERROR, "no-answer",
 		  "9600", "baud" },
+		{ "failed", NO_ANSWER "the line is silent (tried AT)", 0, DOCTOR_ERROR, "no-answer",
+		  "silent", "power" },
+		{ "probing",
+		  NO_ANSWER
+		  "what came is the text of a boot loader or a log, so this is not the AT "
+		  "port (tried AT)",
+		  0, DOCTOR_ERROR, "wrong-uart", "boot loader", "UART1 (GPIO16 and 17)" },
+		{ "failed", NO_ANSWER "what came is no text, is this the right rate? (tried AT)", 0,
+		  DOCTOR_ERROR, "wrong-rate", "no text", "74880" },
+		{ "failed", NO_ANSWER "what came is text, but not that of ESP-AT (tried AT)", 0,
+		  DOCTOR_ERROR, "no-answer", "is text", "console" },
+		{ "failed", NO_ANSWER "it has answered before (tried AT)", 0, DOCTOR_ERROR,
+		  "no-answer", "before", "DTR and RTS" },
 		{ "unknown-chip", "", 0, DOCTOR_ERROR, "unknown-chip", "24:0a:c4:12:34:56",
 		  "espatctl adopt esp0" },
 		{ "failed", "cannot join Wi-Fi \"lab\": wrong password", 0, DOCTOR_ERROR,

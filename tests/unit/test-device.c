@@ -475,6 +475,107 @@ static void test_silent_chip(void **state)
 	assert_ready(b); /* without being asked again */
 }
 
+static void bench_pass_until_failed(struct bench *b)
+{
+	for (int i = 0; i < 600 && b->dev->state != DEVICE_FAILED; i++)
+		bench_pass(b, 100 * TIMERS_MS);
+}
+
+/* What has come meanwhile says what is wrong, in words of ours, and whatever came later or at another rate. */
+static void test_what_is_no_answer(void **state)
+{
+#define BOOT "what came is the text of a boot loader or a log, so this is not the AT port"
+#define TEXT "what came is text, but not that of ESP-AT"
+#define NOISE "what came is no text, is this the right rate?"
+	static const struct {
+		const char *said, *error;
+	} rows[] = {
+		{ "", "the line is silent" },
+		{ "ets Jun  8 2016 00:22:57\r\n\r\n", BOOT },
+		{ "\xff\x80rst:0x1 (POWERON_RESET),boot:0x13 (SPI_FAST_FLASH_BOOT)\r\n", BOOT },
+		{ "ESP-ROM:esp32c3-api1-20210207\r\n", BOOT },
+		{ "\r\n ets Jan  8 2013,rst cause:1, boot mode:(3,6)\r\n", BOOT },
+		{ "I (27) boot: ESP-IDF v4.3.1 2nd stage bootloader\r\n", BOOT },
+		{ "\x1b[0;33mW (4294967) wifi: timeout\x1b[0m\r\n", BOOT },
+		{ "something that is long, before the line's end: rst:0x10 (RTCWDT_RTC_RESET)\n",
+		  BOOT },
+		{ "tttttttttttttttttttttttttttttttttttttttttttttrst:0x10\n", BOOT },
+		{ "login: ", TEXT },
+		{ "assets Jun 8, I (am) here, and V (1 too\r\nrst:\r\n", TEXT },
+		{ "\x01\x02\x03\x80\xff\xfe", NOISE },
+		{ "mostly text, \xff\xff and some noise: of a glitch\r\n", TEXT },
+		{ "more\xff\xff\r\n", NOISE },
+	};
+	struct bench *b = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		teardown(state);
+		setup(state);
+		b->chip.mute = true;
+		device_port_up(b->dev, 115200);
+		for (const char *p = rows[i].said; *p; p++)
+			device_feed(b->dev, (const uint8_t *)p, 1);
+		bench_pass_until_failed(b);
+		assert_failed(b, rows[i].error);
+		assert_true(strlen(b->dev->error) + 1 < sizeof(b->dev->error));
+		assert_null(strstr(b->dev->error, "rst:"));
+		/* The next one says the same. */
+		bench_pass(b, 2 * TIMERS_S);
+		assert_int_equal(b->dev->state, DEVICE_PROBING);
+		bench_pass_until_failed(b);
+		assert_failed(b, rows[i].error);
+	}
+}
+
+/* What has answered, and another port, are judged by that. */
+static void test_what_came_before_is_forgotten(void **state)
+{
+	struct bench *b = *state;
+
+	b->chip.mute = true;
+	device_port_up(b->dev, 115200);
+	device_feed(b->dev, (const uint8_t *)"rst:0x1\r\n", 9);
+	bench_pass_until_failed(b);
+	assert_failed(b, BOOT);
+	device_port_down(b->dev, "gone");
+	device_port_up(b->dev, 115200);
+	bench_pass_until_failed(b);
+	assert_failed(b, "the line is silent");
+	b->chip.mute = false;
+	b->chip.in_len = 0;
+	bench_pass(b, 60 * TIMERS_S);
+	assert_ready(b);
+	b->chip.mute = true;
+	device_start_over(b->dev, false);
+	device_feed(b->dev, (const uint8_t *)"rst:0x1\r\n", 9);
+	bench_pass_until_failed(b);
+	assert_failed(b, "it has answered before");
+}
+
+/* What is text at the rate of the start is noise at others. */
+static void test_noise_at_another_rate(void **state)
+{
+	struct bench *b = *state;
+
+	b->settings.max_baud = 921600;
+	b->chip.mute = true;
+	device_port_up(b->dev, 115200);
+	device_feed(b->dev, (const uint8_t *)"login: ", 7);
+	while (b->dev->baud == 115200)
+		bench_pass(b, 10 * TIMERS_MS);
+	device_feed(b->dev, (const uint8_t *)"\x80\xf8\x80\xf8\x80\xf8", 6);
+	bench_pass_until_failed(b);
+	assert_failed(b, TEXT);
+	/* And what came at those alone is none. */
+	device_port_down(b->dev, "gone");
+	device_port_up(b->dev, 115200);
+	while (b->dev->baud == 115200)
+		bench_pass(b, 10 * TIMERS_MS);
+	device_feed(b->dev, (const uint8_t *)"x", 1);
+	bench_pass_until_failed(b);
+	assert_failed(b, NOISE);
+}
+
 /* OK and ERROR alone may be answers to anything: without the echo of the word there is no proof. */
 static void test_no_echo_is_no_proof(void **state)
 {
@@ -733,6 +834,9 @@ int main(void)
 		T(test_old_version_is_refused),
 		T(test_missing_command_is_refused),
 		T(test_silent_chip),
+		T(test_what_is_no_answer),
+		T(test_what_came_before_is_forgotten),
+		T(test_noise_at_another_rate),
 		T(test_no_echo_is_no_proof),
 		T(test_noise_before),
 		T(test_unfinished_block),
