@@ -20,12 +20,16 @@
 #include "daemon/internal.h"
 #include "daemon/load.h"
 #include "daemon/report.h"
+#include "daemon/status.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/log.h"
+#include "util/utf8.h"
 
 /* What a turn of the loop should never take. */
 #define DAEMON_TURN_MAX (10 * TIMERS_MS)
+/* A name, a state and an error. */
+#define UNIT_WORDS_MAX 512
 
 /* ---- the runtime folder ---- */
 
@@ -399,38 +403,42 @@ static size_t daemon_clients(const struct daemon *daemon)
 }
 
 /* What a chip is doing, in words. */
-static int describe_unit(const struct unit *unit, char *buf, size_t size)
+static void describe_unit(const struct unit *unit, char *buf, size_t size)
 {
 	const struct device *dev = unit->dev;
 	const char *name = unit->settings->name;
 
 	if (unit->why[0] != '\0')
-		return snprintf(buf, size, "%s: %s", name, unit->why);
-	if (dev->state == DEVICE_READY)
-		return snprintf(buf, size, "%s: ready, %u of %d links in use", name,
-				device_links_in_use(dev), AT_LINKS);
-	if (dev->error[0] != '\0')
-		return snprintf(buf, size, "%s: %s (%s)", name, device_state_name(dev->state),
-				dev->error);
-	return snprintf(buf, size, "%s: %s", name, device_state_name(dev->state));
+		snprintf(buf, size, "%s: %s", name, unit->why);
+	else if (dev->state == DEVICE_READY)
+		snprintf(buf, size, "%s: ready, %u of %d links in use", name,
+			 device_links_in_use(dev), AT_LINKS);
+	else if (dev->error[0] != '\0')
+		snprintf(buf, size, "%s: %s (%s)", name, device_state_name(dev->state), dev->error);
+	else
+		snprintf(buf, size, "%s: %s", name, device_state_name(dev->state));
+	utf8_trim(buf);
 }
 
 static void daemon_tell_status(struct daemon *daemon)
 {
-	char status[NOTIFY_STATUS_MAX] = "";
-	size_t at = 0;
+	struct status status;
+	char text[UNIT_WORDS_MAX] = "";
 
 	if (daemon->draining)
-		at = (size_t)snprintf(status, sizeof(status), "Stopping, %zu clients are left; ",
-				      daemon_clients(daemon));
-	for (size_t i = 0; i < daemon->n_units && at < sizeof(status); i++) {
-		if (!daemon->units[i]->dev)
+		snprintf(text, sizeof(text), "Stopping, %zu clients are left",
+			 daemon_clients(daemon));
+	status_begin(&status, text);
+	for (size_t i = 0; i < daemon->n_units; i++) {
+		const struct device *dev = daemon->units[i]->dev;
+
+		if (!dev)
 			continue;
-		if (i > 0 && at + 2 < sizeof(status))
-			at += (size_t)snprintf(status + at, sizeof(status) - at, "; ");
-		at += (size_t)describe_unit(daemon->units[i], status + at, sizeof(status) - at);
+		describe_unit(daemon->units[i], text, sizeof(text));
+		status_add(&status, text, dev->state == DEVICE_READY);
 	}
-	notify_status(&daemon->notify, status);
+	status_end(&status);
+	notify_status(&daemon->notify, status.text);
 }
 
 /* One turn: what is due, then what comes. Returns 0, or -EIO (logged). */

@@ -5,15 +5,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "daemon/status.h"
 #include "util/timers.h"
-
-/* Longer than that nobody reads. */
-#define NOTIFY_STATUS_MAX 512
 
 struct notify {
 	struct timer watchdog;
 	uint64_t interval; /* µs between signs of life; 0: nobody waits for any */
-	char status[NOTIFY_STATUS_MAX];
+	char status[STATUS_MAX];
 };
 
 /* Returns 0 or -ENOMEM. */
@@ -24,5 +22,5 @@ void notify_ready(struct notify *notify);
 void notify_reloading(struct notify *notify);
 /* @seconds that stopping may take. */
 void notify_stopping(struct notify *notify, unsigned int seconds);
-/* Told if it is another one than before. */
+/* Told if it is another one than before; one line, see status.h. */
 void notify_status(struct notify *notify, const char *status);

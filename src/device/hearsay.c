@@ -72,7 +72,8 @@ void hearsay_take(struct hearsay *hearsay, const uint8_t *data, size_t len, bool
 const char *hearsay_describe(const struct hearsay *hearsay)
 {
 	if (hearsay->boot)
-		return "what came is the text of a boot loader or a log, so this is not the AT port";
+		return "what came is the text of a boot loader or a log, so this is not the AT "
+		       "port";
 	if (!hearsay->came)
 		return "the line is silent";
 	if (hearsay->noise * HEARSAY_NOISE_PART >= hearsay->text)

@@ -78,26 +78,10 @@ static bool log_to_journal(void)
 	return fstat(STDERR_FILENO, &st) == 0 && st.st_dev == device && st.st_ino == inode;
 }
 
-/*
- * U+0080 to U+009F are control characters, too: a terminal takes U+009B for ESC [. One that knows no UTF-8 does
- * that with the byte 9b, so what is no character goes as well.
- */
-static void log_clean(char *text)
-{
-	while (*text) {
-		uint32_t c = 0;
-		size_t n = utf8_character(text, SIZE_MAX, &c);
-
-		if (n == 0 || c < 0x20 || (c >= 0x7f && c < 0xa0))
-			memset(text, '?', n > 0 ? n : 1);
-		text += n > 0 ? n : 1;
-	}
-}
-
 static struct iovec log_field(char buf[LOG_FIELD_MAX], const char *name, const char *value)
 {
 	snprintf(buf, LOG_FIELD_MAX, "%s=%s", name, value);
-	log_clean(buf);
+	utf8_clean(buf);
 	return (struct iovec){ buf, strlen(buf) };
 }
 
@@ -141,7 +125,7 @@ static void log_write(enum log_level level, const struct log_object *object, con
 	len = strlen(text);
 	if (vsnprintf(text + len, LOG_LINE_MAX - 1 - len, format, ap) < 0)
 		return;
-	log_clean(text);
+	utf8_clean(text);
 	if (journal && log_send(level, object, line))
 		return;
 	if (journal) {

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "util/utf8.h"
 
+#include <string.h>
+
 /* By the first byte alone. */
 static size_t length_of(unsigned char c)
 {
@@ -43,4 +45,30 @@ bool utf8_is_valid(const char *text)
 		text += n;
 	}
 	return true;
+}
+
+/*
+ * U+0080 to U+009F are control characters, too: a terminal takes U+009B for ESC [. One that knows no UTF-8 does
+ * that with the byte 9b, so what is no character goes as well.
+ */
+void utf8_clean(char *text)
+{
+	while (*text) {
+		uint32_t c = 0;
+		size_t n = utf8_character(text, SIZE_MAX, &c);
+
+		if (n == 0 || c < 0x20 || (c >= 0x7f && c < 0xa0))
+			memset(text, '?', n > 0 ? n : 1);
+		text += n > 0 ? n : 1;
+	}
+}
+
+void utf8_trim(char *text)
+{
+	size_t len = strlen(text), back = 0;
+
+	while (back < len && back < 3 && (text[len - 1 - back] & 0xc0) == 0x80)
+		back++;
+	if (back < len && length_of((unsigned char)text[len - 1 - back]) > back + 1)
+		text[len - 1 - back] = '\0';
 }

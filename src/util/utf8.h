@@ -12,3 +12,7 @@
  */
 size_t utf8_character(const char *text, size_t len, uint32_t *ret);
 bool utf8_is_valid(const char *text);
+/* Makes one line of it that no terminal obeys: `?` for each byte of a control character, or of none. */
+void utf8_clean(char *text);
+/* Takes away what is left of a character that was cut off at the end. */
+void utf8_trim(char *text);

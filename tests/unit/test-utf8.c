@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -75,12 +76,51 @@ static void test_strings(void **state)
 	assert_false(utf8_is_valid("Caf\xc3"));
 }
 
+static void test_clean(void **state)
+{
+	char text[] = "a\nb\tc\x1b[1m\x7f \xc2\x9b \xc2\xa0 \x9b \xc3\xa9 \xc3";
+
+	utf8_clean(text);
+	assert_string_equal(text, "a?b?c?[1m? ?? \xc2\xa0 ? \xc3\xa9 ?");
+}
+
+static void test_trim(void **state)
+{
+	static const struct {
+		const char *text;
+		size_t len;
+	} rows[] = {
+		{ "", 0 },
+		{ "a", 1 },
+		{ "a\xc3\xa9", 3 },
+		{ "a\xc3", 1 },
+		{ "\xe2\x82\xac", 3 },
+		{ "\xe2\x82", 0 },
+		{ "ab\xe2", 2 },
+		{ "\xf0\x9f\x98\x80", 4 },
+		{ "x\xf0\x9f\x98", 1 },
+		{ "x\xf0\x9f", 1 },
+		{ "x\xf0", 1 },
+		/* never was one */
+		{ "\x80\x80\x80\x80\x80", 5 },
+		{ "a\xff", 2 },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		char text[16];
+
+		strcpy(text, rows[i].text);
+		utf8_trim(text);
+		assert_int_equal(strlen(text), rows[i].len);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_character),
-		cmocka_unit_test(test_end),
-		cmocka_unit_test(test_strings),
+		cmocka_unit_test(test_character), cmocka_unit_test(test_end),
+		cmocka_unit_test(test_strings),   cmocka_unit_test(test_clean),
+		cmocka_unit_test(test_trim),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
