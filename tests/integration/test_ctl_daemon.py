@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: MIT
 """espatctl against the running daemon, on a bus of its own, with the simulator's chips."""
+import fcntl
 import json
 import os
+import pty
 import re
 import subprocess
+import tty
 
 import pytest
 
@@ -14,6 +17,7 @@ from clients import exchange, refused, works  # noqa: E402
 from ctlbench import Talking, interrupt  # noqa: E402
 from fixtures import bench, pki, serve  # noqa: E402,F401 (used by name)
 from harness import DEADLINE, PASSWORD, as_nobody, wait_for, why_not_nobody  # noqa: E402
+from test_wifi import sntp_answer, udp, with_time_server  # noqa: E402,F401
 
 # Long enough for a Wi-Fi network that is not there, which is tried more than once.
 LONG = 40
@@ -361,6 +365,85 @@ def test_nobody_answers(ctl, bench, serve):
     bench.bus.await_name()
     assert ctl.doctor(wait=1, status=1)["no-answer"]["severity"] == "error"
     ctl.run("command", "AT", status=6)
+
+
+def test_another_uart(ctl, bench, serve):
+    """What comes from the port is the boot text of a chip whose AT port is another one."""
+    chip, port = pty.openpty()
+    tty.setraw(port)
+    (bench.dir / "tty").symlink_to(os.ttyname(port))
+    os.write(chip, b"ets Jun  8 2016 00:22:57\r\n\r\nrst:0x1 (POWERON_RESET),boot:0x13 (SPI_FAST_FLASH_BOOT)\r\n")
+    try:
+        daemon = bench.espatd(tunnel(serve()))
+        bench.bus.await_name()
+        # Again and again, so that it comes after the port was opened.
+        wait_for(lambda: os.write(chip, b"I (27) boot: ESP-IDF v4.3\r\n") and daemon.matching("no answer"), "the error")
+        found = ctl.doctor(status=1)
+        assert "boot loader or a log" in found["wrong-uart"]["what"] and "UART1" in found["wrong-uart"]["advice"]
+        assert "no-answer" not in found and "ESP-IDF" not in str(found)
+        assert "boot loader or a log" in bench.bus.chip()["LastError"]
+    finally:
+        os.close(port)
+        os.close(chip)
+
+
+def test_rts_is_not_wired(ctl, bench, serve):
+    """It is in service, at the raised rate; and what was wanted is missed."""
+    bench.device.update(max_baud=921600, flow_control="rtscts")
+    bench.sim("--baud", "115200", "--no-rts")
+    daemon = bench.espatd(tunnel(serve()))
+    bench.bus.await_name()
+    daemon.await_line("^esp0: ready$")
+    no_rts = ctl.doctor()["no-rts"]
+    assert no_rts["severity"] == "warning" and "921600 baud" in no_rts["what"] and "came back" in no_rts["what"]
+    assert "RTS to CTS" in no_rts["advice"]
+    assert ctl.json("devices", "esp0")["flow_control_error"] in no_rts["what"]
+    assert re.search(r"^ *flow control +none \(.* came back\)$", ctl.run("devices", "esp0"), re.M)
+
+
+def test_port_that_somebody_else_has(ctl, bench, serve):
+    bench.sim()
+    with open(bench.chip.tty, "rb", buffering=0) as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        daemon = bench.espatd(tunnel(serve()))
+        bench.bus.await_name()
+        daemon.await_line("another program uses it")
+        port = ctl.doctor(status=1)["port"]
+        assert "another program uses it" in port["what"] and "fuser" in port["advice"]
+    ctl.await_state("ready")
+    assert ctl.doctor() == {} and works(daemon)
+
+
+def test_weak_chip(ctl, bench, serve):
+    """Little memory and a weak signal."""
+    bench.sim()
+    bench.chip.fault("heap 20000")
+    bench.chip.fault("rssi -80")
+    daemon = bench.espatd(tunnel(serve()))
+    bench.bus.await_name()
+    daemon.await_line("^esp0: ready$")
+    wait_for(lambda: bench.bus.chip()["FreeHeap"] > 0, "the sample")
+    found = ctl.doctor()
+    assert set(found) == {"heap-low", "signal-weak"}
+    assert "20 kB" in found["heap-low"]["what"] and "espatctl reset esp0" in found["heap-low"]["advice"]
+    assert "-80 dBm from lab" in found["signal-weak"]["what"]
+
+
+def test_clock_that_is_not_set(ctl, bench, serve, udp):
+    """The time servers say nothing, and then what cannot be."""
+    server = udp(lambda query: None)
+    with_time_server(bench, server)
+    bench.sim()
+    daemon = bench.espatd(tunnel(serve()))
+    bench.bus.await_name()
+    daemon.await_line('joined "lab"')
+    waits = ctl.doctor(wait=1)["clock-waits"]
+    assert waits["severity"] == "warning" and "not set yet" in waits["what"]
+    assert ctl.json("devices", "esp0")["clock"] == "unset"
+    server.answer = sntp_answer(lambda: 1600000000)
+    daemon.await_line("the time servers say a time that is long past", timeout=LONG)
+    found = ctl.doctor(status=1)["time-servers"]
+    assert "long past" in found["what"] and "ntp_servers" in found["advice"]
 
 
 def test_server_that_refuses(ctl, bench, up, serve):

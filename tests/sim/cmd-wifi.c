@@ -371,8 +371,9 @@ HANDLER(cwjap_query)
 		return RES_OK;
 	sim_sayf(c, "+CWJAP:\"%s\",", c->wifi_ssid);
 	say_bssid(c, c->wifi_ap);
-	sim_sayf(c, ",%d,%d,%u,%u,%u,%u,%u\r\n", c->cfg.ap[c->wifi_ap].channel, -24,
-		 c->jap.threshold, c->jap.reconn, c->jap.listen, c->jap.scan, c->jap.pmf);
+	sim_sayf(c, ",%d,%ld,%u,%u,%u,%u,%u\r\n", c->cfg.ap[c->wifi_ap].channel,
+		 c->fault[SIM_FAULT_RSSI] ? c->fault[SIM_FAULT_RSSI] : -24, c->jap.threshold,
+		 c->jap.reconn, c->jap.listen, c->jap.scan, c->jap.pmf);
 	return RES_OK;
 }
 

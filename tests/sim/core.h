@@ -205,6 +205,7 @@ enum sim_fault {
 	SIM_FAULT_LATE_CLOSED,  /* the next CLOSED comes so many ms late */
 	SIM_FAULT_TLS_LENGTH,   /* added to the announced lengths of TLS links, until set to 0 */
 	SIM_FAULT_HEAP,         /* bytes of heap from now on: below 30000 no TLS connect succeeds */
+	SIM_FAULT_RSSI,         /* dBm that AT+CWJAP? tells, until set to 0 */
 	SIM_FAULT_COUNT,
 };
 

@@ -74,6 +74,7 @@ static const struct {
 	{ "late-closed", ACT_CORE, SIM_FAULT_LATE_CLOSED, ARGS_NUMBER, 1, 1 << 24, 1000 },
 	{ "tls-length", ACT_CORE, SIM_FAULT_TLS_LENGTH, ARGS_NUMBER, -16384, 16384, 29 },
 	{ "heap", ACT_CORE, SIM_FAULT_HEAP, ARGS_NUMBER, 0, 1 << 24, 0 },
+	{ "rssi", ACT_CORE, SIM_FAULT_RSSI, ARGS_NUMBER, -120, 0, 0 },
 	{ "wifi-drop", ACT_WIFI, 0, ARGS_NUMBER, 0, 1, 1 },
 	{ "wifi-away", ACT_WIFI_AWAY, 0, ARGS_NEEDED, 1, 1 << 24, 0 },
 	{ "unplug", ACT_UNPLUG, 0, ARGS_NUMBER, 0, 1 << 24, 0 },

@@ -642,6 +642,12 @@ def test_faults(sim, tmp):
         do('mfg-erase client_ca client_ca.0')
         do('mfg-erase client_ca client_ca.0', 'error: no such key\n')
         line.command('AT+SYSMFG=1,"client_ca"', rb'^\+SYSMFG:"client_ca","client_ca.1",8\r\n\r\nOK\r\n')
+        for command in JOIN[1:]:
+            line.command(command)
+        do('rssi -80')
+        line.command('AT+CWJAP?', rb'^\+CWJAP:"Espressif","[0-9a-f:]*",5,-80,[^\r]*\r\n\r\nOK\r\n')
+        do('rssi')
+        line.command('AT+CWJAP?', rb'^\+CWJAP:"Espressif","[0-9a-f:]*",5,-24,[^\r]*\r\n\r\nOK\r\n')
         do('heap 20000')
         line.command('AT+SYSRAM?', rb'^\+SYSRAM:20000,19260\r\nOK\r\n')
         do('reset-rom')
