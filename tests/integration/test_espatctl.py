@@ -820,6 +820,102 @@ def test_zsh_completion(ctl):
             assert re.search(rf"{option}\b", text), option
 
 
+# Each match goes into a file, as what stands on the terminal depends on its width. With -O, -A or -D the completion's
+# own functions ask for them, and nobody is shown any.
+ZSH = r"""
+PS1= PS2= RPS1=
+unsetopt beep
+unset zle_bracketed_paste
+fpath=($COMPLETION $fpath)
+autoload -Uz compinit && compinit -u -D
+zstyle ':completion:*' insert-tab false
+compadd() {
+	local -a hits
+	if [[ ${@[1,(i)(-|--)]} != *-[OAD]\ * ]]; then
+		builtin compadd -A hits "$@"
+		print -lr -- $hits >> $HITS
+	fi
+	builtin compadd "$@"
+}
+complete() {
+	: > $HITS
+	zle complete-word
+	BUFFER=
+	print -r -- "@END@" > /dev/tty
+}
+zle -N complete
+bindkey '^I' complete
+print -r -- "@RE""ADY@"
+"""
+
+
+class Zsh(Terminal):
+    """A shell in which the words are typed, and a tabulator behind them."""
+
+    def __init__(self, ctl):
+        self.hits = ctl.dir / "hits"
+        init = ctl.dir / "init.zsh"
+        init.write_text(ZSH)
+        bin = ctl.dir / "bin"
+        bin.mkdir(exist_ok=True)
+        (bin / "espatctl").unlink(missing_ok=True)
+        (bin / "espatctl").symlink_to(os.environ["ESPATCTL"])
+        super().__init__([shutil.which("zsh"), "-f", "-i"], {
+            "COMPLETION": str(completion_file()), "HITS": str(self.hits), "ZDOTDIR": str(ctl.dir),
+            "PATH": f"{bin}:{os.environ['PATH']}"})
+        self.type(f"cd {ctl.dir} && source {init}\n".encode())
+        self.read(b"@READY@")
+
+    def complete(self, *words):
+        """What it offers behind the words, the last of which is not finished."""
+        self.text = b""
+        self.type(" ".join(["espatctl", *words]).encode() + b"\t")
+        self.read(b"@END@")
+        return self.hits.read_text().split()
+
+    def end(self):
+        self.type(b"\x15exit\n")
+        self.read()
+        assert self.wait() == 0
+
+
+@pytest.mark.skipif(not shutil.which("zsh"), reason="no zsh")
+def test_zsh_completes(ctl):
+    """What is offered, by zsh itself: the same as by bash."""
+    ctl.start()
+    (ctl.dir / "some.pem").touch()
+    zsh = Zsh(ctl)
+    bus = "--bus", ctl.bus
+    assert sorted(zsh.complete("")) == sorted(complete(ctl, ""))
+    assert sorted(zsh.complete("re")) == ["reload", "reprobe", "reset"]
+    assert zsh.complete("certs", "") == complete(ctl, "certs", "")
+    assert sorted(zsh.complete("wifi", "")) == ["join", "leave", "scan", "status"]
+    assert sorted(zsh.complete("tunnel", "")) == ["add", "remove"]
+    assert sorted(zsh.complete("log-level", "")) == ["debug", "error", "info", "notice", "warning"]
+    assert sorted(zsh.complete("--color", "a")) == ["always", "auto"]
+    assert set(zsh.complete("status", "--")) >= {"--bus", "--json", "--help", "--wait", "--textfile"}
+    # Names come from the service.
+    assert zsh.complete(*bus, "reset", "e") == ["esp0", "esp1"]
+    assert zsh.complete(*bus, "--json", "disconnect", "") == ["a.b-c", "broker"]
+    assert zsh.complete(*bus, "certs", "rollback", "") == ["corp", "gateway"]
+    assert zsh.complete(*bus, "certs", "set-authority", "") == ["corp"]
+    assert zsh.complete(*bus, "tunnel", "remove", "") == ["a.b-c", "broker"]
+    assert zsh.complete(*bus, "wifi", "scan", "") == ["esp0", "esp1"]
+    assert set(zsh.complete("tunnel", "add", "x", "")) == {f"{key}=" for key in tunnel_keys()}
+    assert zsh.complete("tunnel", "add", "x", "au") == ["authority="]
+    # Files.
+    assert zsh.complete("certs", "load", "client_ca", "3", "so") == ["some.pem"]
+    assert zsh.complete("metrics", "--textfile", "so") == ["some.pem"]
+    assert zsh.complete(*bus, "trace", "./so") == ["some.pem"]
+    assert zsh.complete(*bus, "trace", "e") == ["esp0", "esp1"]
+    # Options between do not count.
+    assert zsh.complete(*bus, "reset", "--json", "e") == ["esp0", "esp1"]
+    assert zsh.complete(*bus, "certs", "--json", "set-identity", "") == ["gateway"]
+    # What is complete takes nothing more.
+    assert zsh.complete(*bus, "reset", "esp0", "") == []
+    zsh.end()
+
+
 # ---- the manual ----
 
 def test_manual(ctl):
