@@ -813,8 +813,19 @@ static int take_current(struct material_item *item, struct store *store)
 	return r == -EBADMSG ? -ENOENT : r;
 }
 
+/* Something else has become current, or nothing has. */
+static int carry_item(struct material_item *item, const struct material_item *before,
+		      struct store *store, bool changed)
+{
+	int r = changed ? take_current(item, store) : -ENOENT;
+
+	if (r != -ENOENT)
+		return r;
+	return before ? copy_item(item, before) : 0;
+}
+
 int material_carry(struct material **ret, const struct config *config, const struct material *old,
-		   struct store *store)
+		   struct store *store, enum store_kind kind, const char *changed)
 {
 	_cleanup_(material_freep) struct material *material = NULL;
 	int r;
@@ -822,13 +833,11 @@ int material_carry(struct material **ret, const struct config *config, const str
 	r = material_new(&material, config);
 	for (size_t i = 0; r == 0 && i < material->n_items; i++) {
 		struct material_item *item = &material->items[i];
-		const struct material_item *before = find_same(old, item);
 
-		r = item->type == MATERIAL_NVS ? -ENOENT : take_current(item, store);
-		if (r == -ENOENT && before)
-			r = copy_item(item, before);
-		else if (r == -ENOENT)
-			r = 0;
+		r = carry_item(item, find_same(old, item), store,
+			       changed && item->type != MATERIAL_NVS &&
+				       store_kind_of(item) == kind &&
+				       strcmp(item->name, changed) == 0);
 	}
 	if (r < 0)
 		return r;

@@ -71,12 +71,12 @@ int material_load(struct material **ret, const struct config *config, struct sto
  */
 int material_check(const struct config *config, time_t now, struct problems *problems);
 /*
- * For a @config whose files say what they said when @old was loaded: nothing but what the store has as
- * current generations is another one, and names may be new that have no files. No file is read. Returns
- * 0 or -errno.
+ * For a @config whose files say what they said when @old was loaded: all is as in @old, which is why
+ * nothing of it is read again, except for @changed (NULL: none) of @kind, which is what the store has as
+ * its current generation. Names may be new that have no files. Returns 0 or -errno.
  */
 int material_carry(struct material **ret, const struct config *config, const struct material *old,
-		   struct store *store);
+		   struct store *store, enum store_kind kind, const char *changed);
 /* @material becomes what @fresh is, which is freed; both are of one config. */
 void material_replace(struct material *material, struct material *fresh);
 /* The place of an entry of the config. */

@@ -95,10 +95,11 @@ int daemon_reload(struct daemon *daemon, struct bus_failure *failure);
 /* What stands in files, if it is what it was: a changed file is BUS_E_CONFIGURATION. For config_free(). */
 int daemon_read_base(struct daemon *daemon, struct config **ret, struct bus_failure *failure);
 /*
- * What was made in service has changed (overlay, store), and the files, @base, have not. All stays as it
- * is on failure.
+ * What was made in service has changed (overlay, and in the store @changed of @kind; NULL: no name), and
+ * the files, @base, have not. All stays as it is on failure.
  */
-int daemon_refresh(struct daemon *daemon, struct config *base, struct bus_failure *failure);
+int daemon_refresh(struct daemon *daemon, struct config *base, enum store_kind kind,
+		   const char *changed, struct bus_failure *failure);
 /* Make those of the configuration that are not there yet, into the arrays' free places. 0 or -errno. */
 int daemon_add_units(struct daemon *daemon);
 int daemon_add_tunnels(struct daemon *daemon);

@@ -232,7 +232,7 @@ int overlay_forget(const struct overlay_tunnel *tunnel, const char *state_dir)
 
 /* Pieces of configuration; the first ones, of names, have texts that are owned. */
 struct pieces {
-	struct store *store;
+	const struct overlay_names *names;
 	const struct config *base;
 	struct config_text *texts;
 	size_t n, size;
@@ -288,20 +288,56 @@ static int text_of_name(char **ret, enum store_kind kind, const char *name)
 	return r;
 }
 
-static void add_set_name(void *userdata, enum store_kind kind, const char *name)
+static void add_name(struct pieces *pieces, enum store_kind kind, const char *name)
 {
-	struct pieces *pieces = userdata;
 	char *text;
 
-	if (pieces->error < 0 || is_in_base(pieces->base, kind, name) ||
-	    !was_set_in_service(pieces->store, kind, name))
-		return;
 	pieces->error = text_of_name(&text, kind, name);
 	if (pieces->error < 0)
 		return;
 	pieces->error = pieces_add(pieces, "the state folder", text);
 	if (pieces->error < 0)
 		free(text);
+}
+
+static void add_if_set(void *userdata, enum store_kind kind, const char *name)
+{
+	struct pieces *pieces = userdata;
+
+	if (pieces->error == 0 && !is_in_base(pieces->base, kind, name) &&
+	    was_set_in_service(pieces->names->store, kind, name))
+		add_name(pieces, kind, name);
+}
+
+/* One of the present configuration: it is in no file, so it was set. */
+static void add_present(struct pieces *pieces, enum store_kind kind, const char *name)
+{
+	const struct overlay_names *names = pieces->names;
+
+	if (pieces->error < 0 || is_in_base(pieces->base, kind, name))
+		return;
+	if (!names->changed || kind != names->kind || strcmp(name, names->changed) != 0)
+		add_name(pieces, kind, name);
+}
+
+static int add_names(struct pieces *pieces)
+{
+	const struct overlay_names *names = pieces->names;
+	int r;
+
+	if (!names->store)
+		return 0;
+	if (!names->present) {
+		r = store_each(names->store, add_if_set, pieces);
+		return r < 0 ? r : pieces->error;
+	}
+	for (size_t i = 0; i < names->present->n_authorities; i++)
+		add_present(pieces, STORE_AUTHORITY, names->present->authorities[i].name);
+	for (size_t i = 0; i < names->present->n_identities; i++)
+		add_present(pieces, STORE_IDENTITY, names->present->identities[i].name);
+	if (names->changed)
+		add_if_set(pieces, names->kind, names->changed);
+	return pieces->error;
 }
 
 /* ---- all together ---- */
@@ -342,17 +378,14 @@ static int load_pieces(struct config **ret, const struct pieces *pieces, struct 
 }
 
 int overlay_load(struct config **ret, const struct overlay *overlay, struct config *base,
-		 struct store *store, struct problems *problems)
+		 const struct overlay_names *names, struct problems *problems)
 {
-	struct pieces pieces = { .store = store, .base = base };
+	struct pieces pieces = { .names = names, .base = base };
 	size_t owned;
-	int r = 0;
+	int r;
 
-	if (store)
-		r = store_each(store, add_set_name, &pieces);
+	r = add_names(&pieces);
 	owned = pieces.n;
-	if (r == 0)
-		r = pieces.error;
 	if (r == 0)
 		r = add_tunnels(&pieces, overlay);
 	if (r == 0)
@@ -381,12 +414,13 @@ static int leave_out(struct overlay_tunnel *tunnel, const struct problems *why,
 int overlay_load_fitting(struct config **ret, struct overlay *overlay, struct config *base,
 			 struct store *store, struct problems *problems)
 {
+	const struct overlay_names names = { .store = store };
 	struct problems scratch = PROBLEMS_NULL;
 	struct overlay fitting;
 	struct list *node;
 	int r;
 
-	r = overlay_load(ret, overlay, base, store, &scratch);
+	r = overlay_load(ret, overlay, base, &names, &scratch);
 	problems_clear(&scratch);
 	if (r != -EINVAL)
 		return r;
@@ -399,12 +433,12 @@ int overlay_load_fitting(struct config **ret, struct overlay *overlay, struct co
 
 		list_remove(node);
 		list_append(&fitting.tunnels, node);
-		r = overlay_load(&config, &fitting, base, store, &scratch);
+		r = overlay_load(&config, &fitting, base, &names, &scratch);
 		config_free(config);
 		if (r == -EINVAL)
 			r = leave_out(tunnel, &scratch, problems);
 		problems_clear(&scratch);
 	}
 	overlay_move(overlay, &fitting);
-	return r < 0 ? r : overlay_load(ret, overlay, base, store, problems);
+	return r < 0 ? r : overlay_load(ret, overlay, base, &names, problems);
 }

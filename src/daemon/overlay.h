@@ -53,11 +53,23 @@ int overlay_forget_left_out(const char *name, const char *state_dir);
 void overlay_drop(struct overlay_tunnel *tunnel);
 
 /*
+ * Which names have material that was set in service. Only the store knows; as long as no other files of
+ * the configuration are taken, it need not be asked for those of a configuration that is in use.
+ */
+struct overlay_names {
+	struct store *store;          /* NULL: none have */
+	const struct config *present; /* in use, with all those names; NULL: all are looked up */
+	/* The one that is looked up all the same, as it was set or removed; NULL: none */
+	const char *changed;
+	enum store_kind kind;
+};
+
+/*
  * The configuration with all of it: @base is what the files say. Returns 0, -EINVAL after complaints, or
  * another -errno. Without anything that was made in service it is @base itself, once more referred to.
  */
 int overlay_load(struct config **ret, const struct overlay *overlay, struct config *base,
-		 struct store *store, struct problems *problems);
-/* The same, but kept tunnels that do not fit are left out, with a warning. */
+		 const struct overlay_names *names, struct problems *problems);
+/* The same, with the names that @store has; kept tunnels that do not fit are left out, with a warning. */
 int overlay_load_fitting(struct config **ret, struct overlay *overlay, struct config *base,
 			 struct store *store, struct problems *problems);

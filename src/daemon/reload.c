@@ -341,13 +341,14 @@ static int check_folders(const struct daemon *daemon, const struct config *base,
 static int read_anew(struct daemon *daemon, struct config **base, struct config **config,
 		     struct material **material, struct problems *problems)
 {
+	const struct overlay_names names = { .store = daemon->store };
 	int r;
 
 	r = load_base(base, daemon->options, problems);
 	if (r == 0)
 		r = check_folders(daemon, *base, problems);
 	if (r == 0)
-		r = overlay_load(config, &daemon->overlay, *base, daemon->store, problems);
+		r = overlay_load(config, &daemon->overlay, *base, &names, problems);
 	if (r == 0)
 		r = daemon_check_sockets(daemon, *config, problems);
 	if (r == 0)
@@ -433,18 +434,26 @@ int daemon_read_base(struct daemon *daemon, struct config **ret, struct bus_fail
 	return 0;
 }
 
-int daemon_refresh(struct daemon *daemon, struct config *base, struct bus_failure *failure)
+int daemon_refresh(struct daemon *daemon, struct config *base, enum store_kind kind,
+		   const char *changed, struct bus_failure *failure)
 {
+	const struct overlay_names names = {
+		.store = daemon->store,
+		.present = daemon->config,
+		.changed = changed,
+		.kind = kind,
+	};
 	_cleanup_(config_freep) struct config *config = NULL;
 	_cleanup_(material_freep) struct material *material = NULL;
 	struct problems problems = PROBLEMS_NULL;
 	int r;
 
-	r = overlay_load(&config, &daemon->overlay, base, daemon->store, &problems);
+	r = overlay_load(&config, &daemon->overlay, base, &names, &problems);
 	if (r == 0)
 		r = daemon_check_sockets(daemon, config, &problems);
 	if (r == 0)
-		r = material_carry(&material, config, daemon->material, daemon->store);
+		r = material_carry(&material, config, daemon->material, daemon->store, kind,
+				   changed);
 	if (r < 0)
 		return fail(daemon, failure, r, &problems);
 	problems_clear(&problems);

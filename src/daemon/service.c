@@ -60,7 +60,7 @@ static int refresh(struct daemon *daemon, struct bus_failure *failure)
 
 	if (daemon_read_base(daemon, &base, failure) < 0)
 		return -1;
-	return daemon_refresh(daemon, base, failure);
+	return daemon_refresh(daemon, base, STORE_AUTHORITY, NULL, failure);
 }
 
 static int begin_all(struct daemon *daemon, struct bus_failure *failure)
@@ -231,7 +231,7 @@ static int spread(struct daemon *daemon, struct config *base, enum store_kind ki
 	size_t place;
 	int r;
 
-	if (daemon_refresh(daemon, base, failure) < 0)
+	if (daemon_refresh(daemon, base, kind, name, failure) < 0)
 		return -1;
 	item = material_find(daemon->material, kind, name);
 	place = item ? (size_t)(item - daemon->material->items) : daemon->material->n_items;
@@ -301,7 +301,7 @@ static int service_remove_material(void *userdata, enum store_kind kind, const c
 	r = store_remove(daemon->store, kind, name);
 	if (r < 0)
 		return daemon_fail_state(daemon, failure, "cannot remove what is kept of it", r);
-	if (daemon_refresh(daemon, base, failure) < 0)
+	if (daemon_refresh(daemon, base, kind, name, failure) < 0)
 		return -1;
 	log_notice("%s %s was removed over D-Bus", kind_text(kind), name);
 	r = change_begin_removal(daemon, kind_text(kind), name, "nothing of it is on the chip",

@@ -108,6 +108,8 @@ static void assert_tunnels(const struct config *config, const char *expected)
 
 /* ---- kept files ---- */
 
+static const struct overlay_names no_names;
+
 static void test_read(void **state)
 {
 	static const char *const names[] = { "b", "c", "a-2", "a", "B" };
@@ -290,14 +292,14 @@ static void test_load(void **state)
 	struct config *base = base_of(DEVICE OPEN("base")), *config = NULL;
 
 	/* Without anything it is the same one. */
-	assert_int_equal(overlay_load(&config, &overlay, base, NULL, &problems), 0);
+	assert_int_equal(overlay_load(&config, &overlay, base, &no_names, &problems), 0);
 	assert_ptr_equal(config, base);
 	config_free(config);
 	add("z", OPEN("z"), true);
 	add("b", OPEN("b"), false);
 	assert_int_equal(config_set_runtime_dir(base, "/tmp/r", &problems), 0);
 	assert_int_equal(config_set_state_dir(base, "/tmp/s", &problems), 0);
-	assert_int_equal(overlay_load(&config, &overlay, base, NULL, &problems), 0);
+	assert_int_equal(overlay_load(&config, &overlay, base, &no_names, &problems), 0);
 	assert_tunnels(config, "base z b ");
 	assert_string_equal(config->runtime_dir, "/tmp/r");
 	assert_string_equal(config->state_dir, "/tmp/s");
@@ -305,7 +307,7 @@ static void test_load(void **state)
 	assert_said("");
 	add("base", OPEN("base"), false);
 	config = NULL;
-	assert_int_equal(overlay_load(&config, &overlay, base, NULL, &problems), -EINVAL);
+	assert_int_equal(overlay_load(&config, &overlay, base, &no_names, &problems), -EINVAL);
 	assert_null(config);
 	assert_int_equal(problems.errors, 1);
 	assert_non_null(strstr(problems.items[0].text, "the new tunnel base:1: "));
@@ -377,7 +379,7 @@ static void test_load_fitting_folder(void **state)
 	config_free(config);
 	config = NULL;
 	add("quite-a-long-name", OPEN("quite-a-long-name"), true);
-	assert_int_equal(overlay_load(&config, &overlay, base, NULL, &problems), -EINVAL);
+	assert_int_equal(overlay_load(&config, &overlay, base, &no_names, &problems), -EINVAL);
 	assert_null(config);
 	config_free(base);
 }
@@ -418,16 +420,18 @@ static void test_set_names(void **state)
 	struct config *base = base_of("authorities = ( { name = \"filed\"; file = \"f\"; } );\n"
 				      "identities = ( { name = \"named\"; } );\n" DEVICE);
 	struct config *config = NULL;
+	struct overlay_names names = { 0 };
 	struct store *store = NULL;
 
 	assert_int_equal(store_new(&store, dir), 0);
+	names.store = store;
 	/* Nothing was made: those stand in the configuration, or came from files of one before. */
 	set(store, STORE_AUTHORITY, "filed", STORE_SET, 0);
 	set(store, STORE_IDENTITY, "named", STORE_SET, 0);
 	set(store, STORE_AUTHORITY, "of-before", STORE_FROM_FILE, 7);
 	set(store, STORE_AUTHORITY, "set-over", STORE_SET, 7);
 	set(store, STORE_IDENTITY, "back", STORE_ROLLED_BACK, 7);
-	assert_int_equal(overlay_load(&config, &overlay, base, store, &problems), 0);
+	assert_int_equal(overlay_load(&config, &overlay, base, &names, &problems), 0);
 	assert_ptr_equal(config, base);
 	config_free(config);
 
@@ -464,6 +468,63 @@ static void test_set_names(void **state)
 	store_free(store);
 }
 
+/* With a configuration in use nothing is looked up but the one name that has changed. */
+static void test_set_names_that_are_known(void **state)
+{
+	struct config *base = base_of(
+		"authorities = ( { name = \"filed\"; file = \"f\"; } );\n" DEVICE);
+	struct config *before = NULL, *config = NULL;
+	struct store *store = NULL;
+	struct overlay_names names = { 0 };
+
+	assert_int_equal(store_new(&store, dir), 0);
+	set(store, STORE_AUTHORITY, "filed", STORE_SET, 0);
+	set(store, STORE_AUTHORITY, "ours", STORE_SET, 0);
+	set(store, STORE_IDENTITY, "ours", STORE_SET, 0);
+	names.store = store;
+	assert_int_equal(overlay_load(&before, &overlay, base, &names, &problems), 0);
+	assert_int_equal(before->n_authorities, 2);
+	assert_int_equal(before->n_identities, 1);
+
+	/* Another process's doing is not looked at. */
+	names.present = before;
+	assert_int_equal(store_remove(store, STORE_AUTHORITY, "ours"), 0);
+	set(store, STORE_AUTHORITY, "theirs", STORE_SET, 0);
+	assert_int_equal(overlay_load(&config, &overlay, base, &names, &problems), 0);
+	assert_true(config_equal(config, before));
+	config_free(config);
+
+	names.changed = "ours";
+	names.kind = STORE_AUTHORITY;
+	assert_int_equal(overlay_load(&config, &overlay, base, &names, &problems), 0);
+	assert_int_equal(config->n_authorities, 1);
+	assert_string_equal(config->authorities[0].name, "filed");
+	assert_int_equal(config->n_identities, 1);
+	config_free(config);
+
+	names.changed = "theirs";
+	assert_int_equal(overlay_load(&config, &overlay, base, &names, &problems), 0);
+	assert_int_equal(config->n_authorities, 3);
+	assert_non_null(config_find_authority(config, "ours"));
+	assert_non_null(config_find_authority(config, "theirs"));
+	config_free(config);
+
+	/* Set once more, it is there once; and one in a file is not there twice. */
+	names.kind = STORE_IDENTITY;
+	names.changed = "ours";
+	assert_int_equal(overlay_load(&config, &overlay, base, &names, &problems), 0);
+	assert_true(config_equal(config, before));
+	config_free(config);
+	names.kind = STORE_AUTHORITY;
+	names.changed = "filed";
+	assert_int_equal(overlay_load(&config, &overlay, base, &names, &problems), 0);
+	assert_true(config_equal(config, before));
+	config_free(config);
+	config_free(before);
+	config_free(base);
+	store_free(store);
+}
+
 int main(void)
 {
 #define T(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
@@ -473,7 +534,7 @@ int main(void)
 		T(test_take_back),      T(test_keep_in_place_of),
 		T(test_keep_fails),     T(test_load),
 		T(test_load_fitting),   T(test_load_fitting_folder),
-		T(test_set_names),
+		T(test_set_names),      T(test_set_names_that_are_known),
 	};
 
 	return cmocka_run_group_tests_name("overlay", tests, make_temp_dir, remove_temp_dir);
