@@ -94,6 +94,7 @@ static int auth_on_polkit(sd_bus_message *m, void *userdata, sd_bus_error *ret_e
 	struct bus_auth *auth = userdata;
 	int allowed = 0, challenge = 0, r = 0;
 
+	bus_reading_ends(auth->bus);
 	if (!sd_bus_message_is_method_error(m, NULL)) {
 		r = sd_bus_message_enter_container(m, 'r', "bba{ss}");
 		if (r > 0)
@@ -209,6 +210,7 @@ static int auth_on_credentials(sd_bus_message *m, void *userdata, sd_bus_error *
 	struct bus *bus = auth->bus;
 	struct credentials creds = { .uid = -1 };
 
+	bus_reading_ends(bus);
 	if (sd_bus_message_is_method_error(m, NULL) ||
 	    read_credentials(m, &creds, bus->admin_group) < 0) {
 		auth_end(auth, BUS_E_NOT_AUTHORIZED, "the bus does not tell who you are");

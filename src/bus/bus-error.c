@@ -48,6 +48,7 @@ const char *bus_error_name(enum bus_error error)
 void bus_vfail(struct bus_failure *failure, enum bus_error error, const char *format, va_list ap)
 {
 	failure->error = error;
+	failure->oversize = false;
 	vsnprintf(failure->text, sizeof(failure->text), format, ap);
 }
 

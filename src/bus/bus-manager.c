@@ -91,7 +91,10 @@ static int reply_object(sd_bus_message *m, struct bus *bus, enum bus_object_kind
 	const char *name;
 	int r;
 
-	if (bus_read_known_name(m, &name, no_such, what, &failure) < 0)
+	bus_reading_begins(bus);
+	r = bus_read_known_name(m, &name, no_such, what, &failure);
+	bus_reading_ends(bus);
+	if (r < 0)
 		return bus_reply_failure(m, &failure);
 	object = bus_find(bus, kind, name);
 	if (!object) {

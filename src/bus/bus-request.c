@@ -61,6 +61,7 @@ static void request_free(struct bus_request *req)
 {
 	request_abandon(req);
 	list_remove(&req->node);
+	list_remove(&req->turn);
 	req->bus->n_requests--;
 	if (req->args.fd >= 0)
 		close(req->args.fd);
@@ -110,6 +111,34 @@ void bus_request_done(struct bus_request *req, int r, const struct bus_failure *
 
 /* ---- its course ---- */
 
+/*
+ * Many may be ready in one turn of the loop, each by an event of its own: who finds that others have had
+ * its time waits, behind those that wait already.
+ */
+static void request_run(struct bus_request *req)
+{
+	struct bus *bus = req->bus;
+
+	if (list_empty(&bus->runnable) && !bus_turn_is_over(bus))
+		req->method->run(req);
+	else
+		list_append(&bus->runnable, &req->turn);
+}
+
+void bus_requests_run(struct bus *bus)
+{
+	struct list *node;
+
+	while ((node = list_first(&bus->runnable))) {
+		struct bus_request *req = container_of(node, struct bus_request, turn);
+
+		list_remove(node);
+		req->method->run(req);
+		if (bus_turn_is_over(bus))
+			return;
+	}
+}
+
 static void request_on_input(struct bus_fd *reader, const struct bus_failure *failure)
 {
 	struct bus_request *req = container_of(reader, struct bus_request, input);
@@ -117,7 +146,7 @@ static void request_on_input(struct bus_fd *reader, const struct bus_failure *fa
 	if (failure)
 		bus_request_finish(req, failure);
 	else
-		req->method->run(req);
+		request_run(req);
 }
 
 static void request_go_on(struct bus_request *req)
@@ -125,7 +154,7 @@ static void request_go_on(struct bus_request *req)
 	int fd = req->args.fd;
 
 	if (!req->method->reads) {
-		req->method->run(req);
+		request_run(req);
 		return;
 	}
 	req->args.fd = -1;
@@ -183,9 +212,22 @@ static struct bus_request *request_new(sd_bus_message *m, struct bus_object *obj
 	req->kind = object->kind;
 	req->args.fd = -1;
 	snprintf(req->object, sizeof(req->object), "%s", bus_object_name(object));
+	list_init(&req->turn);
 	list_append(&req->bus->requests, &req->node);
 	req->bus->n_requests++;
 	return req;
+}
+
+static int request_parse(struct bus_request *req, sd_bus_message *m, struct bus_failure *failure)
+{
+	int r;
+
+	bus_reading_begins(req->bus);
+	r = req->method->parse(req, m, failure);
+	if (r < 0 && failure->oversize)
+		bus_reading_ends(req->bus);
+	bus_reading_forget(req->bus);
+	return r;
 }
 
 int bus_request_begin(sd_bus_message *m, struct bus_object *object, const struct bus_method *method)
@@ -202,7 +244,7 @@ int bus_request_begin(sd_bus_message *m, struct bus_object *object, const struct
 		return bus_reply_failure(m, &failure);
 	}
 	/* What is wrong with a call is told to anybody, before polkit bothers somebody with it. */
-	if (method->parse && method->parse(req, m, &failure) < 0) {
+	if (method->parse && request_parse(req, m, &failure) < 0) {
 		bus_request_finish(req, &failure);
 		return 1;
 	}

@@ -49,6 +49,7 @@ struct bus_request {
 	struct bus *bus; /* weak */
 	const struct bus_method *method;
 	struct list node;
+	struct list turn; /* in bus->runnable, while it waits to be run */
 	sd_bus_message *message;
 	enum bus_object_kind kind;
 	char object[CONFIG_NAME_MAX + 1]; /* name of the device or tunnel that was called */
@@ -97,6 +98,8 @@ void bus_request_lines_done(void *userdata, enum device_result result,
 void bus_request_change_done(void *userdata, const struct bus_failure *failure,
 			     const struct bus_chip_result *results, size_t n);
 
+/* Runs those that wait for it, as many as this turn has time for, and one in any case. */
+void bus_requests_run(struct bus *bus);
 /* Those that run on it end with an error. */
 void bus_requests_object_gone(struct bus *bus, const struct bus_object *object);
 /* Nobody waits for an answer of theirs any more; @sender NULL: of nobody. */

@@ -116,6 +116,12 @@ void bus_hex(char *buf, size_t size, const uint8_t *data, size_t len)
 
 /* ---- arguments ---- */
 
+static int too_long(struct bus_failure *failure)
+{
+	failure->oversize = true;
+	return -1;
+}
+
 /* The library has compared the signature: what is left is a message that is broken in itself. */
 static int read_failed(struct bus_failure *failure, const char *what)
 {
@@ -127,9 +133,10 @@ int bus_read_string(sd_bus_message *m, const char **ret, const char *what, size_
 {
 	if (sd_bus_message_read_basic(m, 's', ret) <= 0)
 		return read_failed(failure, what);
-	if (strnlen(*ret, max + 1) > max)
-		return bus_fail(failure, error, "%s: expected at most %zu bytes", what, max);
-	return 0;
+	if (strnlen(*ret, max + 1) <= max)
+		return 0;
+	bus_fail(failure, error, "%s: expected at most %zu bytes", what, max);
+	return too_long(failure);
 }
 
 int bus_read_name(sd_bus_message *m, const char **ret, struct bus_failure *failure)
@@ -149,9 +156,10 @@ int bus_read_known_name(sd_bus_message *m, const char **ret, enum bus_error no_s
 {
 	if (sd_bus_message_read_basic(m, 's', ret) <= 0)
 		return read_failed(failure, "name");
-	if (strnlen(*ret, CONFIG_NAME_MAX + 1) > CONFIG_NAME_MAX || syntax_name(*ret))
-		return bus_fail(failure, no_such, "no %s has the name \"%.80s\"", what, *ret);
-	return 0;
+	if (!syntax_name(*ret))
+		return 0;
+	bus_fail(failure, no_such, "no %s has the name \"%.80s\"", what, *ret);
+	return strnlen(*ret, CONFIG_NAME_MAX + 1) > CONFIG_NAME_MAX ? too_long(failure) : -1;
 }
 
 static bool intake_type_is_secret(enum intake_type type)

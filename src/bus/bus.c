@@ -24,6 +24,8 @@
 /* Messages and CPU time of one turn of the loop: the chips are waiting, too. */
 #define BUS_TURN_MESSAGES 16
 #define BUS_TURN_NS 3000000
+/* What the library reads in less time is no message of a size that would have to be told. */
+#define BUS_READING_NS 1000000
 /* Objects that are told of in one turn. */
 #define BUS_TURN_OBJECTS 16
 /* Messages that may wait to be sent, before what nobody has asked for is kept back. */
@@ -292,6 +294,7 @@ static int on_name_requested(sd_bus_message *m, void *userdata, sd_bus_error *re
 	struct bus *bus = userdata;
 	uint32_t answer = 0;
 
+	bus_reading_ends(bus);
 	if (error || sd_bus_message_read_basic(m, 'u', &answer) < 0 || answer == NAME_EXISTS) {
 		if (!bus->complained)
 			log_warning("bus: the bus does not give us the name %s: %s; trying again",
@@ -371,6 +374,13 @@ static int bus_export(struct bus *bus)
 	return r;
 }
 
+/* Before what anybody does with a message; but an answer goes straight to who has asked. */
+static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
+{
+	bus_reading_ends(userdata);
+	return 0;
+}
+
 /* Before the name: whoever calls us by it is seen to go. */
 static int bus_listen(struct bus *bus)
 {
@@ -410,6 +420,8 @@ static void bus_connect(struct bus *bus)
 	int r;
 
 	r = sdbus_open(bus->address, "espatd", &bus->sd);
+	if (r >= 0)
+		r = sd_bus_add_filter(bus->sd, NULL, on_message, bus);
 	if (r >= 0)
 		r = bus_export(bus);
 	if (r >= 0)
@@ -463,25 +475,54 @@ static void on_retry(struct timer *timer)
 
 /* ---- the loop ---- */
 
-static uint64_t thread_ns(void)
+bool bus_turn_is_over(const struct bus *bus)
 {
-	struct timespec ts;
+	return clock_cpu_ns() - bus->turn > BUS_TURN_NS;
+}
 
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+void bus_reading_begins(struct bus *bus)
+{
+	bus->reading_since = clock_cpu_ns();
+}
+
+void bus_reading_forget(struct bus *bus)
+{
+	bus->reading_since = 0;
+}
+
+void bus_reading_ends(struct bus *bus)
+{
+	uint64_t spent;
+
+	if (bus->reading_since == 0)
+		return;
+	spent = clock_cpu_ns() - bus->reading_since;
+	bus->reading_since = 0;
+	if (spent > BUS_READING_NS)
+		bus->reading += spent;
+}
+
+uint64_t bus_take_reading(struct bus *bus)
+{
+	uint64_t reading = bus->reading;
+
+	bus->reading = 0;
+	return reading;
 }
 
 static void bus_process(struct bus *bus)
 {
-	uint64_t start = thread_ns();
 	int r = 1;
 
 	timers_touch(bus->timers);
+	bus_requests_run(bus);
 	for (int i = 0; i < BUS_TURN_MESSAGES && r > 0; i++) {
+		bus_reading_begins(bus);
 		r = sd_bus_process(bus->sd, NULL);
+		bus_reading_ends(bus);
 		if (r < 0)
 			bus_lost(bus, "the connection to the bus was lost", r);
-		if (thread_ns() - start > BUS_TURN_NS)
+		if (bus_turn_is_over(bus))
 			return;
 	}
 }
@@ -538,7 +579,8 @@ static int bus_watch_fd(struct bus *bus)
 /* The library's time-out is a moment of CLOCK_MONOTONIC, in µs. */
 static int bus_watch_time(struct bus *bus)
 {
-	bool more = !list_empty(&bus->stale) && !bus_is_clogged(bus);
+	bool more = !list_empty(&bus->runnable) ||
+		    (!list_empty(&bus->stale) && !bus_is_clogged(bus));
 	struct timespec now;
 	struct timeval tv = { 0 };
 	uint64_t at, now_us;
@@ -564,6 +606,7 @@ void bus_prepare(struct bus *bus)
 {
 	int r;
 
+	bus->turn = clock_cpu_ns();
 	if (!bus->sd)
 		return;
 	/* Whoever has set it. */
@@ -621,6 +664,7 @@ int bus_new(struct bus **ret, struct event_base *base, struct timers *timers, co
 	list_init(&bus->tunnels);
 	list_init(&bus->stale);
 	list_init(&bus->requests);
+	list_init(&bus->runnable);
 	list_init(&bus->questions);
 	bus->level = log_get_level();
 	bus->root = 0;

@@ -102,5 +102,10 @@ void bus_remove_tunnel(struct bus *bus, struct tunnel *tunnel);
 
 /* Before each wait of the loop: what is due is sent, and fd, events and time-out are read anew. */
 void bus_prepare(struct bus *bus);
+/*
+ * ns of CPU time, since it was asked last, that the library has needed to read messages that are larger
+ * than any of ours: nobody could have refused them before.
+ */
+uint64_t bus_take_reading(struct bus *bus);
 /* Groups were looked up by name at the start; after a reload they are looked up again. */
 void bus_reload_groups(struct bus *bus);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <stdarg.h>
+#include <stdbool.h>
 
 enum bus_error {
 	BUS_OK,
@@ -41,6 +42,8 @@ enum bus_error {
 /* Why something could not be done; text in words, several lines for several complaints. */
 struct bus_failure {
 	enum bus_error error;
+	/* An argument is longer than it may be: that was found by the library's reading it, and no more. */
+	bool oversize;
 	char text[1024];
 };
 

@@ -101,8 +101,12 @@ struct bus {
 	struct list requests;  /* bus_request.node */
 	struct list questions; /* bus_auth.node: those that polkit has */
 	size_t n_requests;
-	enum log_level level; /* as it was told last */
-	uint64_t serial;      /* of polkit's cancellation ids */
+	struct list runnable;   /* bus_request.turn: they wait for a turn of the loop */
+	enum log_level level;   /* as it was told last */
+	uint64_t serial;        /* of polkit's cancellation ids */
+	uint64_t turn;          /* clock_cpu_ns() at the last bus_prepare() */
+	uint64_t reading_since; /* clock_cpu_ns(), while the library reads; 0: it does not */
+	uint64_t reading;       /* as bus_take_reading() has it */
 
 	/* who may change things without polkit */
 	uid_t root, own;   /* own: (uid_t)-1 on the system's bus */
@@ -116,6 +120,13 @@ struct bus_object *bus_find(struct bus *bus, enum bus_object_kind kind, const ch
 const char *bus_object_name(const struct bus_object *object);
 /* Whether so much waits to be sent that nothing is added that nobody has asked for. */
 bool bus_is_clogged(struct bus *bus);
+/* From here on until bus_reading_ends() nobody but the library works. */
+void bus_reading_begins(struct bus *bus);
+void bus_reading_ends(struct bus *bus);
+/* Somebody else has worked, too. */
+void bus_reading_forget(struct bus *bus);
+/* This turn of the loop has had its share of CPU time: what else there is to do waits for the next. */
+bool bus_turn_is_over(const struct bus *bus);
 /* Its properties are compared with what was told, before the next wait. */
 void bus_object_changed(struct bus_object *object);
 
