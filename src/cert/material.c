@@ -598,17 +598,20 @@ static void inform_item(struct material_item *item)
 
 /* ---- all of it ---- */
 
-static int check_secrets(const struct config *config, const struct load *load)
+/* The @i-th secret that is not kept: passwords of devices, then keys of tunnels. */
+static int check_secret_of(const struct config *config, size_t i, const struct load *load)
 {
-	int r = 0;
+	const struct config_device *device;
+	const struct config_tunnel *tunnel;
 
-	for (size_t i = 0; i < config->n_devices && r == 0; i++)
-		if (config->devices[i].has_wifi && config->devices[i].wifi.password_file)
-			r = go_on(check_password(&config->devices[i].wifi, load));
-	for (size_t i = 0; i < config->n_tunnels && r == 0; i++)
-		if (config->tunnels[i].has_psk)
-			r = go_on(check_psk(&config->tunnels[i].psk, load));
-	return r;
+	if (i < config->n_devices) {
+		device = &config->devices[i];
+		if (!device->has_wifi || !device->wifi.password_file)
+			return 0;
+		return go_on(check_password(&device->wifi, load));
+	}
+	tunnel = &config->tunnels[i - config->n_devices];
+	return tunnel->has_psk ? go_on(check_psk(&tunnel->psk, load)) : 0;
 }
 
 static bool kind_is(const struct config_nvs *nvs, const char *end)
@@ -635,26 +638,20 @@ static const struct material_item *find_nvs_key(const struct material *material,
 	return NULL;
 }
 
-static int check_nvs_pairs(const struct material *material, struct problems *problems)
+static int check_nvs_pair(const struct material *material, const struct material_item *item,
+			  struct problems *problems)
 {
-	for (size_t i = 0; i < material->n_items; i++) {
-		const struct material_item *item = &material->items[i], *key;
-		const struct config_nvs *config = item->config;
-		int r;
+	const struct config_nvs *config = item->config;
+	const struct material_item *key;
 
-		if (item->type != MATERIAL_NVS || config->kind != CONFIG_NVS_CERT ||
-		    !kind_is(config, "_cert"))
-			continue;
-		key = find_nvs_key(material, config);
-		if (!key)
-			continue;
-		config = key->config;
-		r = check_pair(item->blobs[0], key->blobs[0], config->file, &config->where,
-			       problems);
-		if (r < 0)
-			return r;
-	}
-	return 0;
+	if (item->type != MATERIAL_NVS || config->kind != CONFIG_NVS_CERT ||
+	    !kind_is(config, "_cert"))
+		return 0;
+	key = find_nvs_key(material, config);
+	if (!key)
+		return 0;
+	config = key->config;
+	return check_pair(item->blobs[0], key->blobs[0], config->file, &config->where, problems);
 }
 
 static void add_item(struct material *material, enum material_type type, const char *name,
@@ -694,71 +691,160 @@ static int material_new(struct material **ret, const struct config *config)
 
 DEFINE_CLEANUP(struct material *, material_free)
 
-/* All files of the config. Returns 0 or -ENOMEM; complaints were counted. */
-static int look_at_files(struct material *material, const struct load *load)
+/* What is done, each of it for all of the material before the next. */
+enum loading_step {
+	LOADING_SECRETS,
+	LOADING_FILES,
+	LOADING_PAIRS,
+	LOADING_DATES,  /* of files that have changed */
+	LOADING_SETTLE, /* not of a configuration that is refused: something may be kept now */
+	LOADING_DONE,
+};
+
+struct material_loading {
+	struct material *material;
+	struct store *store; /* weak; NULL: none */
+	struct load load;
+	size_t errors; /* that there were before */
+	enum loading_step step;
+	size_t at; /* the next one of it */
+};
+
+int material_begin(struct material_loading **ret, const struct config *config, struct store *store,
+		   time_t now, enum material_dates dates, struct problems *problems)
+{
+	struct material_loading *loading = calloc(1, sizeof(*loading));
+	int r;
+
+	if (!loading)
+		return -ENOMEM;
+	r = material_new(&loading->material, config);
+	if (r < 0) {
+		free(loading);
+		return r;
+	}
+	loading->store = store;
+	loading->load = (struct load){ .now = now, .dates = dates, .problems = problems };
+	loading->errors = problems->errors;
+	*ret = loading;
+	return 0;
+}
+
+struct material_loading *material_loading_free(struct material_loading *loading)
+{
+	if (!loading)
+		return NULL;
+	material_free(loading->material);
+	free(loading);
+	return NULL;
+}
+
+static int settle(struct material_loading *loading, struct material_item *item)
+{
+	int r = settle_item(item, loading->store, loading->load.now, loading->load.problems);
+
+	if (r < 0)
+		return r;
+	inform_item(item);
+	for (size_t i = 0; i < item->n_blobs; i++)
+		cert_blob_forget(item->blobs[i]);
+	return 0;
+}
+
+/* How many there are of its step. */
+static size_t loading_count(const struct material_loading *loading)
+{
+	const struct config *config = loading->material->config;
+
+	if (loading->step == LOADING_SECRETS)
+		return config->n_devices + config->n_tunnels;
+	if (loading->step == LOADING_DATES && loading->load.dates != MATERIAL_DATES_REFUSE_NEW)
+		return 0;
+	return loading->material->n_items;
+}
+
+static int load_one(struct material_loading *loading, size_t i)
+{
+	struct material *material = loading->material;
+
+	switch (loading->step) {
+	case LOADING_SECRETS:
+		return check_secret_of(material->config, i, &loading->load);
+	case LOADING_FILES:
+		return load_item(&material->items[i], &loading->load);
+	case LOADING_PAIRS:
+		return check_nvs_pair(material, &material->items[i], loading->load.problems);
+	case LOADING_DATES:
+		return refuse_new(&material->items[i], loading->store, &loading->load);
+	case LOADING_SETTLE:
+		return settle(loading, &material->items[i]);
+	case LOADING_DONE:
+		break;
+	}
+	return 0;
+}
+
+int material_go_on(struct material_loading *loading)
 {
 	int r;
 
-	r = check_secrets(material->config, load);
-	for (size_t i = 0; i < material->n_items && r == 0; i++)
-		r = load_item(&material->items[i], load);
-	return r < 0 ? r : check_nvs_pairs(material, load->problems);
+	while (loading->step != LOADING_DONE && loading->at == loading_count(loading)) {
+		loading->step++;
+		loading->at = 0;
+		/* All is told that is wrong with the files, and then no more. */
+		if (loading->step >= LOADING_DATES &&
+		    loading->load.problems->errors > loading->errors)
+			return -EINVAL;
+		if (loading->step == LOADING_DATES && loading->load.just_a_look)
+			loading->step = LOADING_DONE;
+	}
+	if (loading->step == LOADING_DONE)
+		return 0;
+	/* The first one that is to be refused is enough. */
+	if (loading->step == LOADING_DATES && loading->load.problems->errors > loading->errors)
+		return -EINVAL;
+	r = load_one(loading, loading->at++);
+	return r < 0 ? r : 1;
+}
+
+struct material *material_take(struct material_loading *loading)
+{
+	struct material *material = loading->material;
+
+	loading->material = NULL;
+	return material;
 }
 
 int material_check(const struct config *config, time_t now, struct problems *problems)
 {
-	const struct load load = {
-		.now = now,
-		.dates = MATERIAL_DATES_REFUSE,
-		.just_a_look = true,
-		.problems = problems,
-	};
-	_cleanup_(material_freep) struct material *material = NULL;
-	size_t errors = problems->errors;
+	struct material_loading *loading;
 	int r;
 
-	r = material_new(&material, config);
-	if (r == 0)
-		r = look_at_files(material, &load);
+	r = material_begin(&loading, config, NULL, now, MATERIAL_DATES_REFUSE, problems);
 	if (r < 0)
 		return r;
-	return problems->errors > errors ? -EINVAL : 0;
+	loading->load.just_a_look = true;
+	while ((r = material_go_on(loading)) > 0)
+		;
+	material_loading_free(loading);
+	return r;
 }
 
 int material_load(struct material **ret, const struct config *config, struct store *store,
 		  time_t now, enum material_dates dates, struct problems *problems)
 {
-	const struct load load = { .now = now, .dates = dates, .problems = problems };
-	_cleanup_(material_freep) struct material *material = NULL;
-	size_t errors = problems->errors;
+	struct material_loading *loading;
 	int r;
 
-	r = material_new(&material, config);
+	r = material_begin(&loading, config, store, now, dates, problems);
 	if (r < 0)
 		return r;
-	r = look_at_files(material, &load);
-	for (size_t i = 0; dates == MATERIAL_DATES_REFUSE_NEW && i < material->n_items && r == 0 &&
-			   problems->errors == errors;
-	     i++)
-		r = refuse_new(&material->items[i], store, &load);
-	if (r < 0)
-		return r;
-	/* Nothing is kept of a configuration that is refused. */
-	if (problems->errors > errors)
-		return -EINVAL;
-	for (size_t i = 0; i < material->n_items; i++) {
-		struct material_item *item = &material->items[i];
-
-		r = settle_item(item, store, now, problems);
-		if (r < 0)
-			return r;
-		inform_item(item);
-		for (size_t k = 0; k < item->n_blobs; k++)
-			cert_blob_forget(item->blobs[k]);
-	}
-	*ret = material;
-	material = NULL;
-	return 0;
+	while ((r = material_go_on(loading)) > 0)
+		;
+	if (r == 0)
+		*ret = material_take(loading);
+	material_loading_free(loading);
+	return r;
 }
 
 bool material_item_is_same(const struct material_item *a, const struct material_item *b)

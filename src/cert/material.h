@@ -65,6 +65,19 @@ struct material {
 int material_load(struct material **ret, const struct config *config, struct store *store,
 		  time_t now, enum material_dates dates, struct problems *problems);
 /*
+ * The same piece by piece, for whoever has no time for all of it: material_go_on() does a little, of some
+ * milliseconds at most, and returns 1 as long as there is more, else as material_load(). After its 0 the
+ * material is taken, once. What is pointed to must stay until then.
+ */
+struct material_loading;
+
+int material_begin(struct material_loading **ret, const struct config *config, struct store *store,
+		   time_t now, enum material_dates dates, struct problems *problems);
+int material_go_on(struct material_loading *loading);
+struct material *material_take(struct material_loading *loading);
+/* NULL is allowed; returns NULL. */
+struct material_loading *material_loading_free(struct material_loading *loading);
+/*
  * The same look for whoever checks a configuration, and nothing is kept. Credentials of the service need
  * not be there: they get a warning. Returns 0, -EINVAL if there was an error among the complaints, or
  * -ENOMEM.

@@ -288,6 +288,80 @@ static int text_of_name(char **ret, enum store_kind kind, const char *name)
 	return r;
 }
 
+struct scanned {
+	enum store_kind kind;
+	bool set; /* what is wanted */
+	char name[CONFIG_NAME_MAX + 1];
+};
+
+struct overlay_scan {
+	struct store *store;       /* weak */
+	const struct config *base; /* weak */
+	struct scanned *names;
+	size_t n, size, at;
+	int error;
+};
+
+static void scan_add(void *userdata, enum store_kind kind, const char *name)
+{
+	struct overlay_scan *scan = userdata;
+	struct scanned *names = scan->names;
+
+	if (scan->error < 0 || is_in_base(scan->base, kind, name))
+		return;
+	if (scan->n == scan->size) {
+		names = reallocarray(names, scan->size * 2 + 8, sizeof(*names));
+		if (!names) {
+			scan->error = -ENOMEM;
+			return;
+		}
+		scan->names = names;
+		scan->size = scan->size * 2 + 8;
+	}
+	names[scan->n] = (struct scanned){ .kind = kind };
+	strcpy(names[scan->n++].name, name); /* the store has none that are longer */
+}
+
+int overlay_scan_begin(struct overlay_scan **ret, struct store *store, struct config *base)
+{
+	struct overlay_scan *scan = calloc(1, sizeof(*scan));
+	int r;
+
+	if (!scan)
+		return -ENOMEM;
+	scan->store = store;
+	scan->base = base;
+	r = store_each(store, scan_add, scan);
+	if (r == 0)
+		r = scan->error;
+	if (r < 0) {
+		overlay_scan_free(scan);
+		return r;
+	}
+	*ret = scan;
+	return 0;
+}
+
+int overlay_scan_go_on(struct overlay_scan *scan)
+{
+	struct scanned *name = &scan->names[scan->at];
+
+	if (scan->at == scan->n)
+		return 0;
+	name->set = was_set_in_service(scan->store, name->kind, name->name);
+	scan->at++;
+	return scan->at < scan->n;
+}
+
+struct overlay_scan *overlay_scan_free(struct overlay_scan *scan)
+{
+	if (!scan)
+		return NULL;
+	free(scan->names);
+	free(scan);
+	return NULL;
+}
+
 static void add_name(struct pieces *pieces, enum store_kind kind, const char *name)
 {
 	char *text;
@@ -320,11 +394,23 @@ static void add_present(struct pieces *pieces, enum store_kind kind, const char 
 		add_name(pieces, kind, name);
 }
 
+static int add_scanned(struct pieces *pieces)
+{
+	const struct overlay_scan *scan = pieces->names->scan;
+
+	for (size_t i = 0; i < scan->at && pieces->error == 0; i++)
+		if (scan->names[i].set)
+			add_name(pieces, scan->names[i].kind, scan->names[i].name);
+	return pieces->error;
+}
+
 static int add_names(struct pieces *pieces)
 {
 	const struct overlay_names *names = pieces->names;
 	int r;
 
+	if (names->scan)
+		return add_scanned(pieces);
 	if (!names->store)
 		return 0;
 	if (!names->present) {

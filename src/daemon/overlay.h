@@ -52,13 +52,23 @@ int overlay_forget_left_out(const char *name, const char *state_dir);
 /* Out of the overlay, and freed. */
 void overlay_drop(struct overlay_tunnel *tunnel);
 
+/* The names in the store that no file names, found one by one. */
+struct overlay_scan;
+
+int overlay_scan_begin(struct overlay_scan **ret, struct store *store, struct config *base);
+/* Looks at one of them. Returns 1 as long as there are more, 0, or -errno. */
+int overlay_scan_go_on(struct overlay_scan *scan);
+/* NULL is allowed; returns NULL. */
+struct overlay_scan *overlay_scan_free(struct overlay_scan *scan);
+
 /*
  * Which names have material that was set in service. Only the store knows; as long as no other files of
  * the configuration are taken, it need not be asked for those of a configuration that is in use.
  */
 struct overlay_names {
-	struct store *store;          /* NULL: none have */
-	const struct config *present; /* in use, with all those names; NULL: all are looked up */
+	struct store *store;             /* NULL: none have */
+	const struct config *present;    /* in use, with all those names; NULL: all are looked up */
+	const struct overlay_scan *scan; /* that is through, instead of both; NULL: none was made */
 	/* The one that is looked up all the same, as it was set or removed; NULL: none */
 	const char *changed;
 	enum store_kind kind;
