@@ -572,9 +572,10 @@ static void run_reload(struct bus_request *req)
 {
 	struct bus *bus = req->bus;
 	struct bus_failure failure;
-	int r = bus->ops->reload(bus->userdata, &failure);
 
-	bus_request_done(req, r, &failure);
+	req->changing = true;
+	change_begun(req, bus->ops->reload(bus->userdata, bus_request_reload_done, req, &failure),
+		     &failure);
 }
 
 static const struct bus_method method_reload = {

@@ -119,7 +119,7 @@ static void request_run(struct bus_request *req)
 {
 	struct bus *bus = req->bus;
 
-	if (list_empty(&bus->runnable) && !bus_turn_is_over(bus))
+	if (list_empty(&bus->runnable) && !bus_turn_is_over(bus) && !bus->ops->busy(bus->userdata))
 		req->method->run(req);
 	else
 		list_append(&bus->runnable, &req->turn);
@@ -129,7 +129,7 @@ void bus_requests_run(struct bus *bus)
 {
 	struct list *node;
 
-	while ((node = list_first(&bus->runnable))) {
+	while (!bus->ops->busy(bus->userdata) && (node = list_first(&bus->runnable))) {
 		struct bus_request *req = container_of(node, struct bus_request, turn);
 
 		list_remove(node);
@@ -446,6 +446,15 @@ void bus_request_change_done(void *userdata, const struct bus_failure *failure,
 	if (r >= 0)
 		r = sd_bus_message_close_container(reply);
 	bus_request_reply(req, reply, r);
+}
+
+void bus_request_reload_done(void *userdata, const struct bus_failure *failure,
+			     const struct bus_chip_result *results, size_t n)
+{
+	struct bus_request *req = userdata;
+
+	req->changing = false;
+	bus_request_done(req, failure ? -1 : 0, failure);
 }
 
 /* ---- all of them ---- */

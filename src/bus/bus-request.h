@@ -98,7 +98,11 @@ void bus_request_lines_done(void *userdata, enum device_result result,
 void bus_request_change_done(void *userdata, const struct bus_failure *failure,
 			     const struct bus_chip_result *results, size_t n);
 
-/* Runs those that wait for it, as many as this turn has time for, and one in any case. */
+/* The same of what has no results. */
+void bus_request_reload_done(void *userdata, const struct bus_failure *failure,
+			     const struct bus_chip_result *results, size_t n);
+
+/* Runs those that wait for it, unless the daemon is busy: as many as this turn has time for, or one. */
 void bus_requests_run(struct bus *bus);
 /* Those that run on it end with an error. */
 void bus_requests_object_gone(struct bus *bus, const struct bus_object *object);

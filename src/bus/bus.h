@@ -47,7 +47,13 @@ struct bus_material {
 
 struct bus_ops {
 	/* All return 0, or -1 after bus_fail(). Names and texts are checked by the callee. */
-	int (*reload)(void *userdata, struct bus_failure *failure);
+	/*
+	 * If it returns 0, @done follows, without results, unless change_cancel() came first. Until then
+	 * it is busy, and none of the others is called but for change_cancel() and those that only ask.
+	 */
+	int (*reload)(void *userdata, bus_change_fn done, void *done_userdata,
+		      struct bus_failure *failure);
+	bool (*busy)(void *userdata);
 	/*
 	 * @text: the tunnel in the configuration's own language, made by config_text (see
 	 * config/text.h), a group with its name; @persist: kept over a restart.

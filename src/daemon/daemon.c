@@ -120,7 +120,7 @@ static void daemon_on_hangup(struct daemon *daemon)
 	if (daemon->options->provision_only)
 		log_notice("SIGHUP: what was begun is done with the configuration as it was read");
 	else
-		daemon_reload(daemon, &failure);
+		daemon_reload(daemon, NULL, NULL, &failure);
 }
 
 static void daemon_drain_is_over(struct timer *timer)
@@ -333,6 +333,7 @@ static void daemon_free_objects(struct daemon *daemon)
 {
 	/* Its callers are told that espatd stops, not what becomes of their objects. */
 	daemon->bus = bus_free(daemon->bus);
+	daemon->reload = reload_free(daemon->reload);
 	change_end_all(daemon);
 	for (size_t i = 0; i < daemon->n_tunnels; i++)
 		tunnel_free(daemon->tunnels[i], "espatd stops");
@@ -383,6 +384,8 @@ static void daemon_arm(struct daemon *daemon)
 	struct timeval tv;
 	uint64_t delay;
 
+	if (daemon->reload)
+		next = daemon->timers.now;
 	if (next == TIMERS_NEVER) {
 		event_del(daemon->timer_event);
 		return;
@@ -447,6 +450,7 @@ static int daemon_turn(struct daemon *daemon)
 	timers_touch(&daemon->timers);
 	if (timers_may_fire(&daemon->timers))
 		timers_run(&daemon->timers);
+	reload_go_on(daemon);
 	pool_flush(&daemon->pool);
 	pool_reap(&daemon->pool);
 	/* Not in each turn: while nothing but data moves there is nothing to tell. */

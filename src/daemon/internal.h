@@ -21,6 +21,7 @@
 struct event;
 struct event_base;
 struct clockwatch;
+struct reload;
 
 /* A chip and its line; one for each device of the configuration. */
 struct unit {
@@ -56,9 +57,11 @@ struct daemon {
 	struct trace *trace; /* of all chips, --trace; NULL: none */
 	struct unit **units; /* in the order of the configuration */
 	size_t n_units;
-	struct tunnel **tunnels; /* likewise */
+	struct tunnel **tunnels; /* in any order, with room for all of the configuration */
 	size_t n_tunnels;
-	struct list changes; /* struct change, that run */
+	struct reload *reload; /* NULL: none goes on */
+	bool reload_again;     /* after it */
+	struct list changes;   /* struct change, that run */
 	int lock_fd;
 	struct timer bench_timer; /* with provision_only */
 	size_t bench_left, bench_failed;
@@ -89,9 +92,17 @@ void bench_time_is_up(struct timer *timer);
 /* reload.c */
 /*
  * All of the configuration, read anew; if anything is wrong, all stays as it is. BUS_E_STOPPING, also of
- * those below: espatd drains.
+ * those below: espatd drains. If it returns 0, the turns of the loop do it by and by (daemon->reload is
+ * there as long), and then @done (may be NULL) is told, without results.
  */
-int daemon_reload(struct daemon *daemon, struct bus_failure *failure);
+int daemon_reload(struct daemon *daemon, bus_change_fn done, void *userdata,
+		  struct bus_failure *failure);
+/* A part of it that fits into a turn of the loop. */
+void reload_go_on(struct daemon *daemon);
+/* Nobody waits for it any more. */
+void reload_cancel(struct daemon *daemon, void *userdata);
+/* NULL is allowed; returns NULL. */
+struct reload *reload_free(struct reload *reload);
 /* What stands in files, if it is what it was: a changed file is BUS_E_CONFIGURATION. For config_free(). */
 int daemon_read_base(struct daemon *daemon, struct config **ret, struct bus_failure *failure);
 /*
@@ -100,7 +111,7 @@ int daemon_read_base(struct daemon *daemon, struct config **ret, struct bus_fail
  */
 int daemon_refresh(struct daemon *daemon, struct config *base, enum store_kind kind,
 		   const char *changed, struct bus_failure *failure);
-/* Make those of the configuration that are not there yet, into the arrays' free places. 0 or -errno. */
+/* Make those of the configuration that are not there yet. 0 or -errno. */
 int daemon_add_units(struct daemon *daemon);
 int daemon_add_tunnels(struct daemon *daemon);
 /* If the sockets that systemd has made are right for the tunnels. 0, -EINVAL after complaints, or -ENOMEM. */

@@ -10,12 +10,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "daemon/internal.h"
 #include "daemon/load.h"
 #include "daemon/report.h"
 #include "daemon/state.h"
 #include "util/cleanup.h"
+#include "util/clock.h"
 #include "util/log.h"
 
 DEFINE_CLEANUP(struct config *, config_free)
@@ -144,42 +146,61 @@ int daemon_check_sockets(const struct daemon *daemon, const struct config *confi
 
 /* ---- applying ---- */
 
-static int add_tunnel(struct daemon *daemon, size_t i)
+static bool has_tunnel(const struct daemon *daemon, const struct config_tunnel *config)
 {
-	const struct config_tunnel *config = &daemon->config->tunnels[i];
+	for (size_t i = 0; i < daemon->n_tunnels; i++)
+		if (daemon->tunnels[i]->config == config)
+			return true;
+	return false;
+}
+
+static int add_tunnel(struct daemon *daemon, const struct config_tunnel *config)
+{
 	int fds[TUNNEL_SOCKETS_MAX];
-	size_t n = sockets_of(daemon, config, fds);
+	size_t n;
+	struct tunnel **tunnel = &daemon->tunnels[daemon->n_tunnels];
 	int r;
 
-	r = tunnel_new(&daemon->tunnels[i], config, daemon->config, daemon->config->runtime_dir,
-		       fds, n, &daemon->pool,
+	if (has_tunnel(daemon, config))
+		return 0;
+	n = sockets_of(daemon, config, fds);
+	r = tunnel_new(tunnel, config, daemon->config, daemon->config->runtime_dir, fds, n,
+		       &daemon->pool,
 		       config->device ? daemon_device(daemon, config->device) : NULL);
 	if (r < 0)
 		return r;
-	return daemon->bus ? bus_add_tunnel(daemon->bus, daemon->tunnels[i]) : 0;
+	daemon->n_tunnels++;
+	return daemon->bus ? bus_add_tunnel(daemon->bus, *tunnel) : 0;
 }
 
-/* Tunnels that are no more, or are others now, end. Those that stay come to their new places. */
+static void drop_tunnel(struct daemon *daemon, size_t i, const struct config *fresh)
+{
+	struct tunnel *tunnel = daemon->tunnels[i];
+	const char *name = tunnel->config->name;
+
+	log_object(LOG_LEVEL_NOTICE, &(struct log_object){ .tunnel = name },
+		   "%s by the new configuration",
+		   config_find_tunnel(fresh, name) ? "changed" : "removed");
+	if (daemon->bus)
+		bus_remove_tunnel(daemon->bus, tunnel);
+	daemon->n_tunnels--;
+	memmove(daemon->tunnels + i, daemon->tunnels + i + 1,
+		(daemon->n_tunnels - i) * sizeof(*daemon->tunnels));
+	tunnel_free(tunnel, "removed or changed by a new configuration");
+}
+
+/* Tunnels that are no more, or are others now, end. Those that stay come to the new @tunnels. */
 static void drop_tunnels(struct daemon *daemon, struct config *fresh, struct tunnel **tunnels)
 {
-	for (size_t i = 0; i < daemon->n_tunnels; i++) {
-		struct tunnel *tunnel = daemon->tunnels[i];
-		const struct config_tunnel *config = tunnel_stays(daemon, tunnel, fresh);
-
-		if (config) {
-			tunnels[config - fresh->tunnels] = tunnel;
-			continue;
-		}
-		log_object(LOG_LEVEL_NOTICE, &(struct log_object){ .tunnel = tunnel->config->name },
-			   "%s by the new configuration",
-			   config_find_tunnel(fresh, tunnel->config->name) ? "changed" : "removed");
-		if (daemon->bus)
-			bus_remove_tunnel(daemon->bus, tunnel);
-		tunnel_free(tunnel, "removed or changed by a new configuration");
+	for (size_t i = 0; i < daemon->n_tunnels;) {
+		if (tunnel_stays(daemon, daemon->tunnels[i], fresh))
+			i++;
+		else
+			drop_tunnel(daemon, i, fresh);
 	}
+	memcpy(tunnels, daemon->tunnels, daemon->n_tunnels * sizeof(*tunnels));
 	free(daemon->tunnels);
 	daemon->tunnels = tunnels;
-	daemon->n_tunnels = 0; /* until all have their places */
 }
 
 /* Likewise; their tunnels have gone before. */
@@ -223,9 +244,10 @@ static int reconfigure_all(struct daemon *daemon, struct config *fresh, struct m
 		if (unit->dev)
 			r = device_reconfigure(unit->dev, fresh, unit->settings, material);
 	}
-	for (size_t i = 0; i < fresh->n_tunnels; i++)
-		if (daemon->tunnels[i])
-			tunnel_reconfigure(daemon->tunnels[i], &fresh->tunnels[i], fresh);
+	for (size_t i = 0; i < daemon->n_tunnels; i++)
+		tunnel_reconfigure(daemon->tunnels[i],
+				   config_find_tunnel(fresh, daemon->tunnels[i]->config->name),
+				   fresh);
 	return r;
 }
 
@@ -260,17 +282,23 @@ int daemon_add_tunnels(struct daemon *daemon)
 {
 	int r = 0;
 
-	daemon->n_tunnels = daemon->config->n_tunnels;
-	for (size_t i = 0; i < daemon->n_tunnels && r == 0; i++)
-		if (!daemon->tunnels[i])
-			r = add_tunnel(daemon, i);
+	for (size_t i = 0; i < daemon->config->n_tunnels && r == 0; i++)
+		r = add_tunnel(daemon, &daemon->config->tunnels[i]);
 	return r;
 }
 
 /*
- * Takes all three. What fails from here on is a lack of memory in the middle of it: then there is no
- * configuration that anybody could rely on, and the service manager starts espatd anew.
+ * A lack of memory in the middle of it: then there is no configuration that anybody could rely on, and the
+ * service manager starts espatd anew.
  */
+static void break_off(struct daemon *daemon, int r)
+{
+	log_error("a new configuration could be applied in part only: %s; stopping", strerror(-r));
+	daemon->broken = true;
+	daemon->stop = true;
+}
+
+/* Takes all three. Tunnels that are new are not made. Returns 0, also after break_off(), or -ENOMEM. */
 static int daemon_apply(struct daemon *daemon, struct config *base, struct config *config,
 			struct material *material)
 {
@@ -299,17 +327,11 @@ static int daemon_apply(struct daemon *daemon, struct config *base, struct confi
 	daemon->base = base;
 	if (r == 0)
 		r = daemon_add_units(daemon);
-	if (r == 0)
-		r = daemon_add_tunnels(daemon);
 	/* Tunnels that were dropped may have reserved something. */
 	if (r == 0)
 		pool_look(&daemon->pool);
-	if (r < 0) {
-		log_error("a new configuration could be applied in part only: %s; stopping",
-			  strerror(-r));
-		daemon->broken = true;
-		daemon->stop = true;
-	}
+	else
+		break_off(daemon, r);
 	return 0;
 }
 
@@ -337,80 +359,272 @@ static int check_folders(const struct daemon *daemon, const struct config *base,
 	return problems->errors > 0 ? -EINVAL : 0;
 }
 
-/* Files and all. */
-static int read_anew(struct daemon *daemon, struct config **base, struct config **config,
-		     struct material **material, struct problems *problems)
-{
-	const struct overlay_names names = { .store = daemon->store };
-	int r;
-
-	r = load_base(base, daemon->options, problems);
-	if (r == 0)
-		r = check_folders(daemon, *base, problems);
-	if (r == 0)
-		r = overlay_load(config, &daemon->overlay, *base, &names, problems);
-	if (r == 0)
-		r = daemon_check_sockets(daemon, *config, problems);
-	if (r == 0)
-		r = material_load(material, *config, daemon->store, time(NULL),
-				  MATERIAL_DATES_REFUSE_NEW, problems);
-	return r;
-}
-
 /* At the end nothing new begins: who came in by it would be cut off at once. */
 static int check_stopping(const struct daemon *daemon, struct bus_failure *failure)
 {
 	return daemon->draining ? bus_fail(failure, BUS_E_STOPPING, "espatd is stopping") : 0;
 }
 
-static int reload_now(struct daemon *daemon, struct bus_failure *failure)
-{
-	_cleanup_(config_freep) struct config *base = NULL, *config = NULL;
-	_cleanup_(material_freep) struct material *material = NULL;
-	struct problems problems = PROBLEMS_NULL;
-	_cleanup_close_ int lock_fd = -1;
-	int r;
+/* ---- by and by ---- */
 
-	/* Never waited for: whoever has it may take his time. */
-	r = state_lock(daemon->config->state_dir, false, &lock_fd);
-	if (r == 0)
-		r = read_anew(daemon, &base, &config, &material, &problems);
-	if (r < 0) {
-		fail(daemon, failure, r, &problems);
-		log_error("not reloaded, all stays as it was%s%s",
-			  failure->error == BUS_E_CONFIGURATION ? "" : ": ",
-			  failure->error == BUS_E_CONFIGURATION ? "" : failure->text);
-		return -1;
-	}
-	assert(base && config && material);
-	log_problems(&problems);
-	problems_clear(&problems);
-	r = daemon_apply(daemon, base, config, material);
-	base = config = NULL;
-	material = NULL;
-	if (r == 0) {
-		log_notice("reloaded the configuration, certificates and keys");
-		daemon_note_idle_sockets(daemon);
-		r = change_begin_all(daemon);
-	}
-	if (daemon->bus)
-		bus_reload_groups(daemon->bus);
-	return r < 0 ? daemon_fail_errno(failure, NULL, r) : 0;
+/* ns of CPU time of a turn of the loop; one piece may be as long again. */
+#define RELOAD_TURN_NS 2000000
+
+/* All is read and checked before anything changes. */
+enum reload_step {
+	RELOAD_FILES,    /* the configuration */
+	RELOAD_NAMES,    /* that were set in service */
+	RELOAD_OVERLAY,  /* the configuration with what was made in service */
+	RELOAD_MATERIAL, /* certificates and keys */
+	RELOAD_DROP,     /* tunnels that do not stay */
+	RELOAD_APPLY,    /* the rest, but for new tunnels */
+	RELOAD_ADD,      /* those */
+};
+
+struct reload {
+	enum reload_step step;
+	int lock_fd;
+	struct config *base, *config;
+	struct overlay_scan *scan;
+	struct material_loading *loading;
+	struct problems problems;
+	size_t at;          /* the next tunnel, in DROP and ADD */
+	bus_change_fn done; /* NULL: nobody waits, or not any more */
+	void *userdata;
+};
+
+struct reload *reload_free(struct reload *reload)
+{
+	if (!reload)
+		return NULL;
+	material_loading_free(reload->loading);
+	overlay_scan_free(reload->scan);
+	config_free(reload->config);
+	config_free(reload->base);
+	problems_clear(&reload->problems);
+	if (reload->lock_fd >= 0)
+		close(reload->lock_fd);
+	free(reload);
+	return NULL;
 }
 
-int daemon_reload(struct daemon *daemon, struct bus_failure *failure)
+static int read_files(struct daemon *daemon, struct reload *reload)
 {
 	int r;
 
+	r = load_base(&reload->base, daemon->options, &reload->problems);
+	if (r == 0)
+		r = check_folders(daemon, reload->base, &reload->problems);
+	if (r == 0)
+		r = overlay_scan_begin(&reload->scan, daemon->store, reload->base);
+	return r;
+}
+
+static int read_overlay(struct daemon *daemon, struct reload *reload)
+{
+	const struct overlay_names names = { .scan = reload->scan };
+	int r;
+
+	r = overlay_load(&reload->config, &daemon->overlay, reload->base, &names,
+			 &reload->problems);
+	if (r == 0)
+		r = daemon_check_sockets(daemon, reload->config, &reload->problems);
+	if (r == 0)
+		r = material_begin(&reload->loading, reload->config, daemon->store, time(NULL),
+				   MATERIAL_DATES_REFUSE_NEW, &reload->problems);
+	return r;
+}
+
+/* Returns 1: there are more. */
+static int drop_next(struct daemon *daemon, struct reload *reload)
+{
+	while (reload->at < daemon->n_tunnels) {
+		if (tunnel_stays(daemon, daemon->tunnels[reload->at], reload->config)) {
+			reload->at++;
+			continue;
+		}
+		drop_tunnel(daemon, reload->at, reload->config);
+		return 1;
+	}
+	reload->at = 0;
+	return 0;
+}
+
+static int apply(struct daemon *daemon, struct reload *reload)
+{
+	struct config *base = reload->base, *config = reload->config;
+	int r;
+
+	log_problems(&reload->problems);
+	problems_clear(&reload->problems);
+	reload->base = reload->config = NULL;
+	r = daemon_apply(daemon, base, config, material_take(reload->loading));
+	/* Tunnels have gone already. */
+	if (r < 0)
+		break_off(daemon, r);
+	return 0;
+}
+
+/* Returns 1: there are more. At the end of espatd nobody is to come in by a new one. */
+static int add_next(struct daemon *daemon, struct reload *reload)
+{
+	int r;
+
+	if (reload->at == daemon->config->n_tunnels || daemon->draining || daemon->broken)
+		return 0;
+	r = add_tunnel(daemon, &daemon->config->tunnels[reload->at++]);
+	if (r < 0)
+		break_off(daemon, r);
+	return 1;
+}
+
+/* Returns 1: there is more of this step, 0: it is done, or -errno. */
+static int reload_do(struct daemon *daemon, struct reload *reload)
+{
+	switch (reload->step) {
+	case RELOAD_FILES:
+		return read_files(daemon, reload);
+	case RELOAD_NAMES:
+		return overlay_scan_go_on(reload->scan);
+	case RELOAD_OVERLAY:
+		return read_overlay(daemon, reload);
+	case RELOAD_MATERIAL:
+		return material_go_on(reload->loading);
+	case RELOAD_DROP:
+		return drop_next(daemon, reload);
+	case RELOAD_APPLY:
+		return apply(daemon, reload);
+	case RELOAD_ADD:
+		return add_next(daemon, reload);
+	}
+	return 0;
+}
+
+/* @failure NULL: it is done. */
+static void reload_end(struct daemon *daemon, const struct bus_failure *failure)
+{
+	struct reload *reload = daemon->reload;
+	bus_change_fn done = reload->done;
+	void *userdata = reload->userdata;
+	bool again = daemon->reload_again;
+	struct bus_failure ignored; /* it is in the log */
+
+	daemon->reload = reload_free(reload);
+	daemon->reload_again = false;
+	if (daemon->bus)
+		bus_reload_groups(daemon->bus);
+	notify_ready(&daemon->notify);
+	if (done)
+		done(userdata, failure, NULL, 0);
+	if (again)
+		daemon_reload(daemon, NULL, NULL, &ignored);
+}
+
+static void reload_fail(struct daemon *daemon, struct bus_failure *failure)
+{
+	log_error("not reloaded, all stays as it was%s%s",
+		  failure->error == BUS_E_CONFIGURATION ? "" : ": ",
+		  failure->error == BUS_E_CONFIGURATION ? "" : failure->text);
+	reload_end(daemon, failure);
+}
+
+static void reload_succeed(struct daemon *daemon)
+{
+	struct bus_failure failure;
+	int r;
+
+	log_notice("reloaded the configuration, certificates and keys");
+	daemon_note_idle_sockets(daemon);
+	r = change_begin_all(daemon);
+	if (r < 0)
+		daemon_fail_errno(&failure, NULL, r);
+	reload_end(daemon, r < 0 ? &failure : NULL);
+}
+
+static void reload_step(struct daemon *daemon)
+{
+	struct reload *reload = daemon->reload;
+	struct bus_failure failure;
+	int r;
+
+	if (reload->step < RELOAD_APPLY && check_stopping(daemon, &failure) < 0) {
+		reload_fail(daemon, &failure);
+		return;
+	}
+	r = reload_do(daemon, reload);
+	if (r < 0) {
+		fail(daemon, &failure, r, &reload->problems);
+		reload_fail(daemon, &failure);
+	} else if (r == 0 && reload->step == RELOAD_ADD) {
+		reload_succeed(daemon);
+	} else if (r == 0) {
+		reload->step++;
+	}
+}
+
+void reload_go_on(struct daemon *daemon)
+{
+	uint64_t start;
+
+	if (!daemon->reload)
+		return;
+	start = clock_cpu_ns();
+	while (daemon->reload && !daemon->stop && clock_cpu_ns() - start < RELOAD_TURN_NS)
+		reload_step(daemon);
+}
+
+static int reload_new(struct reload **ret, struct daemon *daemon)
+{
+	struct reload *reload = calloc(1, sizeof(*reload));
+	int r;
+
+	if (!reload)
+		return -ENOMEM;
+	reload->problems = (struct problems)PROBLEMS_NULL;
+	reload->lock_fd = -1;
+	/* Never waited for: whoever has it may take his time. */
+	r = state_lock(daemon->config->state_dir, false, &reload->lock_fd);
+	if (r < 0) {
+		reload_free(reload);
+		return r;
+	}
+	*ret = reload;
+	return 0;
+}
+
+int daemon_reload(struct daemon *daemon, bus_change_fn done, void *userdata,
+		  struct bus_failure *failure)
+{
+	int r;
+
+	if (daemon->reload) {
+		/* What it has read may be of before this signal. A call would have waited. */
+		daemon->reload_again = true;
+		return done ? bus_fail(failure, BUS_E_BUSY, "a reload goes on already") : 0;
+	}
 	if (check_stopping(daemon, failure) < 0) {
 		log_error("not reloaded, all stays as it was: %s", failure->text);
 		return -1;
 	}
+	r = reload_new(&daemon->reload, daemon);
+	if (r < 0) {
+		daemon_fail_state(daemon, failure, "cannot keep certificates and keys", r);
+		log_error("not reloaded, all stays as it was: %s", failure->text);
+		return -1;
+	}
+	daemon->reload->done = done;
+	daemon->reload->userdata = userdata;
 	notify_reloading(&daemon->notify);
-	r = reload_now(daemon, failure);
-	notify_ready(&daemon->notify);
-	return r;
+	return 0;
 }
+
+void reload_cancel(struct daemon *daemon, void *userdata)
+{
+	if (daemon->reload && daemon->reload->userdata == userdata)
+		daemon->reload->done = NULL;
+}
+
+/* ---- what was made in service ---- */
 
 int daemon_read_base(struct daemon *daemon, struct config **ret, struct bus_failure *failure)
 {
@@ -460,5 +674,10 @@ int daemon_refresh(struct daemon *daemon, struct config *base, enum store_kind k
 	r = daemon_apply(daemon, config_ref(base), config, material);
 	config = NULL;
 	material = NULL;
-	return r < 0 ? daemon_fail_errno(failure, NULL, r) : 0;
+	if (r < 0)
+		return daemon_fail_errno(failure, NULL, r);
+	r = daemon->broken ? 0 : daemon_add_tunnels(daemon);
+	if (r < 0)
+		break_off(daemon, r);
+	return 0;
 }

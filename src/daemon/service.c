@@ -46,9 +46,18 @@ static int check_name(const char *name, struct bus_failure *failure)
 	return 0;
 }
 
-static int service_reload(void *userdata, struct bus_failure *failure)
+static int service_reload(void *userdata, bus_change_fn done, void *done_userdata,
+			  struct bus_failure *failure)
 {
-	return daemon_reload(userdata, failure);
+	return daemon_reload(userdata, done, done_userdata, failure);
+}
+
+/* What is read for a reload is of the state of things when it began. */
+static bool service_busy(void *userdata)
+{
+	struct daemon *daemon = userdata;
+
+	return daemon->reload != NULL;
 }
 
 /* ---- tunnels ---- */
@@ -367,6 +376,7 @@ static int service_rollback(void *userdata, const char *text, bus_change_fn done
 static void service_change_cancel(void *userdata, void *done_userdata)
 {
 	change_cancel(userdata, done_userdata);
+	reload_cancel(userdata, done_userdata);
 }
 
 /* ---- what there is ---- */
@@ -522,6 +532,7 @@ static bool service_raw_commands(void *userdata)
 
 const struct bus_ops daemon_bus_ops = {
 	.reload = service_reload,
+	.busy = service_busy,
 	.create_tunnel = service_create_tunnel,
 	.remove_tunnel = service_remove_tunnel,
 	.set_material = service_set_material,

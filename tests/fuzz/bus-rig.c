@@ -57,9 +57,19 @@ static void must_be_name(const char *name)
 	MUST(strlen(name) <= CONFIG_NAME_MAX && !syntax_name(name));
 }
 
-static int op_reload(void *userdata, struct bus_failure *failure)
+static int op_reload(void *userdata, bus_change_fn done, void *done_userdata,
+		     struct bus_failure *failure)
 {
-	return end_op(failure);
+	int r = end_op(failure);
+
+	if (r == 0)
+		done(done_userdata, NULL, NULL, 0);
+	return r;
+}
+
+static bool op_busy(void *userdata)
+{
+	return false;
 }
 
 /* The text is one tunnel of this name, whatever was in the options. */
@@ -216,6 +226,7 @@ static bool op_raw_commands(void *userdata)
 
 static const struct bus_ops ops = {
 	.reload = op_reload,
+	.busy = op_busy,
 	.create_tunnel = op_create_tunnel,
 	.remove_tunnel = op_remove_tunnel,
 	.set_material = op_set_material,

@@ -114,9 +114,19 @@ static int op(const char *what, const char *name, struct bus_failure *failure)
 	return bus_fail(failure, bench.fails, "%s failed", what);
 }
 
-static int op_reload(void *userdata, struct bus_failure *failure)
+static int op_reload(void *userdata, bus_change_fn done, void *done_userdata,
+		     struct bus_failure *failure)
 {
-	return op("reload", "", failure);
+	int r = op("reload", "", failure);
+
+	if (r == 0)
+		done(done_userdata, NULL, NULL, 0);
+	return r;
+}
+
+static bool op_busy(void *userdata)
+{
+	return bench.busy;
 }
 
 static int op_create_tunnel(void *userdata, const char *name, const char *text, bool persist,
@@ -261,6 +271,7 @@ static bool op_raw_commands(void *userdata)
 
 static const struct bus_ops ops = {
 	.reload = op_reload,
+	.busy = op_busy,
 	.create_tunnel = op_create_tunnel,
 	.remove_tunnel = op_remove_tunnel,
 	.set_material = op_set_material,

@@ -65,6 +65,7 @@ struct bench {
 	/* what the ops have got, and what they answer */
 	struct bench_op op; /* the last one */
 	unsigned int n_ops;
+	bool busy;            /* a reload goes on */
 	enum bus_error fails; /* BUS_OK: they succeed */
 	bool at_once;         /* changes are done before the call that makes them returns */
 	bus_change_fn done;   /* of a change that goes on; NULL: none */
