@@ -750,35 +750,3 @@ def test_log_level(bus, up, serve):
     bus.device("Device", "Command", "s", "AT+GMR")
     daemon.await_line(r"esp0: > AT\+GMR", seen)
     bus.manager("SetLogLevel", "s", "info")
-
-
-def test_no_turn_of_the_loop_is_long(bench, bus, up, serve):
-    """Under many calls with large arguments: nobody is held up."""
-    daemon = up(tunnel(serve()), options=("-v",))
-    large = "x" * 300000
-    seen = daemon.mark()
-
-    def many(method, signature, *args):
-        connection = bus.connect()
-        for _ in range(30):
-            try:
-                connection.call_blocking(NAME, "/org/espat1/device/esp0", f"{NAME}.{method[0]}", method[1], signature,
-                                         args, timeout=60)
-            except dbus.DBusException as error:
-                assert error.get_dbus_name().startswith(f"{NAME}.Error."), error
-        connection.close()
-
-    calls = [(("Certificates", "LoadPem"), "sus", "client_ca", dbus.UInt32(3), large),
-             (("Certificates", "LoadPem"), "sus", large, dbus.UInt32(3), pem(bench.pki, "ca")),
-             (("Certificates", "List"), ""), (("Device", "Command"), "s", large), (("Device", "Command"), "s", "AT+GMR")]
-    threads = [threading.Thread(target=many, args=call) for call in calls]
-    for thread in threads:
-        thread.start()
-    with daemon.connect() as s:
-        for _ in range(20):
-            assert exchange(s, b"ping") == b"ping"
-    for thread in threads:
-        thread.join(60)
-    limit = 50 if "ASAN_OPTIONS" in os.environ else 10  # the sanitizer takes its part
-    slow = [int(x.split(" took ")[1].split()[0]) for x in daemon.matching("a turn of the loop took", seen)]
-    assert [x for x in slow if x > limit] == []
