@@ -857,6 +857,32 @@ static void test_tunnels_and_reload(void **state)
 	assert_error("BadConfiguration", MANAGER, "Reload", "");
 }
 
+/* While a reload goes on, whoever changes something waits; whoever looks does not. */
+static void test_busy(void **state)
+{
+	static struct bench_reply replies[3], reply;
+	struct bench_client *other = bench_connect();
+
+	bench.busy = true;
+	bench_call(bench.me, &replies[0], MANAGER, "RemoveTunnel", "s", "a");
+	bench_call(other, &replies[1], MANAGER, "RemoveTunnel", "s", "b");
+	bench_call(bench.me, &replies[2], MANAGER, "RemoveTunnel", "s", "c");
+	bench_await(bench.bus->n_requests == 3);
+	bench_settle();
+	assert_string_equal(bench_ask(&reply, MANAGER, "ListTunnels", ""), "");
+	bench_reply_clear(&reply);
+	assert_int_equal(bench.n_ops, 0);
+	bench_disconnect(other);
+	bench_await(bench.bus->n_requests == 2);
+	bench.busy = false;
+	bench_await_reply(&replies[0]);
+	bench_await_reply(&replies[2]);
+	assert_int_equal(bench.n_ops, 2);
+	assert_string_equal(bench.op.name, "c");
+	bench_reply_clear(&replies[0]);
+	bench_reply_clear(&replies[2]);
+}
+
 static void test_log_level(void **state)
 {
 	_cleanup_free_ char *huge = filled('x', 16 << 20);
@@ -1244,6 +1270,7 @@ int main(void)
 		BENCH_TEST(test_create_tunnel),
 		BENCH_TEST(test_bad_tunnels),
 		BENCH_TEST(test_tunnels_and_reload),
+		BENCH_TEST(test_busy),
 		BENCH_TEST(test_log_level),
 		BENCH_TEST(test_material),
 		BENCH_TEST(test_material_that_fails),
