@@ -19,6 +19,8 @@ from clients import exchange, works  # noqa: E402
 from fixtures import bench, pki, serve  # noqa: E402,F401 (used by name)
 from privatebus import NAME, ROOT, fd  # noqa: E402
 
+pytestmark = pytest.mark.timeout(180)  # 200 callers share a machine with what they call
+
 LIMIT = 50000 if "ASAN_OPTIONS" in os.environ else 10000  # us; the sanitizer takes its part
 CHIP = ROOT + "/device/esp0"
 CALLS = 200
@@ -122,8 +124,8 @@ def test_identities(bus, watched, pki):
     results = at_once(bus, lambda i: manager("SetIdentity", "ssh", f"i{i}", cert, fd(pipe_with(key))))
     assert results.count(None) >= MANY and set(results) <= {None, *BUSY}, results
     other = (pki / "client2.pem").read_text()
-    assert None in at_once(bus, lambda i: manager("SetIdentity", "ssh", f"i{i}", other, fd(pipe_with(key))))
-    assert None in at_once(bus, lambda i: manager("Rollback", "s", f"identity:i{i}"))
+    assert None in at_once(bus, lambda i: manager("SetIdentity", "ssh", f"i{i}", other, fd(pipe_with(key))), 60)
+    assert None in at_once(bus, lambda i: manager("Rollback", "s", f"identity:i{i}"), 60)
     assert None in at_once(bus, lambda i: manager("RemoveIdentity", "s", f"i{i}"))
 
 
