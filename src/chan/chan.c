@@ -725,7 +725,9 @@ static bool chan_is_echo(const struct chan *chan, const char *text, size_t len)
 static bool chan_line_is_right(struct chan *chan, const struct at_token *token,
 			       const struct at_report *report)
 {
-	if (report->type != AT_REPORT_NONE)
+	/* Nor is an announcement without a link number, since AT+CIPMUX=1: it is the rest of a block's head, too. */
+	if (report->type != AT_REPORT_NONE &&
+	    !(report->type == AT_REPORT_IPD && report->link < 0 && chan->links))
 		return true;
 	if (chan->echo_off && !chan->syncing && chan_is_echo(chan, token->text, token->text_len)) {
 		chan_trouble(chan, "an echo: the chip has restarted");

@@ -142,6 +142,8 @@ ALONE = re.compile(rb"\d,(CONNECT|CLOSED)\r\n|WIFI (CONNECTED|GOT IP|DISCONNECT)
 ASKED = re.compile(rb"\r\n(OK|ERROR|SEND OK|SEND FAIL|busy p\.\.\.|Recv \d+ bytes)\r\n|\r\n>")
 # Before something is lost: any answer.
 ANSWER = re.compile(rb"[ -~]*\r\n|>")
+# What the daemon asks now and then, in between: Wi-Fi, addresses, memory.
+SAMPLE = re.compile(rb'(\+CWJAP:"lab",[^\r\n]*\r\n|(\+CIPSTA:[^\r\n]*\r\n)+|\+SYSRAM:\d+,\d+\r\n)\r\nOK\r\n')
 # Behind a prompt that was lost there are two empty lines, as there are behind a line without text.
 BLOCK = re.compile(rb"(?:\r\n)+\+IPD,([0-4]),([1-9]\d*):")
 
@@ -159,7 +161,7 @@ def well_formed(text, whole, asked):
                 break
             links.setdefault(int(head[1]), bytearray()).extend(text[head.end():end])
             at = end + 2
-        elif line := ALONE.match(text, at) or (asked and ASKED.match(text, at)) or (at < whole and ANSWER.match(text, at)):
+        elif line := ALONE.match(text, at) or SAMPLE.match(text, at) or (asked and ASKED.match(text, at)) or (at < whole and ANSWER.match(text, at)):
             at = line.end()
         else:
             break
