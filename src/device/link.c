@@ -322,8 +322,6 @@ static void link_setting_done(struct chan_cmd *cmd, enum chan_result result)
 		return;
 	}
 	if (result != CHAN_OK && link->step != LINK_STEP_CLOSE) {
-		if (link->step == LINK_STEP_CONF)
-			link->conf_auth = CONF_UNKNOWN;
 		link_give_up(link, link->step == LINK_STEP_RESOLVE ? LINK_END_NO_HOST
 								   : LINK_END_SETTINGS);
 		return;
@@ -401,6 +399,8 @@ static void link_conf_line(struct link *link)
 {
 	const struct link_target *t = &link->target;
 
+	/* Whose user leaves before the answer leaves this to the next one. */
+	link->conf_auth = CONF_UNKNOWN;
 	link_plain(link, "AT+CIPSSLCCONF");
 	at_line_int(&link->cmd.line, t->auth);
 	if (t->auth == LINK_AUTH_NONE)

@@ -211,6 +211,40 @@ static void test_names_are_fresh_each_time(void **state)
 	assert_int_equal(count_of(b->chip.told, "AT+CIPSSLCCONF=0,3,3,6|"), 1);
 }
 
+/* Whoever leaves while it is set, or is turned away, has set it all the same: for nobody else. */
+static void test_conf_of_one_who_left(void **state)
+{
+	static const char *const leave[] = { "", "0,CLOSED\r\n", "WIFI DISCONNECT\r\n" };
+	struct link_target open = mutual;
+	struct bench *b = *state;
+
+	open.auth = LINK_AUTH_NONE;
+	for (size_t i = 0; i < ARRAY_SIZE(leave); i++) {
+		struct user *u;
+
+		teardown(state);
+		setup(state);
+		u = open_link(b, 0);
+		link_close(u->link);
+		bench_run(b);
+		chip_answer(b, "AT+CIPSSLCCONF=0,0", NULL, 1);
+		u = start(b, 0, &open);
+		bench_run(b);
+		if (i == 0)
+			link_close(u->link);
+		chip_say(b, leave[i]);
+		chip_say(b, "\r\nOK\r\n");
+		if (i == 2)
+			chip_say(b, "WIFI CONNECTED\r\nWIFI GOT IP\r\n");
+		bench_pass(b, 20 * TIMERS_S);
+		assert_int_equal(u->opened, 0);
+		assert_int_equal(u->link->state, LINK_FREE);
+		chip_forget(b);
+		open_link(b, 0);
+		assert_string_equal(b->chip.told, "AT+CIPSSLCCONF=0,3,3,5|" NAMES START);
+	}
+}
+
 static void test_refused_setting_aborts(void **state)
 {
 	static const char *const settings[] = {
@@ -1848,6 +1882,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_commands_of_each_mode),
 		T(test_names_are_fresh_each_time),
+		T(test_conf_of_one_who_left),
 		T(test_refused_setting_aborts),
 		T(test_closed_voids_the_attempt),
 		T(test_refused_connection),
