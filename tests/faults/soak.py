@@ -94,8 +94,8 @@ class Life:
             ("heap 20000", "heap 0"), ("wifi-drop 1", None), ("wifi-drop 0", None),
             (f"unplug {r.randint(50, 3000)}", None), (f"link-reset {r.randrange(5)}", None), ("clock 0", None),
         ])
-        # A chip that hangs by a command of later would do so for ever: there is no reset line to it.
-        if action != "hang" and r.random() < 0.5:
+        # What must be ended is not begun by a command of later, or it would be after its end, and last for ever.
+        if then in (None, "mend") and r.random() < 0.5:
             action = f"cmd {r.choice(COMMANDS)} {r.randint(1, 3)} {action}"
         return action, then
 
