@@ -94,7 +94,6 @@ static int parse_load_pem(struct bus_request *req, sd_bus_message *m, struct bus
 	case CERT_KIND_RAW:
 		break;
 	}
-	sd_bus_message_sensitive(m);
 	return bus_fail(
 		failure, BUS_E_SECRET_IN_ARGUMENT,
 		"what belongs into %s is, or may be, a secret, which whoever listens to the "

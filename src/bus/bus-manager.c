@@ -216,11 +216,9 @@ static int write_tunnel_option(void *userdata, sd_bus_message *m, const struct b
 	if (strcmp(option->key, "name") == 0)
 		return bus_fail(failure, BUS_E_INVALID_ARGUMENT,
 				"name: expected as the first argument only");
-	if (strcmp(option->key, "psk") == 0) {
-		sd_bus_message_sensitive(m);
+	if (strcmp(option->key, "psk") == 0)
 		return bus_fail(failure, BUS_E_INVALID_ARGUMENT,
 				"psk: expected in a file of the configuration only");
-	}
 	if (strcmp(option->type, "s") == 0)
 		return write_string(options->writer, m, option, failure);
 	if (strcmp(option->type, "b") == 0)

@@ -205,15 +205,12 @@ int bus_read_pem(sd_bus_message *m, const char **ret, const char *what, struct b
 {
 	if (bus_read_string(m, ret, what, BUS_PEM_MAX, BUS_E_BAD_CERTIFICATE, failure) < 0)
 		return -1;
-	if (text_has_key(*ret)) {
-		/* It is in the memory of others already; in ours it does not stay. */
-		sd_bus_message_sensitive(m);
+	if (text_has_key(*ret))
 		return bus_fail(failure, BUS_E_SECRET_IN_ARGUMENT,
 				"%s has a private key, which whoever listens to the bus, or lists "
 				"processes, may have read: take another key, and hand it over as a "
 				"file descriptor",
 				what);
-	}
 	return 0;
 }
 

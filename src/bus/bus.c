@@ -374,10 +374,15 @@ static int bus_export(struct bus *bus)
 	return r;
 }
 
-/* Before what anybody does with a message; but an answer goes straight to who has asked. */
+/*
+ * Before what anybody does with a message; but an answer goes straight to who has asked. Each is wiped at
+ * its end: it may have a key where none belongs, and be refused before anybody has looked for one. That
+ * is in the memory of others by then; in ours it does not stay.
+ */
 static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
 {
 	bus_reading_ends(userdata);
+	sd_bus_message_sensitive(m);
 	return 0;
 }
 
