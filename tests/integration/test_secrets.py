@@ -25,6 +25,7 @@ from tlsserver import echo
 WINDOW = 8
 # More than the daemon has of memory, and less than what a sanitizer takes for itself.
 ALL_THERE_CAN_BE = 1 << 30
+NO_SLOT = 0xffffffff
 READY = "^esp0: ready$"  # with -v there are others
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to read another's memory")
 
@@ -341,6 +342,189 @@ def test_one_shot_actions(vault, bench):
         result = bench.run("-v", *options)
         assert result.returncode == 0
         assert vault.is_kept((result.stdout + result.stderr).encode(), options)
+
+
+# ---- by the bus ----
+
+class Callers:
+    """Calls with secrets in them: what is answered has none, and afterwards the daemon has none."""
+
+    def __init__(self, vault):
+        pytest.importorskip("dbus")
+        self.vault = vault
+        self.bus = vault.bench.with_bus()
+
+    def key(self, what, algorithm="RSA"):
+        """A new private key, as the text that a caller has; @what is said if it is found."""
+        dir = self.vault.bench.dir / "keys"
+        path = dir / f"{secrets.token_hex(4)}.key"
+        options = ["-pkeyopt", "ec_paramgen_curve:P-256"] if algorithm == "EC" else []
+        subprocess.run(["openssl", "genpkey", "-quiet", "-algorithm", algorithm, *options,
+                        "-out", path], check=True)
+        # The same in the form of the other that it is compared with.
+        other = dir / "other-pkcs8.key"
+        subprocess.run(["openssl", "genpkey", "-quiet", "-algorithm", algorithm, *options,
+                        "-out", other], check=True)
+        self.vault.secrets.add_key(what, path, other)
+        return path.read_text()
+
+    def line(self, what):
+        """A secret that is a line."""
+        text = secrets.token_hex(20)
+        self.vault.secrets.add(what, text.encode())
+        return text
+
+    @staticmethod
+    def handle(text):
+        """What only the call itself has open."""
+        from privatebus import fd
+        handle = os.memfd_create("secret")
+        os.write(handle, text.encode())
+        try:
+            return fd(handle)
+        finally:
+            os.close(handle)
+
+    def call(self, error, call, *args, rest=None, rests=True, **how):
+        """
+        Answered with @error, or None if it is to succeed. @rest waits for what it leads to; with @rests
+        the memory has to be free of secrets then.
+        """
+        from privatebus import BusError
+        try:
+            told, name = str(call(*args, **how)), None
+        except BusError as failed:
+            told, name = str(failed), failed.name
+        assert name == error, told
+        assert self.vault.is_kept(told.encode(), "the answer")
+        # It answers before it is done with the call; not this one.
+        self.bus.get("/org/espat1", "Manager")
+        if rest:
+            rest()
+        if rests:
+            at_rest(self.vault, self.vault.bench.daemon)
+        self.look_around()
+
+    def look_around(self):
+        """Nothing that can be asked for tells it."""
+        told = [self.bus.call("/org/espat1", "org.freedesktop.DBus.ObjectManager", "GetManagedObjects"),
+                self.bus.get("/org/espat1", "Manager"), self.bus.manager("ListIdentities"),
+                self.bus.manager("ListAuthorities"), self.bus.device("Certificates", "List"),
+                self.bus.device("Certificates", "Verify")]
+        assert self.vault.public in str(told), "a host's name is not told, so nothing would be"
+        assert self.vault.is_kept(str(told).encode(), "the bus")
+
+    def logged(self):
+        return "\n".join(self.vault.bench.daemon.log()).encode()
+
+
+@pytest.fixture
+def callers(vault):
+    return Callers(vault)
+
+
+def join(callers, error, ssid, text, **how):
+    """Only the first line is a password. Whatever comes of it, the chip is in a network then."""
+    import dbus
+    daemon = callers.vault.bench.daemon
+    seen = daemon.mark()
+
+    def call():
+        behind = callers.line("what is behind the Wi-Fi password")
+        callers.bus.device("Wifi", "Join", "sha{sv}", ssid, callers.handle(f"{text}\n{behind}\n"),
+                           dbus.Dictionary({}, signature="sv"), timeout=60)
+
+    def rest():
+        if error != "InvalidArgument":
+            daemon.await_line(READY, seen)
+
+    callers.call(error, call, rest=rest, **how)
+
+
+def certificate(bench, name):
+    return (bench.pki / f"{name}.pem").read_text()
+
+
+@needs_root
+def test_secrets_by_descriptor(vault, bench, callers):
+    """Where they belong, be they good or not."""
+    bus = callers.bus
+    daemon = vault.up()
+    bus.await_name()
+    daemon.await_line(READY)
+    public = certificate(bench, "ecclient")
+    for error, text in (("BadKey", callers.key("identity's wrong key")),
+                        ("BadKey", callers.key("identity's wrong EC key", "EC")),
+                        ("BadKey", callers.key("broken key")[:900]),
+                        (None, (bench.pki / "ecclient.key").read_text())):
+        callers.call(error, bus.manager, "SetIdentity", "ssh", "gateway", public,
+                     callers.handle(text), timeout=60)
+    for error, text in (("BadKey", callers.key("NVS entry's broken key")[:900]),
+                        (None, callers.key("NVS entry's RSA key of the bus")),
+                        (None, callers.key("NVS entry's EC key of the bus", "EC"))):
+        callers.call(error, bus.device, "Certificates", "Load", "suh", "mqtt_key", NO_SLOT,
+                     callers.handle(text), timeout=60)
+    for error, text in (("ChipRefused", callers.line("wrong Wi-Fi password")),
+                        ("InvalidArgument", 3 * callers.line("long Wi-Fi password"))):
+        join(callers, error, "vault", text)
+    # This one has no file: it is needed until the network is not wanted any more.
+    join(callers, None, "vault", vault.password, rests=False)
+    assert Memory(daemon.process.pid).has(vault.password.encode())
+    join(callers, None, "", "")
+    vault.use()
+    at_rest(vault, daemon)
+    log = callers.logged()
+    assert b"AT+CWJAP" in log and b"bus: SetIdentity" in log and b"bus: Join" in log
+    assert vault.is_kept(log, "the log")
+    # It was at work with them.
+    said = "\n".join(bench.chip.log()).encode()
+    assert {"wrong Wi-Fi password", "NVS entry's RSA key of the bus"} <= {
+        what for piece, what in vault.secrets.pieces.items() if piece in said}
+
+
+@needs_root
+def test_secrets_where_none_belong(vault, bench, callers):
+    """Refused, and not kept: others may have them by now, but not from us."""
+    bus = callers.bus
+    daemon = vault.up()
+    bus.await_name()
+    daemon.await_line(READY)
+    public = certificate(bench, "ca")
+    secret = "SecretInArgument"
+    for text in callers.key("authority's key"), public + callers.key("key behind an authority"):
+        callers.call(secret, bus.manager, "SetAuthority", "ss", "corp", text)
+    callers.call(secret, bus.manager, "SetIdentity", "ssh", "gateway",
+                 certificate(bench, "client") + callers.key("key behind a certificate"),
+                 callers.handle(callers.key("key that is not read")))
+    for namespace in "mqtt_key", "mqtt_ca":
+        callers.call(secret, bus.device, "Certificates", "LoadPem", "sus", namespace, NO_SLOT,
+                     callers.key(f"PEM for {namespace}"))
+    # Also what is refused before anybody has looked for a key.
+    invalid, no_call = "InvalidArgument", "org.freedesktop.DBus.Error.InvalidArgs"
+    callers.call(invalid, bus.manager, "SetAuthority", "ss", "no name", callers.key("bad name's key"))
+    callers.call(invalid, bus.manager, "SetIdentity", "ssh", "", callers.key("empty name's key"),
+                 callers.handle(""))
+    callers.call("BadCertificate", bus.manager, "SetAuthority", "ss", "corp",
+                 60000 * "#" + callers.key("long file's key") + 10000 * "#")
+    callers.call(invalid, bus.device, "Certificates", "LoadPem", "sus", "mqtt_key", 17,
+                 callers.key("bad slot's key"))
+    options = {"host": "broker.test", "port": 443}
+    callers.call(invalid, bus.manager, "CreateTunnel", "sa{sv}", "more",
+                 {**options, "psk": callers.line("PSK of the bus")})
+    callers.call(invalid, bus.manager, "CreateTunnel", "sa{sv}", "more",
+                 {**options, "psk": {"identity": "more", "key": callers.line("PSK in a group")}})
+    callers.call(invalid, bus.manager, "CreateTunnel", "sa{sv}", "no name",
+                 {**options, "psk": callers.line("bad name's PSK")})
+    # Of another signature.
+    callers.call(no_call, bus.manager, "SetIdentity", "sss", "gateway",
+                 certificate(bench, "client"), callers.key("key that is a string"))
+    callers.call(no_call, bus.device, "Wifi", "Join", "ss", "vault",
+                 callers.line("Wi-Fi password that is a string"))
+    vault.use()
+    at_rest(vault, daemon)
+    log = callers.logged()
+    assert b"SecretInArgument" in log
+    assert vault.is_kept(log, "the log")
 
 
 # ---- Enterprise ----
