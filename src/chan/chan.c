@@ -584,6 +584,7 @@ static void chan_on_final(struct chan *chan, const struct at_report *report)
 {
 	struct chan_cmd *cmd = chan->current;
 
+	chan->was_busy = chan->was_busy || report->type == AT_REPORT_BUSY;
 	if (!cmd) {
 		chan_trouble(chan, "a result without a command");
 		return;

@@ -30,6 +30,11 @@
 #define PROBE_RATE_GUARD (30 * TIMERS_MS)
 /* So long after `+++` passthrough has ended (capture 51). */
 #define PROBE_AFTER_PLUS (1100 * TIMERS_MS)
+/*
+ * What comes before the prompt is lost, with "busy p...", and the prompt then eats what comes next (capture 62): so
+ * many times `+++` is repeated while the chip is busy. One that is so for longer works on something else.
+ */
+#define PROBE_BUSY_MAX 12
 /* Answers to what stood in front of our line in the chip's line buffer, or to the command of one before us. */
 #define PROBE_AGAIN_MAX 5
 /* By DTR and RTS: as long as flash tools take for it, and what a chip takes to say `ready` then. */
@@ -199,9 +204,18 @@ static void probe_flushed(struct device *dev, enum chan_result result)
 	probe_next(dev);
 }
 
+static void probe_plus(struct timer *timer);
+
 static void probe_flush(struct timer *timer)
 {
-	device_run_plain(device_of_timer(timer), "", PROBE_SHORT, NULL, probe_flushed);
+	struct device *dev = device_of_timer(timer);
+
+	if (dev->chan.was_busy && dev->step_no++ < PROBE_BUSY_MAX) {
+		dev->rate = 0;
+		probe_plus(timer);
+		return;
+	}
+	device_run_plain(dev, "", PROBE_SHORT, NULL, probe_flushed);
 }
 
 /*
@@ -214,6 +228,8 @@ static void probe_plus(struct timer *timer)
 	unsigned int rates[LINE_RATES_MAX];
 	size_t n = line_rates(dev, rates);
 
+	if (dev->rate == 0)
+		dev->chan.was_busy = false;
 	dev->rate++;
 	probe_at(dev, rates[dev->rate % n]);
 	chan_write(&dev->chan, "+++", 3);

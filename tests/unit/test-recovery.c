@@ -114,6 +114,42 @@ static void test_send_of_somebody_else(void **state)
 	assert_int_equal(b->chip.sent_len, 0);
 }
 
+/* Its prompt comes when we are there already: `+++` that came before was lost, and answered by "busy p..." (capture 62). */
+static void test_prompt_that_is_late(void **state)
+{
+	struct bench *b = *state;
+
+	b->chip.mute = true;
+	start(b);
+	bench_pass(b, 160 * TIMERS_MS);
+	chip_say(b, "\r\nbusy p...\r\n");
+	bench_pass(b, 150 * TIMERS_MS);
+	chip_say(b, "\r\nbusy p...\r\n\r\nOK\r\n\r\n>");
+	b->chip.mute = false;
+	b->chip.in_len = 0;
+	b->chip.wanted = 3;
+	b->chip.open[0] = true;
+	strcpy(b->chip.wanted_for, "AT+CIPSEND=0,3");
+	await_state(b, DEVICE_READY, 700);
+	assert_int_equal(b->chip.sent_len, 0);
+}
+
+/* It works on something else. */
+static void test_busy_for_long(void **state)
+{
+	struct bench *b = *state;
+
+	b->chip.mute = true;
+	start(b);
+	for (int i = 0; i < 40; i++) {
+		bench_pass(b, 50 * TIMERS_MS);
+		chip_say(b, "\r\nbusy p...\r\n");
+	}
+	b->chip.mute = false;
+	b->chip.in_len = 0;
+	await_state(b, DEVICE_READY, 1000);
+}
+
 /* Whatever it was silent for, and however long: at most the longest pause and one attempt. */
 static void test_silent_chip(void **state)
 {
@@ -256,6 +292,8 @@ int main(void)
 		T(test_block_at_a_raised_rate, setup),
 		T(test_our_own_block, setup),
 		T(test_send_of_somebody_else, setup),
+		T(test_prompt_that_is_late, setup),
+		T(test_busy_for_long, setup),
 		T(test_silent_chip, setup_ready),
 		T(test_reset_by_line, setup_ready),
 		T(test_lost_answer, setup),
