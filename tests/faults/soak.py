@@ -174,6 +174,9 @@ class Soak:
             if life.random.random() < 0.03:
                 self.kill()
                 continue
+            # Behind a loss a long block goes on, AT+CIPSENDL: see espatd(8). The first chip alone has RTS/CTS.
+            if n == 0 and "drop in" in action:
+                continue
             self.note(f"esp{n}: {action}")
             self.counts["faults"] += 1
             self.chips[n].fault(action)
