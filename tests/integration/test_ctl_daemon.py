@@ -403,7 +403,8 @@ def test_rts_is_not_wired(ctl, bench, serve):
 
 def test_port_that_somebody_else_has(ctl, bench, serve):
     bench.sim()
-    with open(bench.chip.tty, "rb", buffering=0) as held:
+    # Or it would be the terminal of these tests, whose end is theirs.
+    with os.fdopen(os.open(bench.chip.tty, os.O_RDONLY | os.O_NOCTTY), "rb", buffering=0) as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         daemon = bench.espatd(tunnel(serve()))
         bench.bus.await_name()
