@@ -256,12 +256,14 @@ static int op_stop_trace(void *userdata, struct device *dev, struct bus_failure 
 
 static const char *op_tunnel_origin(void *userdata, const struct tunnel *tunnel)
 {
-	return tunnel == bench.made ? "runtime" : "configuration";
+	if (tunnel == bench.made)
+		return "runtime";
+	return bench.origin ? bench.origin : "configuration";
 }
 
 static unsigned int op_device_baud(void *userdata, const struct device *dev)
 {
-	return 115200;
+	return dev->baud ? dev->baud : 115200;
 }
 
 static bool op_raw_commands(void *userdata)
@@ -506,6 +508,38 @@ void bench_call(struct bench_client *client, struct bench_reply *reply, const ch
 void bench_await_reply(struct bench_reply *reply)
 {
 	bench_await(reply->count > 0);
+}
+
+void bench_read_value(sd_bus_message *m, char type[2], char *text, size_t size)
+{
+	const char *contents;
+	union {
+		const char *s;
+		uint32_t u;
+		int32_t i;
+		uint64_t t;
+		uint16_t q;
+		int b;
+	} value;
+
+	assert_true(sd_bus_message_peek_type(m, NULL, &contents) > 0);
+	assert_int_equal(strlen(contents), 1);
+	strcpy(type, contents);
+	assert_true(sd_bus_message_enter_container(m, 'v', type) > 0);
+	assert_true(sd_bus_message_read_basic(m, type[0], &value) > 0);
+	if (type[0] == 's')
+		snprintf(text, size, "%s", value.s);
+	else if (type[0] == 'u')
+		snprintf(text, size, "%u", value.u);
+	else if (type[0] == 'i')
+		snprintf(text, size, "%d", value.i);
+	else if (type[0] == 't')
+		snprintf(text, size, "%llu", (unsigned long long)value.t);
+	else if (type[0] == 'q')
+		snprintf(text, size, "%u", value.q);
+	else
+		snprintf(text, size, "%d", value.b);
+	assert_true(sd_bus_message_exit_container(m) > 0);
 }
 
 void bench_reply_clear(struct bench_reply *reply)

@@ -72,6 +72,7 @@ struct bench {
 	void *done_userdata;
 	unsigned int changes_cancelled;
 	bool raw;
+	const char *origin;  /* of tunnels that were not made; NULL: the configuration */
 	struct tunnel *made; /* by create_tunnel */
 
 	/* polkit, if it is there */
@@ -120,6 +121,8 @@ void bench_call(struct bench_client *client, struct bench_reply *reply, const ch
 		const char *interface, const char *member, const char *types, ...);
 void bench_send(struct bench_client *client, struct bench_reply *reply, sd_bus_message *m);
 void bench_await_reply(struct bench_reply *reply);
+/* The next value of a message, and its type. */
+void bench_read_value(sd_bus_message *m, char type[2], char *text, size_t size);
 void bench_reply_clear(struct bench_reply *reply);
 /* Calls a method of org.espat1 as me and waits: the error, "" for none. */
 const char *bench_ask(struct bench_reply *reply, const char *path, const char *interface,

@@ -29,6 +29,12 @@ struct fake_tun {
 void fake_reset(void)
 {
 	memset(&fake, 0, sizeof(fake));
+	fake.clock = "host";
+	fake.resets = 3;
+	fake.flash_writes = 1ull << 40;
+	fake.tunnel_state = TUNNEL_LISTENING;
+	fake.tunnel_path = "/run/espat/broker.sock";
+	fake.waiting = 2;
 	fake.tunnel_error = "";
 }
 
@@ -322,17 +328,17 @@ const char *device_flow_error(const struct device *dev)
 
 const char *device_clock_source(const struct device *dev)
 {
-	return "host";
+	return fake.clock;
 }
 
 uint64_t device_resets(const struct device *dev)
 {
-	return 3;
+	return fake.resets;
 }
 
 uint64_t device_flash_writes(const struct device *dev)
 {
-	return 1ull << 40;
+	return fake.flash_writes;
 }
 
 const struct device_wifi *device_wifi(const struct device *dev)
@@ -352,17 +358,17 @@ void record_namespace(const char *key, char buf[AT_NVS_NAME_MAX + 1])
 
 enum tunnel_state tunnel_state(const struct tunnel *tunnel)
 {
-	return TUNNEL_LISTENING;
+	return fake.tunnel_state;
 }
 
 const char *tunnel_state_name(enum tunnel_state state)
 {
-	return "listening";
+	return state == TUNNEL_LISTENING ? "listening" : "failed";
 }
 
 const char *tunnel_path(const struct tunnel *tunnel)
 {
-	return "/run/espat/broker.sock";
+	return fake.tunnel_path;
 }
 
 unsigned int tunnel_clients(const struct tunnel *tunnel)
@@ -372,7 +378,7 @@ unsigned int tunnel_clients(const struct tunnel *tunnel)
 
 unsigned int tunnel_waiting(const struct tunnel *tunnel)
 {
-	return 2;
+	return fake.waiting;
 }
 
 const char *tunnel_error(const struct tunnel *tunnel)
@@ -382,6 +388,8 @@ const char *tunnel_error(const struct tunnel *tunnel)
 
 const char *tunnel_error_reason(const struct tunnel *tunnel)
 {
+	if (fake.tunnel_reason)
+		return fake.tunnel_reason;
 	return fake.tunnel_error[0] ? "refused" : "";
 }
 

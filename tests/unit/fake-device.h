@@ -34,11 +34,16 @@ struct fake {
 	size_t n; /* so many were made */
 	struct device_wifi wifi;
 	unsigned int heap, links;
+	const char *clock;
+	uint64_t resets, flash_writes;
 	struct device_value values[4];
 	size_t n_values;
 	/* of all tunnels */
-	unsigned int clients;
+	enum tunnel_state tunnel_state;
+	const char *tunnel_path;
+	unsigned int clients, waiting;
 	const char *tunnel_error;
+	const char *tunnel_reason; /* NULL: as fits the error */
 	unsigned int disconnects;
 };
 

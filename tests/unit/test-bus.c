@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * bus: what is on the bus, what is told of it, the name and the connection. Calls are in
- * test-bus-calls.c, who may make them in test-bus-auth.c.
+ * bus: what is on the bus, what is told of it, the name and the connection. Each property's change is in
+ * test-bus-changes.c, calls are in test-bus-calls.c, who may make them in test-bus-auth.c.
  */
 #include "bus-bench.h"
 
@@ -121,34 +121,11 @@ static void assert_property(const char *path, const char *interface, const char 
 			    const char *type, const char *want)
 {
 	struct bench_reply reply;
-	const char *contents;
-	char text[256] = "";
-	union {
-		const char *s;
-		uint32_t u;
-		int32_t i;
-		uint64_t t;
-		uint16_t q;
-		int b;
-	} value;
+	char is[2], text[256];
 
 	assert_string_equal(bench_ask(&reply, path, PROPERTIES, "Get", "ss", interface, name), "");
-	assert_true(sd_bus_message_peek_type(reply.m, NULL, &contents) > 0);
-	assert_string_equal(contents, type);
-	assert_true(sd_bus_message_enter_container(reply.m, 'v', type) > 0);
-	assert_true(sd_bus_message_read_basic(reply.m, type[0], &value) > 0);
-	if (type[0] == 's')
-		snprintf(text, sizeof(text), "%s", value.s);
-	else if (type[0] == 'u')
-		snprintf(text, sizeof(text), "%u", value.u);
-	else if (type[0] == 'i')
-		snprintf(text, sizeof(text), "%d", value.i);
-	else if (type[0] == 't')
-		snprintf(text, sizeof(text), "%llu", (unsigned long long)value.t);
-	else if (type[0] == 'q')
-		snprintf(text, sizeof(text), "%u", value.q);
-	else
-		snprintf(text, sizeof(text), "%d", value.b);
+	bench_read_value(reply.m, is, text, sizeof(text));
+	assert_string_equal(is, type);
 	assert_string_equal(text, want);
 	bench_reply_clear(&reply);
 }
