@@ -191,6 +191,7 @@ void device_port_up(struct device *dev, unsigned int baud)
 	dev->flow_set = false;
 	dev->line_fixed = false;
 	dev->flow_failed = NULL;
+	device_note(dev, DEVICE_FACT_LINE);
 	dev->line_rate = 0;
 	dev->line_mac[0] = '\0'; /* and nothing is known of any chip */
 	dev->fresh = false;

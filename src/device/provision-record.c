@@ -77,6 +77,8 @@ static void record_found(struct device *dev, enum chan_result result)
 	}
 	dev->record_known = true;
 	dev->record_stored = dev->record;
+	dev->uncounted = 0;
+	device_note(dev, DEVICE_FACT_FLASH);
 	provision_next(dev);
 }
 
@@ -84,7 +86,6 @@ void record_read_all(struct device *dev)
 {
 	dev->record_is_whole = false;
 	memset(&dev->record_copy, 0, sizeof(dev->record_copy));
-	dev->uncounted = 0;
 	record_read(dev, RECORD_MAIN, record_found);
 }
 

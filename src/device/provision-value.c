@@ -56,6 +56,7 @@ void provision_count_write(struct device *dev, enum chan_result result)
 		return;
 	dev->flash_writes++;
 	dev->uncounted++;
+	device_note(dev, DEVICE_FACT_FLASH);
 }
 
 /* ---- reading a value ---- */

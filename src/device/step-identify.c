@@ -83,6 +83,7 @@ static void identify_cmd(struct device *dev, enum chan_result result)
 		return;
 	}
 	dev->mac[0] = '\0';
+	device_note(dev, DEVICE_FACT_CHIP);
 	device_run_plain(dev, "AT+CIPSTAMAC?", DEVICE_TIMEOUT, identify_mac_line, identify_mac);
 }
 
@@ -98,6 +99,7 @@ static void identify_gmr(struct device *dev, enum chan_result result)
 {
 	const struct at_version *v = &dev->version;
 
+	device_note(dev, DEVICE_FACT_CHIP);
 	if (result != CHAN_OK || v->core[0] == '\0') {
 		device_fail(dev, "AT+GMR is not answered as ESP-AT does");
 		return;
@@ -115,6 +117,7 @@ void identify_start(struct device *dev)
 {
 	memset(&dev->version, 0, sizeof(dev->version));
 	dev->firmware[0] = '\0';
+	device_note(dev, DEVICE_FACT_CHIP);
 	dev->features = 0;
 	dev->tells_errno = false;
 	dev->wifi_lost = false;

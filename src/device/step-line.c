@@ -633,8 +633,10 @@ static bool line_can_do(struct device *dev)
 		dev->line_fixed = true;
 		dev_notice(dev, "this port has no rate of its own: `max_baud` and `flow_control` "
 				"are of no effect");
-		if (dev->settings->flow_control == CONFIG_FLOW_RTSCTS)
+		if (dev->settings->flow_control == CONFIG_FLOW_RTSCTS) {
 			dev->flow_failed = "this port has none";
+			device_note(dev, DEVICE_FACT_LINE);
+		}
 	} else {
 		line_give_up_rate(dev, "this port has no such rate");
 	}
@@ -655,6 +657,7 @@ void line_begin(struct device *dev)
 		dev->line_failed = 0;
 		dev->flow_failed = NULL;
 		dev->flow_proven = 0;
+		device_note(dev, DEVICE_FACT_LINE);
 	}
 	do
 		dev->line_rate = line_wanted(dev);

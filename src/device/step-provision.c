@@ -477,7 +477,7 @@ static void provision_finish(struct device *dev)
 		device_enter_state(dev, dev->provision_only ? DEVICE_PROVISIONED : DEVICE_JOINING);
 	else
 		diagnose_rechecked(dev, wrote);
-	device_note(dev, DEVICE_FACT_VALUES | (wrote || up ? DEVICE_FACT_FLASH : 0));
+	device_note(dev, DEVICE_FACT_VALUES);
 	provision_tell(dev);
 	if (!up)
 		device_notify_room(dev);

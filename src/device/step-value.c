@@ -72,7 +72,7 @@ static void value_finish_with(struct value_request *v, enum device_result result
 
 	dev->value_req = NULL;
 	dev->provision_later = false;
-	device_note(dev, DEVICE_FACT_VALUES | DEVICE_FACT_FLASH);
+	device_note(dev, DEVICE_FACT_VALUES);
 	device_request_finish(&v->req, result, answer);
 	if (later)
 		provision_again(dev);
