@@ -3,6 +3,7 @@
 #include "fake-chip.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -663,9 +664,51 @@ static void on_room(struct device_watch *watch, struct device *dev)
 	container_of(watch, struct bench, watch)->rooms++;
 }
 
+/* All that src/bus makes a property of; DEVICE_FACT_VALUES has none. */
+static void show(const struct device *dev, struct facts *facts, unsigned int which)
+{
+	const struct device_wifi *wifi = device_wifi(dev);
+	struct facts now = { 0 };
+
+#define SHOW(fact, ...) snprintf(now.text[__builtin_ctz(fact)], sizeof(now.text[0]), __VA_ARGS__)
+	SHOW(DEVICE_FACT_STATE, "state %s, %s", device_state_name(dev->state), dev->error);
+	SHOW(DEVICE_FACT_CHIP, "chip %s %s %s %s", dev->version.chip, dev->version.core,
+	     dev->firmware, dev->mac);
+	SHOW(DEVICE_FACT_LINKS, "%u links", device_links_in_use(dev));
+	SHOW(DEVICE_FACT_HEAP, "heap %u", device_free_heap(dev));
+	SHOW(DEVICE_FACT_CLOCK, "clock %s", device_clock_source(dev));
+	SHOW(DEVICE_FACT_RESETS, "%" PRIu64 " resets", device_resets(dev));
+	SHOW(DEVICE_FACT_FLASH, "%" PRIu64 " flash writes", device_flash_writes(dev));
+	SHOW(DEVICE_FACT_WIFI, "wifi %s %s %u %d %s %d", wifi->ssid, wifi->bssid, wifi->channel,
+	     wifi->rssi, wifi->address, wifi->connected);
+	SHOW(DEVICE_FACT_LINE, "line %u %d %s", device_baud(dev), dev->rtscts,
+	     device_flow_error(dev));
+#undef SHOW
+	for (size_t i = 0; i < FACTS; i++)
+		if (which >> i & 1)
+			memcpy(facts->text[i], now.text[i], sizeof(now.text[i]));
+}
+
+/* Whoever watches was told of each fact that is another now, and by its own name. */
+static void facts_are_told(const struct bench *b)
+{
+	struct facts now = { 0 };
+
+	show(b->dev, &now, ~0u);
+	for (size_t i = 0; i < FACTS; i++) {
+		if (strcmp(b->shown.text[i], now.text[i]) == 0)
+			continue;
+		fprintf(stderr, "it is '%s', and '%s' was told\n", now.text[i], b->shown.text[i]);
+		MUST(!"told");
+	}
+}
+
 static void on_changed(struct device_watch *watch, struct device *dev, unsigned int facts)
 {
-	container_of(watch, struct bench, watch)->facts |= facts;
+	struct bench *b = container_of(watch, struct bench, watch);
+
+	b->facts |= facts;
+	show(dev, &b->shown, facts);
 }
 
 static void on_provisioned(struct device_watch *watch, struct device *dev)
@@ -756,6 +799,7 @@ void bench_make(struct bench *b, const struct config *config, const struct confi
 	b->watch.changed = on_changed;
 	b->watch.provisioned = on_provisioned;
 	device_watch(b->dev, &b->watch);
+	show(b->dev, &b->shown, ~0u);
 }
 
 void bench_remake(struct bench *b)
@@ -819,6 +863,7 @@ void bench_run(struct bench *b)
 {
 	while (bench_step(b))
 		;
+	facts_are_told(b);
 }
 
 void bench_pass(struct bench *b, uint64_t delay)

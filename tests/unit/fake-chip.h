@@ -74,6 +74,12 @@ struct chip {
 	bool dead;
 };
 
+/* What an observer may show of a device, a text for each enum device_fact that has one. */
+#define FACTS 10
+struct facts {
+	char text[FACTS][512];
+};
+
 struct bench {
 	/* the host's end */
 	unsigned int baud;
@@ -112,6 +118,7 @@ struct bench {
 	time_t wallclock;
 	bool unsynchronized;
 	unsigned int facts;   /* that have changed */
+	struct facts shown;   /* as they were when the device said so last */
 	const char *password; /* what every secret's file holds; NULL: there is none */
 };
 

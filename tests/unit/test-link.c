@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "device/internal.h"
 #include "fake-chip.h"
 
 struct user {
@@ -1243,6 +1244,7 @@ static void test_stream(void **state)
 	size_t size;
 
 	b->dev->rtscts = true;
+	device_note(b->dev, DEVICE_FACT_LINE);
 	chan_set_baud(&b->dev->chan, 921600);
 	a = open_link(b, 0);
 	assert_non_null(strstr(b->chip.told, "AT+CIPSENDLCFG=4096,2920|"));

@@ -658,7 +658,7 @@ static void test_facts_of_a_bring_up(void **state)
 	bench_up(b);
 	assert_int_equal(b->facts, DEVICE_FACT_STATE | DEVICE_FACT_CHIP | DEVICE_FACT_CLOCK |
 					   DEVICE_FACT_WIFI | DEVICE_FACT_FLASH |
-					   DEVICE_FACT_VALUES);
+					   DEVICE_FACT_VALUES | DEVICE_FACT_LINE);
 	assert_int_equal(device_flash_writes(b->dev), b->chip.writes);
 	/* Nothing changes, nothing is told. */
 	bench_pass(b, 5 * TIMERS_S);

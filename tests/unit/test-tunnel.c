@@ -28,8 +28,11 @@ static struct rig {
 	struct tunnel_watch watch;
 	unsigned int changes, failures;
 	struct shown {
-		unsigned int clients, waiting;
+		const struct config_tunnel *config;
+		/* as wide as the others: compared byte by byte */
+		uint64_t state, clients, waiting;
 		uint64_t connects, failures, aborted;
+		const char *reason;
 		char error[TUNNEL_ERROR_MAX];
 	} shown; /* as an observer has it */
 	char reason[64], text[256];
@@ -41,11 +44,14 @@ static struct rig {
 static struct shown look_at(const struct tunnel *tunnel)
 {
 	struct shown shown = {
+		.config = tunnel->config,
+		.state = tunnel_state(tunnel),
 		.clients = tunnel_clients(tunnel),
 		.waiting = tunnel_waiting(tunnel),
 		.connects = tunnel->connects,
 		.failures = tunnel->failures,
 		.aborted = tunnel->aborted,
+		.reason = tunnel_error_reason(tunnel),
 	};
 
 	strcpy(shown.error, tunnel_error(tunnel));
