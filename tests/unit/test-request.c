@@ -676,6 +676,24 @@ static void test_facts_of_a_bring_up(void **state)
 	assert_true(b->facts & DEVICE_FACT_STATE);
 }
 
+/* It falls silent in the middle of it: until that is noticed, what it is said to be is what is told. */
+static void test_facts_of_half_a_chip(void **state)
+{
+	struct bench *b = *state;
+
+	chip_answer(b, "AT+GMR", NULL, 1);
+	chip_say(b, "\r\nready\r\n");
+	bench_pass(b, 1 * TIMERS_S);
+	assert_int_equal(b->dev->state, DEVICE_IDENTIFYING);
+	assert_string_equal(b->dev->version.core, "");
+	chip_answer(b, "AT+CIPSTAMAC?", NULL, 1);
+	chip_say(b, "\r\nready\r\n");
+	bench_pass(b, 1 * TIMERS_S);
+	assert_int_equal(b->dev->state, DEVICE_IDENTIFYING);
+	assert_string_not_equal(b->dev->version.core, "");
+	assert_string_equal(b->dev->mac, "");
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 #define T_READY(name) cmocka_unit_test_setup_teardown(name, setup_ready, teardown)
 
@@ -705,6 +723,7 @@ int main(void)
 		T(test_clock_of_time_servers),
 		T(test_resets),
 		T(test_facts_of_a_bring_up),
+		T_READY(test_facts_of_half_a_chip),
 	};
 
 	return cmocka_run_group_tests_name("request", tests, NULL, NULL);

@@ -216,6 +216,27 @@ static void test_flow_control_is_not_missed(void **state)
 	assert_string_equal(device_flow_error(b->dev), "");
 }
 
+/* What stood in the way was of the chip that was there before. */
+static void test_rts_of_another_chip(void **state)
+{
+	struct bench *b = *state;
+
+	b->settings.flow_control = CONFIG_FLOW_RTSCTS;
+	b->settings.adopt = CONFIG_ADOPT_ANY;
+	b->unseen = true;
+	bench_up_idle(b);
+	assert_string_equal(device_flow_error(b->dev), "the chip's RTS cannot be seen");
+	b->unseen = false;
+	b->chip.mac = "24:0a:c4:12:34:57";
+	chip_answer(b, "AT+UART_CUR", NULL, 1);
+	b->chip.echo = true;
+	chip_say(b, "\r\nready\r\n");
+	while (b->dev->state != DEVICE_TUNING)
+		bench_pass(b, 10 * TIMERS_MS);
+	/* Also while nothing is proven yet. */
+	assert_string_equal(device_flow_error(b->dev), "");
+}
+
 static void test_firmware_refuses(void **state)
 {
 	struct bench *b = *state;
@@ -411,6 +432,7 @@ int main(void)
 		T(test_cts_is_not_wired),
 		T(test_rts_cannot_be_seen),
 		T(test_flow_control_is_not_missed),
+		T(test_rts_of_another_chip),
 		T(test_firmware_refuses),
 		T(test_port_has_not_the_rate),
 		T(test_port_has_no_rate),

@@ -758,6 +758,7 @@ static void test_reconfigure(void **state)
 	assert_int_equal(
 		tunnel_new(&rig.tunnel, &old->tunnels[0], old, dir, NULL, 0, &rig.pool, rig.b.dev),
 		0);
+	tunnel_watch(rig.tunnel, &rig.watch);
 	bench_up(&rig.b);
 	connect_client(0);
 	chip_answer(&rig.b, "AT+CIPSSLCSNI=1", NULL, 1);
@@ -766,6 +767,7 @@ static void test_reconfigure(void **state)
 	assert_int_equal(old->refs, 2);
 	fresh = owned_config();
 	tunnel_reconfigure(rig.tunnel, &fresh->tunnels[0], fresh);
+	assert_ptr_equal(rig.shown.config, &fresh->tunnels[0]);
 	config_free(old);
 	chip_say(&rig.b, "\r\nOK\r\n");
 	run();
