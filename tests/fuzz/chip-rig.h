@@ -108,7 +108,7 @@ struct rig {
 	bool not_alone, unsynchronized;
 	time_t wallclock;
 	uint64_t misled_until; /* the chip's clock, by a time server */
-	bool reset_due; /* it does not get well without power being cut */
+	bool reset_due;        /* it does not get well without power being cut */
 	struct rig_request requests[RIG_REQUESTS];
 	size_t n_requests;
 	struct rig_command commands[RIG_COMMANDS];

@@ -22,7 +22,7 @@
 
 #define ERROR_PREFIX "org.espat1.Error."
 /* s; a test that waits for longer waits for ever */
-#define DEADLINE 30
+#define DEADLINE 60
 
 struct bench bench;
 

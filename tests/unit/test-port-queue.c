@@ -72,7 +72,8 @@ static int setup(void **state)
 	assert_int_equal(bind(rig.listener, (struct sockaddr *)&addr, sizeof(addr)), 0);
 	assert_int_equal(listen(rig.listener, 1), 0);
 	snprintf(spec, sizeof(spec), "unix:%s", addr.sun_path);
-	assert_int_equal(port_new(&rig.port, rig.base, &rig.timers, spec, 115200, 0, &ops, NULL), 0);
+	assert_int_equal(port_new(&rig.port, rig.base, &rig.timers, spec, 115200, 0, &ops, NULL),
+			 0);
 	turn();
 	assert_true(rig.up);
 	rig.other = accept(rig.listener, NULL, NULL);
