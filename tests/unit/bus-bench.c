@@ -338,7 +338,8 @@ void bench_turn(void)
 		bus_prepare(bench.bus);
 	if (timers_next(&bench.timers) <= bench.timers.now)
 		busy = true;
-	event_base_loop(bench.base, busy ? EVLOOP_NONBLOCK : EVLOOP_ONCE);
+	/* Once in any case: by itself EVLOOP_NONBLOCK goes on while a socket can be written to. */
+	event_base_loop(bench.base, EVLOOP_ONCE | (busy ? EVLOOP_NONBLOCK : 0));
 }
 
 void bench_pass(uint64_t time)
