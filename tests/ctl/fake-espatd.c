@@ -350,48 +350,23 @@ static const sd_bus_vtable manager_vtable[] = {
 	SD_BUS_VTABLE_END,
 };
 
+#define DEVICE_PROPS(type_of_state)                                                                \
+	PROP("Name", "s"), PROP("Port", "s"), PROP("State", type_of_state), PROP("Model", "s"),    \
+		PROP("Firmware", "s"), PROP("Core", "s"), PROP("Mac", "s"), PROP("Baud", "u"),     \
+		PROP("FlowControl", "s"), PROP("FlowControlError", "s"), PROP("Links", "u"),       \
+		PROP("LinksInUse", "u"), PROP("FreeHeap", "u"), PROP("Clock", "s"),                \
+		PROP("Resets", "t"), PROP("FlashWrites", "t"), PROP("LastError", "s")
+
 static const sd_bus_vtable device_vtable[] = {
 	SD_BUS_VTABLE_START(0),
-	PROP("Name", "s"),
-	PROP("Port", "s"),
-	PROP("State", "s"),
-	PROP("Model", "s"),
-	PROP("Firmware", "s"),
-	PROP("Core", "s"),
-	PROP("Mac", "s"),
-	PROP("Baud", "u"),
-	PROP("FlowControl", "s"),
-	PROP("FlowControlError", "s"),
-	PROP("Links", "u"),
-	PROP("LinksInUse", "u"),
-	PROP("FreeHeap", "u"),
-	PROP("Clock", "s"),
-	PROP("Resets", "t"),
-	PROP("FlashWrites", "t"),
-	PROP("LastError", "s"),
+	DEVICE_PROPS("s"),
 	SD_BUS_VTABLE_END,
 };
 
 /* Its state is a number. */
 static const sd_bus_vtable odd_device_vtable[] = {
 	SD_BUS_VTABLE_START(0),
-	PROP("Name", "s"),
-	PROP("Port", "s"),
-	PROP("State", "u"),
-	PROP("Model", "s"),
-	PROP("Firmware", "s"),
-	PROP("Core", "s"),
-	PROP("Mac", "s"),
-	PROP("Baud", "u"),
-	PROP("FlowControl", "s"),
-	PROP("FlowControlError", "s"),
-	PROP("Links", "u"),
-	PROP("LinksInUse", "u"),
-	PROP("FreeHeap", "u"),
-	PROP("Clock", "s"),
-	PROP("Resets", "t"),
-	PROP("FlashWrites", "t"),
-	PROP("LastError", "s"),
+	DEVICE_PROPS("u"),
 	SD_BUS_VTABLE_END,
 };
 

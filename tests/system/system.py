@@ -133,7 +133,7 @@ def busctl(*args, user=None, check=True):
 
 
 def busctl_call(path, interface, method, *args, **how):
-    out = busctl("call", BUS, path, interface, method, *args, **how).stdout
+    out = busctl("--timeout=60", "call", "--", BUS, path, interface, method, *args, **how).stdout
     return json.loads(out)["data"] if out.strip() else None
 
 
@@ -159,8 +159,7 @@ def without_types(value):
 
 def call_by_busctl(interface, method, signature="", *args, path=ROOT):
     """As call(), by the program that people use. It can pass no descriptors, and tells no names of errors."""
-    out = busctl("--timeout=60", "call", "--", BUS, path, interface, method, *busctl_words(signature, args)).stdout
-    values = without_types(json.loads(out)["data"]) if out.strip() else []
+    values = without_types(busctl_call(path, interface, method, *busctl_words(signature, args)) or [])
     return values[0] if len(values) == 1 else values or None
 
 
