@@ -340,7 +340,7 @@ static bool turn(void)
 	MUST(r == 0);
 	timers_run(&bus_rig.timers);
 	bus_prepare(bus_rig.bus);
-	event_base_loop(bus_rig.base, EVLOOP_NONBLOCK);
+	event_base_loop(bus_rig.base, EVLOOP_NONBLOCK | EVLOOP_ONCE);
 	return busy;
 }
 

@@ -126,7 +126,7 @@ static size_t put_utf8(char *to, uint8_t c)
 	return 1;
 }
 
-/* A word, bytes as they are, or many of one. */
+/* A word, bytes as they are, or many of one; very many are for few, as they take as long as all else. */
 static const char *text_of(struct input *in)
 {
 	static char text[TEXT_MAX + 3];
@@ -137,7 +137,7 @@ static const char *text_of(struct input *in)
 		return words[kind % N_WORDS];
 	n = next(in);
 	if (kind >= 240) {
-		size_t many = (size_t)n * n * 3;
+		size_t many = kind >= 254 ? (size_t)n * n * 3 : (size_t)n * 8;
 
 		memset(text, 'a' + kind % 16, many);
 		len = many;

@@ -7,6 +7,7 @@ BUILD/corpus and is gone on from; what a target has said is in BUILD/NAME.log, a
 """
 
 import argparse
+import os
 import pathlib
 import re
 import subprocess
@@ -30,6 +31,8 @@ TARGETS = {
     "store": (2 * 10**6, None),
 }
 INPUT_MAX = 1024
+# What an allocation was for is not kept: whoever looks into an input that breaks something runs it by itself.
+ASAN_OPTIONS = "malloc_context_size=1:quarantine_size_mb=8"
 # Of the planned executions, after which a target that goes on finding things is left at that.
 TIMES_MAX = 3
 
@@ -60,7 +63,7 @@ class Target:
         executed = 0
         with (open(self.build / f"{self.name}.log", "w", encoding="utf-8") as log,
               subprocess.Popen(self.arguments(runs), stdout=log, stderr=subprocess.PIPE, text=True,
-                               errors="replace") as program):
+                               errors="replace", env={"ASAN_OPTIONS": ASAN_OPTIONS} | os.environ) as program):
             for line in program.stderr:
                 log.write(line)
                 line = re.match(r"#(\d+)\s+(\w+).* cov: (\d+)", line)
