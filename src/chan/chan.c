@@ -22,10 +22,11 @@
  * What may stand in front of an answer: the chip's output FIFO (8192 bytes, field of the UART driver), and as
  * much again in the buffers of an adapter and of the host. As long as there is something it comes, without a
  * pause: so long a silence means that nothing is left. (Adapters hold bytes back for 16 ms, hosts with much to
- * do for some time more.)
+ * do for some time more.) And where less came than the line could carry, it was silent for the rest of the time.
  */
 #define CHAN_FIFO_BYTES (2 * 8192)
 #define CHAN_QUIET (300 * TIMERS_MS)
+#define CHAN_HELD_BACK (100 * TIMERS_MS)
 /*
  * So far behind the others is nobody put, whatever he has used: a server that did not read for a minute is no
  * reason to hold its client up for another one.
@@ -121,7 +122,8 @@ static bool chan_may_ask(const struct chan *chan, const struct chan_cmd *cmd)
 /* When it is too late for what was due at @at: not while bytes come that may stand in front of it. */
 static uint64_t chan_too_late(const struct chan *chan, uint64_t at)
 {
-	uint64_t most = at + CHAN_FIFO_BYTES * chan->byte_time / 1000;
+	uint64_t front = chan->heard_bytes < CHAN_FIFO_BYTES ? chan->heard_bytes : CHAN_FIFO_BYTES;
+	uint64_t most = at + front * chan->byte_time / 1000 + CHAN_HELD_BACK;
 	uint64_t quiet = chan->heard + CHAN_QUIET;
 
 	if (quiet <= at)
@@ -160,6 +162,7 @@ static void chan_arm(struct chan *chan, uint64_t timeout)
 	size_t bytes = cmd->line.len + cmd_payload(cmd);
 
 	chan->deadline = chan_now(chan) + timeout + bytes * chan->byte_time / 1000;
+	chan->heard_bytes = 0;
 	chan_ask_later(chan);
 	chan_wait(chan);
 }
@@ -850,6 +853,7 @@ void chan_feed(struct chan *chan, const uint8_t *data, size_t len)
 
 	if (len > 0)
 		chan->heard = chan_now(chan);
+	chan->heard_bytes += len;
 	/* After chan_reset() the rest belongs to a past that nobody believes any more. */
 	while (!chan->deaf && epoch == chan->epoch) {
 		size_t n;

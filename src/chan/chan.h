@@ -150,6 +150,7 @@ struct chan {
 	struct timer timer;
 	/* when, in µs: the answer is due; bytes came last; it is asked about; the answer to that is due */
 	uint64_t deadline, heard, ask_at, told_by;
+	uint64_t heard_bytes; /* so many since the answer is waited for */
 	enum chan_question question;
 	bool asked, answered;    /* it was asked about; its own answer came first */
 	enum chan_result result; /* of that */

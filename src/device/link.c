@@ -267,6 +267,11 @@ static void link_start_done(struct chan_cmd *cmd, enum chan_result result)
 	if (result != CHAN_OK) {
 		/* There is nothing to close; a CLOSED that comes all the same is ignored when free. */
 		link->closed = true;
+		/*
+		 * Unless it was open: the chip answers with ERROR then (protocol fact 6), and a CLOSED that came late
+		 * may have been of the connection before.
+		 */
+		link->maybe_open = true;
 		if (link->ops && !link->dev->wifi_lost)
 			diagnose_start(link);
 		else

@@ -649,27 +649,48 @@ static void test_slow_line_takes_longer(void **state)
 
 /*
  * An answer may stand behind what the chip says before it: as long as that comes it is waited for, until
- * two FIFOs must be empty, and then for as long as no pause is.
+ * two FIFOs must be empty, for as long as no pause is, and as the line has not been silent for the time-out.
  */
 static void test_what_comes_first_takes_its_time(void **state)
 {
 	static const char ipd[] = "\r\n+IPD,0,2:ab\r\n";
 	struct fixture *f = *state;
 	uint64_t most = TIMEOUT + BYTES(6) + BYTES(16384);
+	char much[1200] = "\r\n+IPD,0,1024:";
 
+	/* A full line: 90 ms of data each. */
+	memset(much + strlen(much), 'x', 1024);
+	strcat(much, "\r\n");
 	plain(f, 0, CHAN_CONTROL);
-	for (uint64_t at = 0; at < most - 250 * TIMERS_MS; at += 250 * TIMERS_MS) {
+	for (uint64_t at = 0; at < most; at += BYTES(strlen(much))) {
+		assert_int_equal(f->probes[0].dones, 0);
+		feed(f, much);
+		clear(f);
+		advance(f, BYTES(strlen(much)));
+	}
+	advance(f, 110 * TIMERS_MS);
+	assert_int_equal(f->probes[0].result, CHAN_E_TIMEOUT);
+	/* One that rests for most of the time: what comes counts as what it takes. */
+	chan_reset(&f->chan);
+	plain(f, 0, CHAN_CONTROL);
+	for (uint64_t at = 0; at < TIMEOUT; at += 250 * TIMERS_MS) {
+		assert_int_equal(f->probes[0].dones, 0);
 		feed(f, ipd);
 		advance(f, 250 * TIMERS_MS);
-		assert_int_equal(f->probes[0].dones, 0);
 	}
 	feed(f, ipd);
-	advance(f, 250 * TIMERS_MS);
+	advance(f, 95 * TIMERS_MS);
+	assert_int_equal(f->probes[0].dones, 0);
+	advance(f, 30 * TIMERS_MS);
 	assert_int_equal(f->probes[0].result, CHAN_E_TIMEOUT);
 	/* A pause is its end. */
 	chan_reset(&f->chan);
 	plain(f, 0, CHAN_CONTROL);
-	advance(f, TIMEOUT);
+	for (int i = 0; i < 3; i++) {
+		feed(f, much);
+		clear(f);
+	}
+	advance(f, TIMEOUT - 50 * TIMERS_MS);
 	feed(f, ipd);
 	advance(f, 299 * TIMERS_MS);
 	assert_int_equal(f->probes[0].dones, 0);
@@ -681,7 +702,7 @@ static void test_what_comes_first_takes_its_time(void **state)
 	feed(f, ipd);
 	advance(f, TIMEOUT);
 	feed(f, "\r\nO");
-	advance(f, 290 * TIMERS_MS);
+	advance(f, 90 * TIMERS_MS);
 	f->len = 0;
 	feed(f, "K\r\n");
 	expect(f, "a=0|");

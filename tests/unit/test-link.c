@@ -392,7 +392,7 @@ static void test_leftovers_are_cleared(void **state)
 	u = start(b, 0, &some);
 	bench_run(b);
 	assert_ended(u, LINK_END_UNEXPLAINED);
-	expect_settings(b, &none, "AT+CIPSSLCALPN=0,0|AT+CIPSSLCPSK=0,\"\",\"\"|");
+	expect_settings(b, &none, "AT+CIPCLOSE=0|AT+CIPSSLCALPN=0,0|AT+CIPSSLCPSK=0,\"\",\"\"|");
 	expect_settings(b, &none, "");
 	/* Also across a loss of step, when the chip was not reset: by the next bring-up, or later. */
 	for (int fresh = 0; fresh < 2; fresh++) {
@@ -927,6 +927,26 @@ static void test_close_that_was_not_understood(void **state)
 	chip_forget(b);
 	open_link(b, 0);
 	assert_null(strstr(b->chip.told, "CIPCLOSE"));
+}
+
+/* A CLOSED of the connection before ends the next one, which the chip still has: one attempt fails, not all. */
+static void test_closed_of_the_one_before(void **state)
+{
+	struct bench *b = *state;
+	struct user *u = open_link(b, 0);
+
+	chip_say(b, "0,CLOSED\r\n");
+	assert_ended(u, LINK_END_PEER);
+	assert_true(b->chip.open[0]);
+	chip_answer(b, "AT+CIPSTART", "\r\nERROR\r\n", 1);
+	u = start(b, 0, &mutual);
+	u->probe = LINK_PROBE_NO;
+	bench_run(b);
+	assert_int_equal(u->ends, 1);
+	chip_forget(b);
+	u = open_link(b, 0);
+	assert_int_equal(strncmp(b->chip.told, "AT+CIPCLOSE=0|AT+CIPSSLC", 24), 0);
+	assert_int_equal(u->opened, 1);
 }
 
 static void test_ready_ends_all_links(void **state)
@@ -1909,6 +1929,7 @@ int main(void)
 		T(test_closed_by_the_user_while_connecting),
 		T(test_late_closed),
 		T(test_close_that_was_not_understood),
+		T(test_closed_of_the_one_before),
 		T(test_ready_ends_all_links),
 		T(test_unanswered_command_ends_all),
 		T(test_lost_bytes_end_all),
