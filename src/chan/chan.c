@@ -49,13 +49,16 @@
  * works on it says "busy p..." to anything, and forgets the question (captures 41, 46; within 0.2 s); one that
  * has done it answers, and then the command's own answer was lost. Should both come at once, its own is the one
  * without the line that the question brings. Nothing at all for CHAN_ASK_TIMEOUT is a chip that hangs; but one
- * that joins a network has no time even for that (1.7 s in capture 20), and is left alone.
+ * that joins a network has no time even for that (1.7 s in capture 20), and is left alone. The question, too, may be
+ * lost, or what is said to it: it is asked again, and as answers keep their order, what is to come to both comes at once.
  */
 #define CHAN_ASK "AT+CIPMUX?"
 #define CHAN_ASK_TOLD "+CIPMUX:"
 #define CHAN_ASK_AFTER (2 * TIMERS_S)
 #define CHAN_ASK_WORTH (5 * TIMERS_S)
 #define CHAN_ASK_TIMEOUT (5 * TIMERS_S)
+#define CHAN_ASK_AGAIN (2500 * TIMERS_MS)
+#define CHAN_ASK_MAX 8
 /* When the command has ended in the meantime, the chip has nothing else to do. */
 #define CHAN_ASK_ENDED (1 * TIMERS_S)
 
@@ -136,8 +139,8 @@ static uint64_t chan_next(const struct chan *chan)
 {
 	uint64_t at = chan->deadline;
 
-	if (chan->question != CHAN_QUESTION_NONE)
-		return chan_too_late(chan, chan->told_by < at ? chan->told_by : at);
+	if (chan->question != CHAN_QUESTION_NONE && chan->told_by < at)
+		at = chan->told_by;
 	at = chan_too_late(chan, at);
 	return chan->ask_at < at ? chan->ask_at : at;
 }
@@ -353,11 +356,18 @@ static void chan_trouble(struct chan *chan, const char *what)
 static void chan_ask(struct chan *chan, uint64_t timeout)
 {
 	static const char question[] = CHAN_ASK "\r\n";
+	uint64_t again = chan_now(chan) + CHAN_ASK_AGAIN;
 
 	chan_debug(chan, "> %s, to see whether it is still busy", CHAN_ASK);
+	if (chan->question == CHAN_QUESTION_NONE) {
+		chan->told_by = cmd_deafens(chan->current) ? UINT64_MAX : chan_now(chan) + timeout;
+		chan->told = false;
+		chan->questions = 0;
+	}
 	chan->asked = true;
 	chan->question = CHAN_QUESTION_ASKED;
-	chan->told_by = cmd_deafens(chan->current) ? UINT64_MAX : chan_now(chan) + timeout;
+	chan->ask_at = ++chan->questions < CHAN_ASK_MAX && again < chan->told_by ? again
+										 : UINT64_MAX;
 	chan->commands++;
 	chan_write(chan, question, sizeof(question) - 1);
 	chan_wait(chan);
@@ -368,6 +378,14 @@ void chan_ask_now(struct chan *chan, uint64_t timeout)
 	if (chan->current && chan->question == CHAN_QUESTION_NONE && !chan->deaf &&
 	    chan_may_ask(chan, chan->current))
 		chan_ask(chan, timeout);
+}
+
+/* What else there is to be said to questions. */
+static void chan_await_rest(struct chan *chan)
+{
+	chan->told_by = chan_now(chan) + CHAN_ASK_ENDED;
+	chan->ask_at = UINT64_MAX;
+	chan_wait(chan);
 }
 
 /* Its own answer has come. It ends when the other one has come, too: else that would be the next one's. */
@@ -383,23 +401,35 @@ static void chan_end(struct chan *chan, enum chan_result result)
 	}
 	chan->answered = true;
 	chan->result = result;
-	chan->told_by = chan_now(chan) + CHAN_ASK_ENDED;
-	chan_wait(chan);
+	chan_await_rest(chan);
 }
 
 static void chan_is_lost(struct chan *chan);
 
-/* @busy: the chip has said so, and the question is forgotten. */
-static void chan_on_told(struct chan *chan, bool busy)
+/* All has been said to the questions. */
+static void chan_is_settled(struct chan *chan)
 {
 	if (chan->answered) {
 		chan_done(chan, chan->result);
-	} else if (busy) {
+	} else {
 		chan_ask_later(chan);
 		chan_wait(chan);
-	} else {
-		chan_is_lost(chan);
 	}
+}
+
+/* @busy: the chip has said so, and the question is forgotten. */
+static void chan_on_told(struct chan *chan, bool busy)
+{
+	if (!busy && !chan->answered) {
+		chan_is_lost(chan);
+		return;
+	}
+	chan->told = true;
+	chan->question = CHAN_QUESTION_ASKED;
+	if (--chan->questions > 0)
+		chan_await_rest(chan);
+	else
+		chan_is_settled(chan);
 }
 
 /* A line of the answer to a question; true if it is one, and not the command's own. */
@@ -444,8 +474,8 @@ static void chan_on_timer(struct timer *timer)
 		chan_wait(chan); /* bytes have come */
 		return;
 	}
-	if (chan->question == CHAN_QUESTION_NONE && chan_now(chan) >= chan->ask_at) {
-		if (chan_may_ask(chan, chan->current)) {
+	if (chan_now(chan) >= chan->ask_at) {
+		if (chan->question != CHAN_QUESTION_TOLD && chan_may_ask(chan, chan->current)) {
 			chan_ask(chan, CHAN_ASK_TIMEOUT);
 			return;
 		}
@@ -454,7 +484,9 @@ static void chan_on_timer(struct timer *timer)
 		chan_wait(chan);
 		return;
 	}
-	if (chan->answered && cmd_deafens(chan->current))
+	if (chan->question != CHAN_QUESTION_NONE && chan->told)
+		chan_is_settled(chan);
+	else if (chan->answered && cmd_deafens(chan->current))
 		chan_done(chan, chan->result);
 	else
 		chan_is_lost(chan);

@@ -24,11 +24,11 @@
 /* Flash: writes take 0.1..0.8 s, erasing 0.4..1 s on the recorded chip (protocol fact 12). */
 #define DEVICE_TIMEOUT_FLASH (15 * TIMERS_S)
 /*
- * From the last byte of a value to OK: 1.2 s at most in capture 63. Nothing can be asked meanwhile, and a chip
+ * From the last byte of a value to OK, twice the longest: 1.2 s in capture 63. Nothing can be asked meanwhile, and a chip
  * that has lost a byte of it waits for ever; one that is given up too soon is found busy, and what it has
  * written is read before it is written again.
  */
-#define DEVICE_TIMEOUT_WRITE (3 * TIMERS_S)
+#define DEVICE_TIMEOUT_WRITE (2400 * TIMERS_MS)
 /* From a reset to `ready`: 1..3 s (field notes), the recorded chip takes up to 8 s (capture 20). */
 #define DEVICE_TIMEOUT_BOOT (15 * TIMERS_S)
 

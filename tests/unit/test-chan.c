@@ -711,6 +711,9 @@ static void test_what_comes_first_takes_its_time(void **state)
 /* ---- whether it still runs ---- */
 
 #define LONG (30 * TIMERS_S)
+#define ASK "> AT+CIPMUX?|"
+#define BUSY "\r\nbusy p...\r\n"
+#define MUX "+CIPMUX:1\r\n"
 
 static struct probe *lengthy(struct fixture *f, const char *line)
 {
@@ -798,7 +801,7 @@ static void test_asked_and_damaged(void **state)
 		uint64_t after;
 		const char *trouble;
 	} rows[] = {
-		/* nothing at all */
+		/* nothing at all; it is asked once more */
 		{ "", 5001 * TIMERS_MS, "a=3|T:no answer to a command|" },
 		/* one of two answers */
 		{ "\r\nOK\r\n", 1001 * TIMERS_MS, "a=3|T:no answer to a command|" },
@@ -819,10 +822,57 @@ static void test_asked_and_damaged(void **state)
 		feed(f, rows[i].said);
 		if (rows[i].after > 0) {
 			advance(f, rows[i].after - 3 * TIMERS_MS);
-			expect(f, "");
+			expect(f, rows[i].said[0] ? "" : ASK);
 			advance(f, 3 * TIMERS_MS);
 		}
 		expect(f, rows[i].trouble);
+		chan_reset(&f->chan);
+		clear(f);
+	}
+}
+
+/*
+ * The question was lost, or what was said to it. @said comes 2.6 s after it, and so after the second one. What is to come
+ * to both comes at once: the next command is not written before, and none of it is taken for its answer.
+ */
+static void test_asked_again(void **state)
+{
+	static const struct {
+		const char *said, *told, *more;
+		uint64_t after;
+		const char *end;
+	} rows[] = {
+		/* to one: it is busy, and so it stays for another 2 s */
+		{ BUSY, "", "", 2999 * TIMERS_MS, "" },
+		{ BUSY, "", "", 3002 * TIMERS_MS, ASK },
+		/* to both */
+		{ BUSY BUSY, "", "", 1999 * TIMERS_MS, "" },
+		{ BUSY BUSY, "", "", 2001 * TIMERS_MS, ASK },
+		{ BUSY, "", BUSY, 2001 * TIMERS_MS, ASK },
+		/* then it has done it: its own answer and that of the second question */
+		{ BUSY "\r\nOK\r\n", "", MUX "\r\nOK\r\n", 0, "a=0|> AT+B|" },
+		{ BUSY "\r\nERROR\r\n", "", MUX "\r\nOK\r\n", 0, "a=1|> AT+B|" },
+		{ "\r\nOK\r\n" MUX "\r\nOK\r\n", "", MUX "\r\nOK\r\n", 0, "a=0|> AT+B|" },
+		{ "\r\nOK\r\n" MUX "\r\nOK\r\n", "", BUSY, 0, "a=0|> AT+B|" },
+		/* its own answer, and one of them was lost */
+		{ BUSY "\r\nOK\r\n", "", "", 1001 * TIMERS_MS, "a=0|> AT+B|" },
+		{ "\r\nOK\r\n" MUX "\r\nOK\r\n", "", "", 1001 * TIMERS_MS, "a=0|> AT+B|" },
+		/* it had done it, and that was lost */
+		{ MUX "\r\nOK\r\n", "a=3|T:no answer to a command|", "", 0, "" },
+		{ BUSY MUX "\r\nOK\r\n", "a=3|T:no answer to a command|", "", 0, "" },
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		lengthy(f, "AT+CIPSTART=0");
+		plain(f, 1, CHAN_CONTROL);
+		advance(f, 4600 * TIMERS_MS);
+		expect(f, "> AT+CIPSTART=0|" ASK ASK);
+		feed(f, rows[i].said);
+		expect(f, rows[i].told);
+		feed(f, rows[i].more);
+		advance(f, rows[i].after);
+		expect(f, rows[i].end);
 		chan_reset(&f->chan);
 		clear(f);
 	}
@@ -834,8 +884,10 @@ static void test_asked_and_deaf(void **state)
 	struct fixture *f = *state;
 
 	lengthy(f, "AT+CWJAP=\"x\"");
-	advance(f, 20 * TIMERS_S);
+	advance(f, 2001 * TIMERS_MS);
 	expect(f, "> AT+CWJAP=\"x\"|> AT+CIPMUX?|");
+	advance(f, 20 * TIMERS_S);
+	expect(f, ASK ASK ASK ASK ASK ASK ASK);
 	feed(f, "\r\nOK\r\n");
 	expect(f, "");
 	advance(f, 1001 * TIMERS_MS);
@@ -1634,6 +1686,7 @@ int main(void)
 		T(test_asked_and_idle),
 		T(test_asked_at_the_end),
 		T(test_asked_and_damaged),
+		T(test_asked_again),
 		T(test_asked_and_deaf),
 		T(test_not_asked_in_a_block),
 		T(test_asked_for_a_verdict),
