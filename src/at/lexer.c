@@ -29,6 +29,11 @@ bool at_lexer_idle(const struct at_lexer *lexer)
 	return lexer->state == AT_LEXER_LINE && lexer->len == 0 && lexer->blanks == 0;
 }
 
+bool at_lexer_in_block(const struct at_lexer *lexer)
+{
+	return lexer->state >= AT_LEXER_DATA && lexer->state <= AT_LEXER_DATA_LF;
+}
+
 const char *at_bad_text(enum at_bad bad)
 {
 	switch (bad) {

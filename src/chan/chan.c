@@ -3,6 +3,7 @@
 #include "chan/chan.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -27,6 +28,11 @@
 #define CHAN_FIFO_BYTES (2 * 8192)
 #define CHAN_QUIET (300 * TIMERS_MS)
 #define CHAN_HELD_BACK (100 * TIMERS_MS)
+/*
+ * Blocks come at a stretch. One that does not go on for so long has lost bytes, or its chip has been reset, and
+ * what it has said since (`ready`) is taken for data. Nothing is written to flash for longer (protocol fact 12).
+ */
+#define CHAN_BLOCK_STALL (1500 * TIMERS_MS)
 /*
  * So far behind the others is nobody put, whatever he has used: a server that did not read for a minute is no
  * reason to hold its client up for another one.
@@ -349,6 +355,24 @@ static void chan_trouble(struct chan *chan, const char *what)
 	chan->deaf = true;
 	timer_cancel(&chan->timer);
 	chan->ops->trouble(chan->userdata, what);
+}
+
+/* ---- blocks that do not go on ---- */
+
+static void chan_watch_block(struct chan *chan)
+{
+	if (!timer_armed(&chan->block_timer) && at_lexer_in_block(&chan->lexer))
+		timer_arm(&chan->block_timer, chan->heard + CHAN_BLOCK_STALL - chan_now(chan));
+}
+
+static void chan_on_block_timer(struct timer *timer)
+{
+	struct chan *chan = container_of(timer, struct chan, block_timer);
+
+	if (chan_now(chan) < chan->heard + CHAN_BLOCK_STALL)
+		chan_watch_block(chan);
+	else if (at_lexer_in_block(&chan->lexer))
+		chan_trouble(chan, "a block that does not go on");
 }
 
 /* ---- whether it still runs ---- */
@@ -900,6 +924,7 @@ void chan_feed(struct chan *chan, const uint8_t *data, size_t len)
 		chan_on_token(chan, &token);
 	}
 	chan_trace_ignored(chan, len);
+	chan_watch_block(chan);
 	/*
 	 * Nothing came behind the block, not even half a line: had it swallowed the line end of what
 	 * comes next, the rest of that would be here too.
@@ -951,6 +976,7 @@ void chan_reset(struct chan *chan)
 			list_append(&ending, node);
 		}
 	timer_cancel(&chan->timer);
+	timer_cancel(&chan->block_timer);
 	chan_trace_rest(chan);
 	if (chan->lexer.state == AT_LEXER_DATA)
 		chan->hush = true; /* the rest of a block is to come */
@@ -1025,7 +1051,9 @@ int chan_init(struct chan *chan, const char *name, struct timers *timers,
 	list_init(&chan->lanes[CHAN_CONTROL]);
 	list_init(&chan->lanes[CHAN_DATA]);
 	chan_set_baud(chan, 115200);
-	return timer_init(&chan->timer, timers, chan_on_timer);
+	if (timer_init(&chan->timer, timers, chan_on_timer) < 0)
+		return -ENOMEM;
+	return timer_init(&chan->block_timer, timers, chan_on_block_timer);
 }
 
 void chan_deinit(struct chan *chan)
@@ -1034,5 +1062,6 @@ void chan_deinit(struct chan *chan)
 		return;
 	chan_reset(chan);
 	timer_deinit(&chan->timer);
+	timer_deinit(&chan->block_timer);
 	chan->ops = NULL;
 }

@@ -148,6 +148,7 @@ struct chan {
 	struct list lanes[2];
 	struct chan_cmd *current; /* weak */
 	struct timer timer;
+	struct timer block_timer; /* from a look at a block that is not whole to the next one */
 	/* when, in µs: the answer is due; bytes came last; it is asked about; the answer to that is due */
 	uint64_t deadline, heard, ask_at, told_by;
 	uint64_t heard_bytes; /* so many since the answer is waited for */

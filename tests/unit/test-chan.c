@@ -708,6 +708,32 @@ static void test_what_comes_first_takes_its_time(void **state)
 	expect(f, "a=0|");
 }
 
+/* A chip that is reset in a block says `ready` in it, and would be believed to serve as long as nobody asks it. */
+static void test_block_that_does_not_go_on(void **state)
+{
+	static const char *const heads[] = { "\r\n+IPD,0,20:", "\r\n+IPD,0,20:ab\r\nready\r\n",
+					     "\r\n+IPD,0,2:ab", "\r\n+IPD,0,2:ab\r" };
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(heads); i++) {
+		feed(f, heads[i]);
+		advance(f, 1499 * TIMERS_MS);
+		assert_null(strstr(f->log, "T:"));
+		advance(f, 2 * TIMERS_MS);
+		assert_non_null(strstr(f->log, "T:a block that does not go on|"));
+		chan_reset(&f->chan);
+		clear(f);
+	}
+	/* Slowly, but it does; and then nothing else has to come. */
+	feed(f, "\r\n+IPD,0,4:");
+	for (size_t i = 0; i < 6; i++) {
+		advance(f, 1400 * TIMERS_MS);
+		feed_n(f, "abcd\r\n" + i, 1);
+	}
+	advance(f, 100 * TIMERS_S);
+	assert_null(strstr(f->log, "T:"));
+}
+
 /* ---- whether it still runs ---- */
 
 #define LONG (30 * TIMERS_S)
@@ -1682,6 +1708,7 @@ int main(void)
 		T(test_timeout_of_each_phase),
 		T(test_slow_line_takes_longer),
 		T(test_what_comes_first_takes_its_time),
+		T(test_block_that_does_not_go_on),
 		T(test_asked_and_busy),
 		T(test_asked_and_idle),
 		T(test_asked_at_the_end),
