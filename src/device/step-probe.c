@@ -193,58 +193,72 @@ static void probe_ask_now(struct timer *timer)
 
 /* ---- `+++` ---- */
 
-static void probe_go_on(struct timer *timer)
-{
-	probe_next(device_of_timer(timer));
-}
-
 static void probe_flushed(struct device *dev, enum chan_result result)
 {
 	/* ERROR; or nothing, where it was taken for what it is or the chip has another rate. */
 	probe_next(dev);
 }
 
-static void probe_plus(struct timer *timer);
-
-static void probe_flush(struct timer *timer)
+static void probe_plus_over(struct device *dev)
 {
-	struct device *dev = device_of_timer(timer);
-
-	if (dev->chan.was_busy && dev->step_no++ < PROBE_BUSY_MAX) {
-		dev->rate = 0;
-		probe_plus(timer);
-		return;
-	}
-	device_run_plain(dev, "", PROBE_SHORT, NULL, probe_flushed);
+	dev->chan.send_open = false;
+	if (dev->attempt == PROBE_CANCEL)
+		device_run_plain(dev, "", PROBE_SHORT, NULL, probe_flushed);
+	else
+		probe_next(dev);
 }
 
 /*
- * At each rate, that of the start last. Where nothing was open it stands in the chip's line buffer, and
- * makes an ERROR of the next line: at the rate of the start that is an empty one.
+ * The @i-th rate for `+++`: that which the chip has been told, then the others, and that of the start last. Where we have
+ * spoken with a chip it begins with that of the start, too, if that is where it was left: at any other rate it is noise,
+ * and in a CIPSEND that would be data. Returns 0 behind the last.
+ */
+static unsigned int probe_plus_rate(const struct device *dev, size_t i)
+{
+	bool known = dev->attempt == PROBE_CANCEL && dev->mac[0];
+	unsigned int rates[LINE_RATES_MAX];
+	size_t n = line_rates(dev, rates);
+
+	if (n > 1 && known && dev->chip_baud == rates[0] && i-- == 0)
+		return rates[0];
+	return i < n ? rates[(i + 1) % n] : 0;
+}
+
+/* What comes behind the last one must not reach a chip that still waits for what may follow. */
+static uint64_t probe_plus_pause(const struct device *dev, bool last)
+{
+	if (last && dev->attempt != PROBE_CANCEL && !dev->plus_at)
+		return PROBE_AFTER_PLUS;
+	/* Where it is believed to be it must stand alone, however late a busy host lets it go. */
+	return last || dev->baud == dev->chip_baud ? PROBE_GUARD : PROBE_RATE_GUARD;
+}
+
+/*
+ * At each rate. Where nothing was open it stands in the chip's line buffer, and makes an ERROR of the next line: at
+ * the rate of the start that is an empty one. A chip that says that it is busy has heard it: that is its rate, and the
+ * next one is awaited by the prompt.
  */
 static void probe_plus(struct timer *timer)
 {
 	struct device *dev = device_of_timer(timer);
-	unsigned int rates[LINE_RATES_MAX];
-	size_t n = line_rates(dev, rates);
+	bool heard = dev->rate > 0 && dev->chan.was_busy, last;
+	unsigned int rate = dev->baud;
 
-	if (dev->rate == 0)
-		dev->chan.was_busy = false;
-	dev->rate++;
-	probe_at(dev, rates[dev->rate % n]);
-	chan_write(&dev->chan, "+++", 3);
-	if (dev->rate < n) {
-		/* Where it is believed to be it must stand alone, however late a busy host lets it go. */
-		device_wait(dev, dev->baud == dev->chip_baud ? PROBE_GUARD : PROBE_RATE_GUARD,
-			    probe_plus);
+	if (heard && dev->step_no < PROBE_BUSY_MAX)
+		dev->step_no++;
+	else
+		rate = heard || dev->step_no > 0 ? 0 : probe_plus_rate(dev, dev->rate++);
+	if (rate == 0) {
+		probe_plus_over(dev);
 		return;
 	}
-	dev->chan.send_open = false;
-	if (dev->attempt == PROBE_CANCEL)
-		device_wait(dev, PROBE_GUARD, probe_flush);
-	else
-		device_wait(dev, dev->plus_at ? PROBE_GUARD : PROBE_AFTER_PLUS, probe_go_on);
-	dev->plus_at = dev->timers->now;
+	probe_at(dev, rate);
+	dev->chan.was_busy = false;
+	chan_write(&dev->chan, "+++", 3);
+	last = dev->step_no > 0 || probe_plus_rate(dev, dev->rate) == 0;
+	device_wait(dev, probe_plus_pause(dev, last), probe_plus);
+	if (last)
+		dev->plus_at = dev->timers->now;
 }
 
 /*

@@ -134,6 +134,27 @@ static void test_prompt_that_is_late(void **state)
 	assert_int_equal(b->chip.sent_len, 0);
 }
 
+/* The same where more rates are possible: at another one than that at which it was busy, `+++` would be data. */
+static void test_prompt_that_is_late_at_a_raised_rate(void **state)
+{
+	struct bench *b = *state;
+
+	b->settings.max_baud = 921600;
+	start(b);
+	await_state(b, DEVICE_READY, 2500);
+	assert_int_equal(b->chip.baud, 921600);
+	b->chip.mute = true;
+	device_port_down(b->dev, "the port is gone");
+	device_port_up(b->dev, 921600);
+	for (int i = 0; i < 4; i++) {
+		bench_pass(b, i == 0 ? 151 * TIMERS_MS : 150 * TIMERS_MS);
+		assert_int_equal(b->baud, 921600);
+		chip_say(b, "\r\nbusy p...\r\n");
+	}
+	b->chip.mute = false;
+	await_state(b, DEVICE_READY, 2500);
+}
+
 /* It works on something else. */
 static void test_busy_for_long(void **state)
 {
@@ -293,6 +314,7 @@ int main(void)
 		T(test_our_own_block, setup),
 		T(test_send_of_somebody_else, setup),
 		T(test_prompt_that_is_late, setup),
+		T(test_prompt_that_is_late_at_a_raised_rate, setup),
 		T(test_busy_for_long, setup),
 		T(test_silent_chip, setup_ready),
 		T(test_reset_by_line, setup_ready),
