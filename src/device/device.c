@@ -60,20 +60,31 @@ void device_wait(struct device *dev, uint64_t delay, void (*fn)(struct timer *ti
 	timer_arm(&dev->timer, delay);
 }
 
+/*
+ * Where step was lost it may as well be what a server has said, whose block's head was damaged: then blocks may be open,
+ * and links set up, as before. But it was legible, at this rate.
+ */
 static void device_report_ready(struct device *dev)
 {
-	dev->fresh = true;
-	for (int i = 0; i < AT_LINKS; i++)
-		dev->links[i].left = 0;
+	bool doubtful = dev->state == DEVICE_PROBING && dev->recovered;
+
+	if (!doubtful) {
+		dev->fresh = true;
+		for (int i = 0; i < AT_LINKS; i++)
+			dev->links[i].left = 0;
+	}
 	if (dev->state == DEVICE_ABSENT)
 		return;
-	dev->booted = true;
+	dev->booted = !doubtful;
 	if (dev->heard) {
 		dev->resets++;
 		device_note(dev, DEVICE_FACT_RESETS);
 	}
 	dev->heard = true;
-	line_was_reset(dev);
+	if (doubtful)
+		dev->chip_baud = dev->baud;
+	else
+		line_was_reset(dev);
 	device_has_restarted(dev);
 }
 

@@ -969,6 +969,30 @@ static void test_ready_ends_all_links(void **state)
 	open_link(b, 0);
 }
 
+/*
+ * The head of a block was damaged while a prompt was awaited, and its server has said `ready`: the prompt comes all the
+ * same. What the device says next is nobody's data, and what links have kept is still there.
+ */
+static void test_ready_that_a_server_has_said(void **state)
+{
+	struct bench *b = *state;
+	struct user *u = open_link(b, 0);
+
+	chip_answer(b, "AT+CIPSEND", NULL, 1);
+	send_bytes(b, u, "abc", 3);
+	bench_run(b);
+	b->dev->fresh = false;
+	b->chip.wanted = 3;
+	strcpy(b->chip.wanted_for, "AT+CIPSEND=0,3");
+	chip_say(b, "\x01IPD,0,9:\r\n");
+	assert_ended(u, LINK_END_RESET);
+	chip_say(b, "ready\r\n\r\n\r\nOK\r\n\r\n>");
+	bench_pass(b, 2 * TIMERS_S);
+	assert_int_equal(b->dev->state, DEVICE_READY);
+	assert_int_equal(b->chip.sent_len, 0);
+	assert_false(b->dev->fresh);
+}
+
 static void test_unanswered_command_ends_all(void **state)
 {
 	struct bench *b = *state;
@@ -1931,6 +1955,7 @@ int main(void)
 		T(test_close_that_was_not_understood),
 		T(test_closed_of_the_one_before),
 		T(test_ready_ends_all_links),
+		T(test_ready_that_a_server_has_said),
 		T(test_unanswered_command_ends_all),
 		T(test_lost_bytes_end_all),
 		T(test_wifi_loss_ends_links),
