@@ -197,7 +197,9 @@ void device_port_up(struct device *dev, unsigned int baud)
 {
 	chan_set_baud(&dev->chan, baud);
 	dev->baud = baud;
-	dev->chip_baud = baud;
+	/* One that we know may have kept its power, and with it the rate that it was told. */
+	if (!dev->mac[0] || baud != dev->settings->baud)
+		dev->chip_baud = baud;
 	dev->rtscts = false;
 	dev->flow_set = false;
 	dev->line_fixed = false;

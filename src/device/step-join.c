@@ -15,7 +15,7 @@
 /* How long a chip may take to join, or to come back, by itself before it is told to. */
 #define JOIN_PATIENCE (8 * TIMERS_S)
 /* And when it is asked whether it is about to: it tries once a second, if it tries at all (capture 04). */
-#define JOIN_PATIENCE_LOST (3 * TIMERS_S)
+#define JOIN_PATIENCE_LOST (2500 * TIMERS_MS)
 /* Between two commands to join, of which each takes the chip 16 s where it fails. */
 #define JOIN_RETRY_MAX (1 * TIMERS_S)
 /* For a global IPv6 address, which comes after the join or, without a router for it, never. */
