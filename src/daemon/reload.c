@@ -500,8 +500,8 @@ static int reload_do(struct daemon *daemon, struct reload *reload)
 	return 0;
 }
 
-/* @failure NULL: it is done. */
-static void reload_end(struct daemon *daemon, const struct bus_failure *failure)
+/* @failure NULL: it is done. @applied: so far that there is no way back. */
+static void reload_end(struct daemon *daemon, const struct bus_failure *failure, bool applied)
 {
 	struct reload *reload = daemon->reload;
 	bus_change_fn done = reload->done;
@@ -511,6 +511,11 @@ static void reload_end(struct daemon *daemon, const struct bus_failure *failure)
 
 	daemon->reload = reload_free(reload);
 	daemon->reload_again = false;
+	/* Who reads this may rely on it: of what was read, nothing is in memory any more. */
+	if (!applied)
+		log_error("not reloaded, all stays as it was%s%s",
+			  failure->error == BUS_E_CONFIGURATION ? "" : ": ",
+			  failure->error == BUS_E_CONFIGURATION ? "" : failure->text);
 	if (daemon->bus)
 		bus_reload_groups(daemon->bus);
 	notify_ready(&daemon->notify);
@@ -518,14 +523,6 @@ static void reload_end(struct daemon *daemon, const struct bus_failure *failure)
 		done(userdata, failure, NULL, 0);
 	if (again)
 		daemon_reload(daemon, NULL, NULL, &ignored);
-}
-
-static void reload_fail(struct daemon *daemon, struct bus_failure *failure)
-{
-	log_error("not reloaded, all stays as it was%s%s",
-		  failure->error == BUS_E_CONFIGURATION ? "" : ": ",
-		  failure->error == BUS_E_CONFIGURATION ? "" : failure->text);
-	reload_end(daemon, failure);
 }
 
 static void reload_succeed(struct daemon *daemon)
@@ -538,7 +535,7 @@ static void reload_succeed(struct daemon *daemon)
 	r = change_begin_all(daemon);
 	if (r < 0)
 		daemon_fail_errno(&failure, NULL, r);
-	reload_end(daemon, r < 0 ? &failure : NULL);
+	reload_end(daemon, r < 0 ? &failure : NULL, true);
 }
 
 static void reload_step(struct daemon *daemon)
@@ -548,13 +545,13 @@ static void reload_step(struct daemon *daemon)
 	int r;
 
 	if (reload->step < RELOAD_APPLY && check_stopping(daemon, &failure) < 0) {
-		reload_fail(daemon, &failure);
+		reload_end(daemon, &failure, false);
 		return;
 	}
 	r = reload_do(daemon, reload);
 	if (r < 0) {
 		fail(daemon, &failure, r, &reload->problems);
-		reload_fail(daemon, &failure);
+		reload_end(daemon, &failure, false);
 	} else if (r == 0 && reload->step == RELOAD_ADD) {
 		reload_succeed(daemon);
 	} else if (r == 0) {
