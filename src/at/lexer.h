@@ -104,7 +104,6 @@ size_t at_lexer_next(struct at_lexer *lexer, const uint8_t *buf, size_t n, struc
 void at_lexer_wipe(struct at_lexer *lexer);
 /* Between two lines, with nothing of the next one read. */
 bool at_lexer_idle(const struct at_lexer *lexer);
-
 /* Whether the rest of a block is to come. */
 bool at_lexer_in_block(const struct at_lexer *lexer);
 /* The words for @bad. */

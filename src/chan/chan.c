@@ -30,7 +30,8 @@
 #define CHAN_HELD_BACK (100 * TIMERS_MS)
 /*
  * Blocks come at a stretch. One that does not go on for so long has lost bytes, or its chip has been reset, and
- * what it has said since (`ready`) is taken for data. Nothing is written to flash for longer (protocol fact 12).
+ * what it has said since (`ready`) is taken for data. Nothing is written to flash for longer (protocol fact 12),
+ * and a chip that joins has lost its links.
  */
 #define CHAN_BLOCK_STALL (1500 * TIMERS_MS)
 /*
@@ -55,8 +56,9 @@
  * works on it says "busy p..." to anything, and forgets the question (captures 41, 46; within 0.2 s); one that
  * has done it answers, and then the command's own answer was lost. Should both come at once, its own is the one
  * without the line that the question brings. Nothing at all for CHAN_ASK_TIMEOUT is a chip that hangs; but one
- * that joins a network has no time even for that (1.7 s in capture 20), and is left alone. The question, too, may be
- * lost, or what is said to it: it is asked again, and as answers keep their order, what is to come to both comes at once.
+ * that joins a network has no time even for that (1.7 s in capture 20), and is left alone. The question, too,
+ * may be lost, or what is said to it: it is asked again. As answers keep their order, what is to come to both
+ * comes at once, or after such a pause: CHAN_ASK_REST.
  */
 #define CHAN_ASK "AT+CIPMUX?"
 #define CHAN_ASK_TOLD "+CIPMUX:"
@@ -65,6 +67,7 @@
 #define CHAN_ASK_TIMEOUT (5 * TIMERS_S)
 #define CHAN_ASK_AGAIN (2500 * TIMERS_MS)
 #define CHAN_ASK_MAX 8
+#define CHAN_ASK_REST (2 * TIMERS_S)
 /* When the command has ended in the meantime, the chip has nothing else to do. */
 #define CHAN_ASK_ENDED (1 * TIMERS_S)
 
@@ -140,14 +143,19 @@ static uint64_t chan_too_late(const struct chan *chan, uint64_t at)
 	return quiet < most ? quiet : most;
 }
 
+/* When the answer is due, or that to a question. */
+static uint64_t chan_told_by(const struct chan *chan)
+{
+	if (chan->question != CHAN_QUESTION_NONE && chan->told_by < chan->deadline)
+		return chan->told_by;
+	return chan->deadline;
+}
+
 /* When something is to be done if nothing comes. */
 static uint64_t chan_next(const struct chan *chan)
 {
-	uint64_t at = chan->deadline;
+	uint64_t at = chan_too_late(chan, chan_told_by(chan));
 
-	if (chan->question != CHAN_QUESTION_NONE && chan->told_by < at)
-		at = chan->told_by;
-	at = chan_too_late(chan, at);
 	return chan->ask_at < at ? chan->ask_at : at;
 }
 
@@ -385,13 +393,13 @@ static void chan_ask(struct chan *chan, uint64_t timeout)
 	chan_debug(chan, "> %s, to see whether it is still busy", CHAN_ASK);
 	if (chan->question == CHAN_QUESTION_NONE) {
 		chan->told_by = cmd_deafens(chan->current) ? UINT64_MAX : chan_now(chan) + timeout;
-		chan->told = false;
-		chan->questions = 0;
+		chan->one_told = false;
+		chan->unanswered = 0;
 	}
 	chan->asked = true;
 	chan->question = CHAN_QUESTION_ASKED;
-	chan->ask_at = ++chan->questions < CHAN_ASK_MAX && again < chan->told_by ? again
-										 : UINT64_MAX;
+	chan->ask_at = ++chan->unanswered < CHAN_ASK_MAX && again < chan->told_by ? again
+										  : UINT64_MAX;
 	chan->commands++;
 	chan_write(chan, question, sizeof(question) - 1);
 	chan_wait(chan);
@@ -405,9 +413,9 @@ void chan_ask_now(struct chan *chan, uint64_t timeout)
 }
 
 /* What else there is to be said to questions. */
-static void chan_await_rest(struct chan *chan)
+static void chan_await_rest(struct chan *chan, uint64_t patience)
 {
-	chan->told_by = chan_now(chan) + CHAN_ASK_ENDED;
+	chan->told_by = chan_now(chan) + patience;
 	chan->ask_at = UINT64_MAX;
 	chan_wait(chan);
 }
@@ -425,13 +433,13 @@ static void chan_end(struct chan *chan, enum chan_result result)
 	}
 	chan->answered = true;
 	chan->result = result;
-	chan_await_rest(chan);
+	chan_await_rest(chan, chan->one_told ? CHAN_ASK_REST : CHAN_ASK_ENDED);
 }
 
 static void chan_is_lost(struct chan *chan);
 
 /* All has been said to the questions. */
-static void chan_is_settled(struct chan *chan)
+static void chan_settle(struct chan *chan)
 {
 	if (chan->answered) {
 		chan_done(chan, chan->result);
@@ -448,12 +456,18 @@ static void chan_on_told(struct chan *chan, bool busy)
 		chan_is_lost(chan);
 		return;
 	}
-	chan->told = true;
-	chan->question = CHAN_QUESTION_ASKED;
-	if (--chan->questions > 0)
-		chan_await_rest(chan);
+	/* Of one of them the line may have been read, and it is another one that this is said to. */
+	if (!busy)
+		chan->question = CHAN_QUESTION_ASKED;
+	else if (chan->question == CHAN_QUESTION_TOLD && chan->unanswered == 1) {
+		chan_trouble(chan, "two answers to one question");
+		return;
+	}
+	chan->one_told = true;
+	if (--chan->unanswered > 0)
+		chan_await_rest(chan, CHAN_ASK_REST);
 	else
-		chan_is_settled(chan);
+		chan_settle(chan);
 }
 
 /* A line of the answer to a question; true if it is one, and not the command's own. */
@@ -498,7 +512,7 @@ static void chan_on_timer(struct timer *timer)
 		chan_wait(chan); /* bytes have come */
 		return;
 	}
-	if (chan_now(chan) >= chan->ask_at) {
+	if (chan_now(chan) >= chan->ask_at && chan_now(chan) < chan_told_by(chan)) {
 		if (chan->question != CHAN_QUESTION_TOLD && chan_may_ask(chan, chan->current)) {
 			chan_ask(chan, CHAN_ASK_TIMEOUT);
 			return;
@@ -508,8 +522,8 @@ static void chan_on_timer(struct timer *timer)
 		chan_wait(chan);
 		return;
 	}
-	if (chan->question != CHAN_QUESTION_NONE && chan->told)
-		chan_is_settled(chan);
+	if (chan->question == CHAN_QUESTION_ASKED && chan->one_told)
+		chan_settle(chan);
 	else if (chan->answered && cmd_deafens(chan->current))
 		chan_done(chan, chan->result);
 	else

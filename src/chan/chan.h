@@ -153,8 +153,8 @@ struct chan {
 	uint64_t deadline, heard, ask_at, told_by;
 	uint64_t heard_bytes; /* so many since the answer is waited for */
 	enum chan_question question;
-	unsigned int questions;  /* of those that nothing was said to yet */
-	bool told;               /* something was said to one of them */
+	unsigned int unanswered; /* questions, to which nothing was said yet */
+	bool one_told;           /* something was said to one of them */
 	bool asked, answered;    /* it was asked about; its own answer came first */
 	enum chan_result result; /* of that */
 	uint64_t used;           /* of the share that was served last */

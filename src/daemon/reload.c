@@ -500,7 +500,7 @@ static int reload_do(struct daemon *daemon, struct reload *reload)
 	return 0;
 }
 
-/* @failure NULL: it is done. @applied: so far that there is no way back. */
+/* @failure NULL: it is done. Unless @applied, it is told that nothing was changed. */
 static void reload_end(struct daemon *daemon, const struct bus_failure *failure, bool applied)
 {
 	struct reload *reload = daemon->reload;

@@ -284,11 +284,15 @@ static void restart_done(struct device *dev, enum chan_result result)
 		line_was_reset(dev); /* `ready` comes at that rate */
 }
 
+bool device_awaits_ready(const struct device *dev)
+{
+	return timer_armed(&dev->timer) && dev->timer.fn == restart_failed;
+}
+
 void device_has_restarted(struct device *dev)
 {
-	bool asked = timer_armed(&dev->timer) && dev->timer.fn == restart_failed;
-
-	if (!asked && device_count_trouble(dev)) {
+	if (!device_awaits_ready(dev) && device_count_trouble(dev)) {
+		dev->booted = false; /* by the time that it is looked for, that is long ago */
 		device_fail(dev,
 			    "the chip has restarted or lost step more than %d times within a "
 			    "minute; is "

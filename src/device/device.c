@@ -61,30 +61,29 @@ void device_wait(struct device *dev, uint64_t delay, void (*fn)(struct timer *ti
 }
 
 /*
- * Where step was lost it may as well be what a server has said, whose block's head was damaged: then blocks may be open,
- * and links set up, as before. But it was legible, at this rate.
+ * Unless we have reset it, it may as well be what a server has said, in a block whose head was lost:
+ * then a prompt may be open, and links set up, as before. But it was legible, at this rate.
  */
 static void device_report_ready(struct device *dev)
 {
-	bool doubtful = dev->state == DEVICE_PROBING && dev->recovered;
+	bool asked = dev->forced || device_awaits_ready(dev);
 
-	if (!doubtful) {
+	if (dev->state == DEVICE_ABSENT)
+		return;
+	if (asked) {
 		dev->fresh = true;
 		for (int i = 0; i < AT_LINKS; i++)
 			dev->links[i].left = 0;
+		line_was_reset(dev);
+	} else {
+		dev->chip_baud = dev->baud;
 	}
-	if (dev->state == DEVICE_ABSENT)
-		return;
-	dev->booted = !doubtful;
+	dev->booted = asked;
 	if (dev->heard) {
 		dev->resets++;
 		device_note(dev, DEVICE_FACT_RESETS);
 	}
 	dev->heard = true;
-	if (doubtful)
-		dev->chip_baud = dev->baud;
-	else
-		line_was_reset(dev);
 	device_has_restarted(dev);
 }
 

@@ -316,6 +316,7 @@ struct device {
 	unsigned int rate;      /* which one of line_rates() is tried */
 	struct hearsay hearsay; /* of a port on which nothing has answered so far */
 	uint64_t plus_at;       /* when `+++` was written; 0: not in this probing */
+	bool plus_heard;        /* and the chip was busy: it has heard it at this rate */
 	char nonce[32];
 	bool nonce_seen;
 

@@ -24,9 +24,9 @@
 /* Flash: writes take 0.1..0.8 s, erasing 0.4..1 s on the recorded chip (protocol fact 12). */
 #define DEVICE_TIMEOUT_FLASH (15 * TIMERS_S)
 /*
- * From the last byte of a value to OK, twice the longest: 1.2 s in capture 63. Nothing can be asked meanwhile, and a chip
- * that has lost a byte of it waits for ever; one that is given up too soon is found busy, and what it has
- * written is read before it is written again.
+ * From the last byte of a value to OK: twice the longest (1.2 s in capture 63). Nothing can be asked
+ * meanwhile, and a chip that has lost a byte of it waits for ever; one that is given up too soon is found
+ * busy, and what it has written is read before it is written again.
  */
 #define DEVICE_TIMEOUT_WRITE (2400 * TIMERS_MS)
 /* From a reset to `ready`: 1..3 s (field notes), the recorded chip takes up to 8 s (capture 20). */
@@ -46,6 +46,8 @@ __attribute__((format(printf, 2, 3))) void device_fail(struct device *dev, const
 void device_recover(struct device *dev, const char *why);
 /* It has restarted, which starts it over; unless we have asked for that, it counts like losing step. */
 void device_has_restarted(struct device *dev);
+/* Whether that was asked of it, by AT+RST. */
+bool device_awaits_ready(const struct device *dev);
 /* Lets a chip go that is held in reset by DTR and RTS. */
 void device_end_reset(struct device *dev);
 /* Resets the chip by command and waits for `ready`. */

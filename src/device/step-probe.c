@@ -209,45 +209,61 @@ static void probe_plus_over(struct device *dev)
 }
 
 /*
- * The @i-th rate for `+++`: that which the chip has been told, then the others, and that of the start last. Where we have
- * spoken with a chip it begins with that of the start, too, if that is where it was left: at any other rate it is noise,
- * and in a CIPSEND that would be data. Returns 0 behind the last.
+ * The @i-th rate for `+++`: that which the chip has been told, then the others, and that of the start last.
+ * Where we have spoken with a chip it begins with that of the start, too, if that is where it was left: at
+ * any other rate it is noise, and in a CIPSEND that would be data. Returns 0 behind the last.
  */
 static unsigned int probe_plus_rate(const struct device *dev, size_t i)
 {
-	bool known = dev->attempt == PROBE_CANCEL && dev->mac[0];
 	unsigned int rates[LINE_RATES_MAX];
 	size_t n = line_rates(dev, rates);
 
-	if (n > 1 && known && dev->chip_baud == rates[0] && i-- == 0)
-		return rates[0];
+	if (dev->attempt == PROBE_CANCEL && dev->mac[0] && n > 1 && dev->chip_baud == rates[0]) {
+		if (i == 0)
+			return rates[0];
+		i--;
+	}
 	return i < n ? rates[(i + 1) % n] : 0;
 }
 
-/* What comes behind the last one must not reach a chip that still waits for what may follow. */
+/*
+ * A chip that is busy has heard it: that is its rate, and the next one is awaited by the prompt. When it is busy no
+ * more, that is over; unless the host was so late that it was another rate which it was heard at.
+ */
+static unsigned int probe_plus_next(struct device *dev)
+{
+	if (dev->rate > 0 && dev->chan.was_busy && dev->step_no < PROBE_BUSY_MAX) {
+		dev->step_no++;
+		dev->plus_heard = true;
+		return dev->baud;
+	}
+	if (dev->plus_heard && dev->baud == dev->chip_baud)
+		return 0;
+	if (dev->plus_heard)
+		dev->rate = 0;
+	dev->plus_heard = false;
+	return probe_plus_rate(dev, dev->rate++);
+}
+
+/* Behind the last one comes what a chip that still waits for what may follow must not get. */
 static uint64_t probe_plus_pause(const struct device *dev, bool last)
 {
-	if (last && dev->attempt != PROBE_CANCEL && !dev->plus_at)
+	if (last && dev->attempt != PROBE_CANCEL && !dev->plus_at && !dev->plus_heard)
 		return PROBE_AFTER_PLUS;
 	/* Where it is believed to be it must stand alone, however late a busy host lets it go. */
 	return last || dev->baud == dev->chip_baud ? PROBE_GUARD : PROBE_RATE_GUARD;
 }
 
 /*
- * At each rate. Where nothing was open it stands in the chip's line buffer, and makes an ERROR of the next line: at
- * the rate of the start that is an empty one. A chip that says that it is busy has heard it: that is its rate, and the
- * next one is awaited by the prompt.
+ * At each rate. Where nothing was open it stands in the chip's line buffer, and makes an ERROR of the next
+ * line: at the rate of the start that is an empty one.
  */
 static void probe_plus(struct timer *timer)
 {
 	struct device *dev = device_of_timer(timer);
-	bool heard = dev->rate > 0 && dev->chan.was_busy, last;
-	unsigned int rate = dev->baud;
+	unsigned int rate = probe_plus_next(dev);
+	bool last;
 
-	if (heard && dev->step_no < PROBE_BUSY_MAX)
-		dev->step_no++;
-	else
-		rate = heard || dev->step_no > 0 ? 0 : probe_plus_rate(dev, dev->rate++);
 	if (rate == 0) {
 		probe_plus_over(dev);
 		return;
@@ -255,7 +271,7 @@ static void probe_plus(struct timer *timer)
 	probe_at(dev, rate);
 	dev->chan.was_busy = false;
 	chan_write(&dev->chan, "+++", 3);
-	last = dev->step_no > 0 || probe_plus_rate(dev, dev->rate) == 0;
+	last = dev->plus_heard || probe_plus_rate(dev, dev->rate) == 0;
 	device_wait(dev, probe_plus_pause(dev, last), probe_plus);
 	if (last)
 		dev->plus_at = dev->timers->now;
@@ -337,6 +353,7 @@ static void probe_attempt(struct device *dev)
 	/* What is half read or still to come of an earlier attempt must not count for this one. */
 	chan_reset(&dev->chan);
 	dev->step_no = 0;
+	dev->plus_heard = false;
 	if (probe_tries_rates(dev))
 		probe_at(dev, rate);
 	switch ((enum probe_attempt)dev->attempt) {

@@ -56,7 +56,8 @@ static void assert_line(struct bench *b, unsigned int baud, bool rtscts)
 static void restart(struct bench *b)
 {
 	chip_forget(b);
-	b->chip.baud = b->baud = 115200;
+	/* Both at the rate at which it can be heard. */
+	b->chip.baud = b->baud = b->dev->baud = 115200;
 	b->chip.flow = 1;
 	b->chip.echo = true;
 	chip_say(b, "\r\nready\r\n");
