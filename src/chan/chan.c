@@ -29,11 +29,13 @@
 #define CHAN_QUIET (300 * TIMERS_MS)
 #define CHAN_HELD_BACK (100 * TIMERS_MS)
 /*
- * Blocks come at a stretch. One that does not go on for so long has lost bytes, or its chip has been reset, and
- * what it has said since (`ready`) is taken for data. Nothing is written to flash for longer (protocol fact 12),
- * and a chip that joins has lost its links.
+ * Blocks come at a stretch, from the chip's output FIFO. One that does not go on for so long has lost bytes, or
+ * its chip has been reset: then what it says is taken for data, and `ready`, which comes 0.5 s after a reset or
+ * later (field notes 3), may fill the block up to its end. While the chip writes to its flash it may pause for
+ * longer (0.8 s, protocol fact 12).
  */
-#define CHAN_BLOCK_STALL (1500 * TIMERS_MS)
+#define CHAN_BLOCK_STALL (450 * TIMERS_MS)
+#define CHAN_BLOCK_STALL_FLASH (1500 * TIMERS_MS)
 /*
  * So far behind the others is nobody put, whatever he has used: a server that did not read for a minute is no
  * reason to hold its client up for another one.
@@ -367,17 +369,27 @@ static void chan_trouble(struct chan *chan, const char *what)
 
 /* ---- blocks that do not go on ---- */
 
+/* When a block that is not whole has not gone on for too long. */
+static uint64_t chan_block_end(const struct chan *chan)
+{
+	bool writes = chan->current && chan->current->kind == CHAN_BLOCK;
+
+	return chan->heard + (writes ? CHAN_BLOCK_STALL_FLASH : CHAN_BLOCK_STALL);
+}
+
 static void chan_watch_block(struct chan *chan)
 {
+	uint64_t end = chan_block_end(chan), now = chan_now(chan);
+
 	if (!timer_armed(&chan->block_timer) && at_lexer_in_block(&chan->lexer))
-		timer_arm(&chan->block_timer, chan->heard + CHAN_BLOCK_STALL - chan_now(chan));
+		timer_arm(&chan->block_timer, end > now ? end - now : 0);
 }
 
 static void chan_on_block_timer(struct timer *timer)
 {
 	struct chan *chan = container_of(timer, struct chan, block_timer);
 
-	if (chan_now(chan) < chan->heard + CHAN_BLOCK_STALL)
+	if (chan_now(chan) < chan_block_end(chan))
 		chan_watch_block(chan);
 	else if (at_lexer_in_block(&chan->lexer))
 		chan_trouble(chan, "a block that does not go on");

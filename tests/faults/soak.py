@@ -34,7 +34,7 @@ GREETING = 64
 EXPECTED = re.compile("|".join([
     r"connection \d+ is open on esp\d/\d$", r"connection \d+ ended$", r"connection \d+ aborted: [^\[]*$",
     r"connection failed: .* \[(chip-reset|wifi-down|out-of-memory|clock-not-set|timeout|refused|no-such-host|"
-    r"not-trusted-or-handshake-failed|unexplained)\]$",
+    r"not-trusted-or-handshake-failed|no-material|unexplained)\]$",
     r"(ready|SIGTERM, stopping)$", r"joined \"lab\"$", r"listening on ", r"opened .* at \d+ baud$", r"found ESP32",
     r"the line runs at \d+ baud", r"the line does not work at", r"RTS/CTS do not work",
     r"is the chip of this device from now on$", r"authority corp is in slot", r"wrote (client_ca|slots)", r"flash writes?, ",
@@ -80,7 +80,8 @@ class Life:
     def fault(self):
         """
         A rule of the simulator and what ends it. What nobody can see is left to the matrix: flipped bytes, such
-        as come twice on their way in, and a loss as long as the shortest block with its head and line ends.
+        as come twice on their way in, a loss as long as the shortest block with its head and line ends, and what the
+        boot ROM says in the middle of a block.
         """
         r = self.random
         n = r.choice([1, 2, 7, 40])
@@ -88,7 +89,7 @@ class Life:
             (f"drop out {n}", "mend"), (f"drop out {n}", "mend"), (f"drop in {n}", "mend"),
             (f"double out {n}", "mend"), ("split 1", "split 0"), (f"delay {r.randint(1, 3000)}", None),
             ("mute", None), ("no-prompt", None), (f"busy {r.randint(1, 8)}", None), ("busy-after 2", None),
-            (f"reset {r.choice([0, 0, 700])}", None), ("reset-rom", None),
+            (f"reset {r.choice([0, 0, 700])}", None),
             ("hang", f"reset {r.randint(0, 4000)}"), (f"send-fail {r.randint(0, 3000)}", None),
             (f"late-closed {r.randint(1, 2000)}", None), (f"tls-length {r.choice([29, -29])}", "tls-length 0"),
             ("heap 20000", "heap 0"), ("wifi-drop 1", None), ("wifi-drop 0", None),
