@@ -360,7 +360,7 @@ def test_no_network(ctl, bench, serve):
 def test_nobody_answers(ctl, bench, serve):
     """A line that is there, and silent."""
     bench.sim()
-    bench.chip.fault("mute")
+    bench.chip.fault("hang")
     bench.espatd(tunnel(serve()))
     bench.bus.await_name()
     assert ctl.doctor(wait=1, status=1)["no-answer"]["severity"] == "error"

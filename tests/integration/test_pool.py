@@ -30,6 +30,7 @@ def test_any_device_takes_the_least_loaded(bench, serve):
     daemon = bench.up(tunnel(serve(echo), device="any"))
     wait_for(lambda: len(daemon.matching(r"esp\d: ready")) == 2, "both chips are ready")
     clients = open_clients(daemon, 10)
+    wait_for(lambda: len(places(daemon)) == 10, "all of them are told")
     assert sorted(places(daemon)) == 5 * ["esp0"] + 5 * ["esp1"]
     # One after the other, as each has as many in use as the other one.
     assert all({a, b} == {"esp0", "esp1"} for a, b in zip(places(daemon)[::2], places(daemon)[1::2]))
