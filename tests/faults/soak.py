@@ -112,6 +112,7 @@ class Soak:
         self.counts = collections.Counter()
         self.most = collections.Counter()
         self.dead_logs = []
+        self.chips = []
 
     def note(self, text):
         line = f"{time.monotonic() - self.began:8.3f} {text}"
@@ -288,6 +289,8 @@ class Soak:
         if self.rig.bench.daemon:
             lines = [x for x in self.rig.bench.daemon.log() if "onnection" not in x]
             print("the daemon has said (but of connections):", *lines[-60:], sep="\n")
+        for n, chip in enumerate(self.chips):
+            print(f"the last of chip {n}:", *(x[:150] for x in chip.log()[-60:]), sep="\n")
 
 
 def parse():
