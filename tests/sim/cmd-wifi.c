@@ -244,6 +244,14 @@ static void join_failed(struct sim_core *c, int code)
 	sim_done(c, RES_ERROR);
 }
 
+/* Lost before it had an address: the command goes on looking for as long as for a network that is not there. */
+void wifi_join_lost(struct sim_core *c)
+{
+	c->wifi_fail = JOIN_TIMEOUT;
+	c->wifi = WIFI_JOINING;
+	c->wifi_at = ms_after(c, c->cfg.times.join_fail);
+}
+
 static void join_step(struct sim_core *c)
 {
 	bool by_cmd;

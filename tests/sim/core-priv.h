@@ -325,6 +325,7 @@ void wifi_boot(struct sim_core *c);
 void wifi_tick(struct sim_core *c);
 uint64_t wifi_next(const struct sim_core *c);
 void wifi_leave(struct sim_core *c, bool say);
+void wifi_join_lost(struct sim_core *c);
 void wifi_scan_done(struct sim_core *c);
 bool wifi_is_up(const struct sim_core *c);
 /* Joins what c->eap says; bssid may be NULL. */

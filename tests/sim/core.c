@@ -1112,7 +1112,9 @@ static void wifi_lost(struct sim_core *c, bool come_back)
 {
 	if (c->wifi == WIFI_UP || c->wifi == WIFI_ASSOCIATED) {
 		wifi_leave(c, true);
-		if (come_back && c->jap.reconn)
+		if (c->wifi_by_cmd)
+			wifi_join_lost(c);
+		else if (come_back && c->jap.reconn)
 			c->wifi_retry_at = ms_after(c, 1000 * c->jap.reconn);
 	}
 	settle(c);

@@ -796,6 +796,11 @@ static void test_access_points(void **state)
 	w->cfg.times.join = 9000;
 	new_chip(w);
 	chunk(w, "AT+CWMODE=1\r\n");
+	/* Wi-Fi that goes again before there is an address. */
+	assert_string_equal(join(w, "\"open\",\"\"", 8000), "WIFI CONNECTED\r\n");
+	sim_core_wifi_drop(w->core, w->now, true);
+	pass(w, w->cfg.times.join_fail + 10);
+	assert_string_equal(drain(w), "WIFI DISCONNECT\r\n+CWJAP:1\r\n\r\nERROR\r\n");
 	assert_string_equal(join(w, "\"open\",\"\",,,,,,3", 2990), "");
 	pass(w, 20);
 	assert_string_equal(drain(w), "+CWJAP:1\r\n\r\nERROR\r\n");
