@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <sanitizer/allocator_interface.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "chip-rig.h"
 #include "input.h"
@@ -328,6 +329,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct rig_options options;
 	size_t before = __sanitizer_get_current_allocated_bytes();
 
+	/* libFuzzer sees what is searched for: here a chip would say it that was never told. */
+	if (memmem(data, size, RIG_SECRET, strlen(RIG_SECRET)))
+		return 0;
 	choose(&options, &in);
 	rig_init(&rig, &options);
 	rig_plug(&rig);
