@@ -289,6 +289,9 @@ struct device {
 	struct timer sample_timer;
 	struct chan_cmd sample_cmd;
 	int sample_step;
+	bool sample_joined;      /* the chip has named a network */
+	bool sample_urgent;      /* whoever is in the way */
+	uint64_t sample_doubted; /* when that was last so, µs */
 
 	/* joining */
 	struct device_network *network; /* owned; instead of the configured one; NULL: that */

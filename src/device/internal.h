@@ -185,6 +185,8 @@ int sample_init(struct device *dev);
 void sample_deinit(struct device *dev);
 /* Soon, from the beginning. */
 void sample_soon(struct device *dev);
+/* A connection has failed: is there a network at all? */
+void sample_doubt(struct device *dev);
 
 /* link.c, called by the device */
 int link_init(struct link *link, struct device *dev, int id);

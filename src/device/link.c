@@ -272,6 +272,7 @@ static void link_start_done(struct chan_cmd *cmd, enum chan_result result)
 		 * may have been of the connection before.
 		 */
 		link->maybe_open = true;
+		sample_doubt(link->dev);
 		if (link->ops && !link->dev->wifi_lost)
 			diagnose_start(link);
 		else

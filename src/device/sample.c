@@ -2,7 +2,8 @@
 /*
  * What is told of a chip in service and changes by itself: its access point and the signal, its address,
  * its free memory. Asked after each join and then about once a minute, one question at a time, and only
- * when the channel is free and nobody waits for it: data is never held up by more than one short answer.
+ * when the channel is free and nobody waits for it: data is never held up by more than one short answer. A chip that
+ * has left its network although nobody has heard it say so is found out by it, and at once where a connection fails.
  */
 #include <string.h>
 
@@ -13,13 +14,18 @@
 #define SAMPLE_EVERY (60 * TIMERS_S)
 /* How soon it is looked again for a moment when nobody is in the way. */
 #define SAMPLE_LOOK (1 * TIMERS_S)
+/* And from one that a failed connection was the reason for to the next. */
+#define SAMPLE_DOUBT (5 * TIMERS_S)
 
 static bool sample_cwjap(struct device *dev, const char *text, size_t len)
 {
 	struct device_wifi *wifi = &dev->wifi;
 	struct at_ap ap;
 
-	if (!wifi->connected || !at_reply_cwjap(text, len, &ap) || strcmp(ap.ssid, wifi->ssid) != 0)
+	if (!at_reply_cwjap(text, len, &ap))
+		return false;
+	dev->sample_joined = true;
+	if (!wifi->connected || strcmp(ap.ssid, wifi->ssid) != 0)
 		return false;
 	if (strcmp(wifi->bssid, ap.bssid) == 0 && wifi->channel == (unsigned int)ap.channel &&
 	    wifi->rssi == (int)ap.rssi)
@@ -72,12 +78,25 @@ static void sample_line(struct chan_cmd *cmd, const char *text, size_t len)
 		device_note(dev, samples[dev->sample_step].fact);
 }
 
+/* Where connections are open it may as well be the line that has lost the answer, and they end if it is not. */
+static void sample_is_not_joined(struct device *dev)
+{
+	const struct at_report report = { .type = AT_REPORT_WIFI_DISCONNECT };
+
+	if (dev->state == DEVICE_READY && dev->wifi.connected && device_links_in_use(dev) == 0)
+		join_report(dev, &report);
+}
+
 static void sample_done(struct chan_cmd *cmd, enum chan_result result)
 {
 	struct device *dev = container_of(cmd, struct device, sample_cmd);
 
 	if (result == CHAN_E_RESET || result == CHAN_E_TIMEOUT)
 		return; /* it begins anew when the chip is ready again */
+	if (dev->sample_step == 0 && result == CHAN_OK && !dev->sample_joined)
+		sample_is_not_joined(dev);
+	if (dev->state != DEVICE_READY)
+		return;
 	dev->sample_step++;
 	/* It may be that whoever waited behind this one goes first. */
 	timer_arm(&dev->sample_timer, dev->sample_step < N_SAMPLES ? 0 : SAMPLE_EVERY);
@@ -103,10 +122,12 @@ static void sample_is_due(struct timer *timer)
 
 	if (dev->state != DEVICE_READY)
 		return;
-	if (sample_is_in_the_way(dev)) {
+	if (!dev->sample_urgent && sample_is_in_the_way(dev)) {
 		timer_arm(timer, SAMPLE_LOOK);
 		return;
 	}
+	dev->sample_urgent = false;
+	dev->sample_joined = false;
 	chan_cmd_begin(cmd, samples[dev->sample_step].command);
 	at_line_end(&cmd->line);
 	cmd->timeout = DEVICE_TIMEOUT_FLASH;
@@ -122,6 +143,18 @@ void sample_soon(struct device *dev)
 		return;
 	dev->sample_step = 0;
 	timer_arm(&dev->sample_timer, SAMPLE_SOON);
+}
+
+void sample_doubt(struct device *dev)
+{
+	uint64_t now = dev->timers->now;
+
+	if (dev->sample_cmd.phase != CHAN_PHASE_IDLE || now < dev->sample_doubted + SAMPLE_DOUBT)
+		return;
+	dev->sample_doubted = now;
+	dev->sample_urgent = true;
+	dev->sample_step = 0;
+	timer_arm(&dev->sample_timer, 0);
 }
 
 int sample_init(struct device *dev)

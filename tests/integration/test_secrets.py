@@ -256,8 +256,8 @@ def test_memory(vault, bench):
     'cmd AT+SYSMFG=2,"https_key" 1 brownout-old', "cmd AT+CWJAP 1 reset", "cmd AT+CWJAP 1 busy 2",
     'cmd AT+SYSMFG=1,"client_key" 2 flip out 5', 'cmd AT+SYSMFG=1,"client_key" 2 drop out 40',
     'cmd AT+SYSMFG=1,"https_key" 2 drop out 3', 'cmd AT+SYSMFG=1,"wss_key" 2 drop out 3',
-    "cmd AT+CIPSSLCPSK 1 reset",
-    "cmd AT+CIPSSLCPSKHEX 1 mute"])
+    "cmd AT+CIPSSLCPSK=0 1 reset",
+    "cmd AT+CIPSSLCPSKHEX=0 1 mute"])
 def test_memory_after_trouble(vault, bench, fault):
     """A write, a read or a command with a secret goes wrong in the middle."""
     bench.device["baud"] = 3000000

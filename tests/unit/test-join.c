@@ -227,6 +227,48 @@ static void test_address_after_ok(void **state)
 
 /* ---- what comes before the join ---- */
 
+static enum link_probe no_probe(void *user, bool quiet)
+{
+	return LINK_PROBE_NO;
+}
+
+static bool alone(void *user)
+{
+	return true;
+}
+
+static void nothing(void *user, enum link_end end)
+{
+}
+
+/* What it has said of that was lost. It is noticed when it is looked at, or when a connection fails. */
+static void test_wifi_that_has_gone_unheard(void **state)
+{
+	static const struct link_target target = { .host = name, .server_name = name, .port = 1 };
+	static const struct link_ops ops = {
+		.may_probe = no_probe,
+		.alone = alone,
+		.closed = nothing,
+	};
+	struct bench *b = *state;
+
+	for (int fails = 0; fails < 2; fails++) {
+		bench_up(b);
+		assert_ready(b);
+		bench_pass(b, 10 * TIMERS_S);
+		chip_forget(b);
+		b->chip.joined = false;
+		if (fails) {
+			chip_answer(b, "AT+CIPSTART", "\r\nERROR\r\n", 1);
+			assert_int_equal(link_open(&b->dev->links[0], &target, &ops, NULL), 0);
+		}
+		bench_pass(b, fails ? 4 * TIMERS_S : 65 * TIMERS_S);
+		assert_ready(b);
+		assert_int_equal(count_of(b->chip.told, "AT+CWJAP=\"lab\""), 1);
+		device_port_down(b->dev, "gone");
+	}
+}
+
 static void test_settings_in_order(void **state)
 {
 	struct bench *b = *state;
@@ -257,7 +299,7 @@ static void test_settings_in_order(void **state)
 	b->chip.joined = false;
 	chip_forget(b);
 	chip_say(b, "\r\nready\r\n");
-	bench_pass(b, 10 * TIMERS_S);
+	bench_pass(b, 900 * TIMERS_MS);
 	assert_ready(b);
 	assert_int_equal(count_of(b->chip.told, "AT+CWCOUNTRY=1,\"DE\",1,13|"), 1);
 	assert_int_equal(count_of(b->chip.told, "AT+CIPSTA="), 1);
@@ -1033,6 +1075,7 @@ int main(void)
 		T(test_joined_already),
 		T(test_failures_have_words),
 		T(test_address_after_ok),
+		T(test_wifi_that_has_gone_unheard),
 		T(test_settings_in_order),
 		T(test_country),
 		T(test_settings_of_a_join_that_exists),
