@@ -443,7 +443,8 @@ static void on_write(void *userdata, const void *data, size_t len)
 
 	if (getenv("FUZZ_LOG"))
 		fprintf(stderr, "%12.6f %zu bytes at %u baud: %.3s\n",
-			(double)rig->timers.now / TIMERS_S, len, rig->host_baud, (const char *)data);
+			(double)rig->timers.now / TIMERS_S, len, rig->host_baud,
+			(const char *)data);
 	MUST(len > 0 && rig->line_len + len <= sizeof(rig->line));
 	memcpy(rig->line + rig->line_len, data, len);
 	rig->line_len += len;
