@@ -742,7 +742,7 @@ static void test_block_that_does_not_go_on(void **state)
 	feed(f, "\r\n+IPD,0,4:");
 	for (size_t i = 0; i < 6; i++) {
 		advance(f, 440 * TIMERS_MS);
-		feed_n(f, "abcd\r\n" + i, 1);
+		feed_n(f, &"abcd\r\n"[i], 1);
 	}
 	advance(f, 100 * TIMERS_S);
 	assert_null(strstr(f->log, "T:"));
