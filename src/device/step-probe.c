@@ -225,7 +225,9 @@ static unsigned int probe_plus_rate(const struct device *dev, size_t i)
 			return rates[0];
 		i--;
 	}
-	return i < n ? rates[(i + 1) % n] : 0;
+	if (i + 1 < n)
+		return rates[i + 1];
+	return i + 1 == n ? rates[0] : 0;
 }
 
 /*
