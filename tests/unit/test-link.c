@@ -900,6 +900,23 @@ static void test_late_closed(void **state)
 	assert_int_equal(u->link->state, LINK_FREE);
 }
 
+/* The chip has link 0, and refuses it; for the next attempt it is closed first. Returns who has it then. */
+static struct user *open_what_is_open(struct bench *b)
+{
+	struct user *u;
+
+	chip_answer(b, "AT+CIPSTART", "\r\nERROR\r\n", 1);
+	u = start(b, 0, &mutual);
+	u->probe = LINK_PROBE_NO;
+	bench_run(b);
+	assert_int_equal(u->ends, 1);
+	chip_forget(b);
+	u = open_link(b, 0);
+	assert_int_equal(strncmp(b->chip.told, "AT+CIPCLOSE=0|AT+CIPSSLC", 24), 0);
+	assert_int_equal(u->opened, 1);
+	return u;
+}
+
 /* The line has damaged the command, and the chip still has the link: the next user gets it all the same. */
 static void test_close_that_was_not_understood(void **state)
 {
@@ -912,15 +929,7 @@ static void test_close_that_was_not_understood(void **state)
 	assert_int_equal(u->link->state, LINK_FREE);
 	assert_true(b->chip.open[0]);
 	/* It is not understood again, and the chip refuses a link that it has. */
-	chip_answer(b, "AT+CIPSTART", "\r\nERROR\r\n", 1);
-	u = start(b, 0, &mutual);
-	u->probe = LINK_PROBE_NO;
-	bench_run(b);
-	assert_int_equal(u->ends, 1);
-	chip_forget(b);
-	u = open_link(b, 0);
-	assert_int_equal(strncmp(b->chip.told, "AT+CIPCLOSE=0|AT+CIPSSLC", 24), 0);
-	assert_int_equal(u->opened, 1);
+	u = open_what_is_open(b);
 	/* Now it is known to be closed. */
 	link_close(u->link);
 	bench_run(b);
@@ -938,15 +947,7 @@ static void test_closed_of_the_one_before(void **state)
 	chip_say(b, "0,CLOSED\r\n");
 	assert_ended(u, LINK_END_PEER);
 	assert_true(b->chip.open[0]);
-	chip_answer(b, "AT+CIPSTART", "\r\nERROR\r\n", 1);
-	u = start(b, 0, &mutual);
-	u->probe = LINK_PROBE_NO;
-	bench_run(b);
-	assert_int_equal(u->ends, 1);
-	chip_forget(b);
-	u = open_link(b, 0);
-	assert_int_equal(strncmp(b->chip.told, "AT+CIPCLOSE=0|AT+CIPSSLC", 24), 0);
-	assert_int_equal(u->opened, 1);
+	open_what_is_open(b);
 }
 
 static void test_ready_ends_all_links(void **state)
