@@ -83,8 +83,12 @@ static void sample_is_not_joined(struct device *dev)
 {
 	const struct at_report report = { .type = AT_REPORT_WIFI_DISCONNECT };
 
-	if (dev->state == DEVICE_READY && dev->wifi.connected && device_links_in_use(dev) == 0)
-		join_report(dev, &report);
+	if (dev->state != DEVICE_READY || !dev->wifi.connected)
+		return;
+	for (int i = 0; i < AT_LINKS; i++)
+		if (dev->links[i].state == LINK_OPEN)
+			return;
+	join_report(dev, &report);
 }
 
 static void sample_done(struct chan_cmd *cmd, enum chan_result result)
