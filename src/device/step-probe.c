@@ -202,12 +202,13 @@ static void probe_flushed(struct device *dev, enum chan_result result)
 static void probe_plus_over(struct device *dev)
 {
 	dev->chan.send_open = false;
-	if (dev->chan.was_busy && dev->attempt == PROBE_CANCEL)
-		dev_notice(dev, "the chip is busy with what was begun before, waiting for it");
-	if (dev->attempt == PROBE_CANCEL)
-		device_run_plain(dev, "", PROBE_SHORT, NULL, probe_flushed);
-	else
+	if (dev->attempt != PROBE_CANCEL) {
 		probe_next(dev);
+		return;
+	}
+	if (dev->chan.was_busy)
+		dev_notice(dev, "the chip is busy with what was begun before, waiting for it");
+	device_run_plain(dev, "", PROBE_SHORT, NULL, probe_flushed);
 }
 
 /*
