@@ -45,14 +45,21 @@ def watched(bench, bus, serve):
     def make(*tunnels):
         daemon = bench.up(*tunnels or [tunnel(serve())], options=("-v",))
         bus.await_name()
-        started.append((daemon, daemon.mark()))
+        started.append((daemon, daemon.mark(), stolen()))
         return daemon
     yield make
-    for daemon, seen in started:
+    for daemon, seen, before in started:
         assert works(daemon)
-        # One: what a virtual machine's host takes away counts as its own. What is slow is so again, and each test does
-        # what it does more than once.
-        assert len(long_turns(daemon, seen)) <= 1, long_turns(daemon, seen)
+        # What a virtual machine's host takes away counts as the turn's own: as much is allowed, for one of them.
+        allowed = stolen() - before
+        found = long_turns(daemon, seen)
+        assert len(found) <= 1 and sum(us - LIMIT for us in found) <= allowed, (found, allowed)
+
+
+def stolen():
+    """us that this machine's host has given to others, of all processors."""
+    with open("/proc/stat", encoding="ascii") as f:
+        return int(f.readline().split()[8]) * 10 ** 6 // os.sysconf("SC_CLK_TCK")
 
 
 def long_turns(daemon, seen):

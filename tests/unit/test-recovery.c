@@ -112,9 +112,9 @@ static void test_send_of_somebody_else(void **state)
 	for (int ready = 0; ready < 2; ready++) {
 		teardown(state);
 		setup(state);
-		b->chip.wanted = 3;
+		b->chip.wanted = ready ? 3 : 8192;
 		b->chip.open[0] = true;
-		strcpy(b->chip.wanted_for, "AT+CIPSEND=0,3");
+		strcpy(b->chip.wanted_for, ready ? "AT+CIPSEND=0,3" : "AT+CIPSEND=0,8192");
 		start(b);
 		if (ready)
 			chip_say(b, "ready\r\n");
