@@ -20,7 +20,7 @@
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define TEXT_MAX 200000
+#define TEXT_MAX 70000 /* one may have BUS_PEM_MAX */
 #define DEPTH_MAX 3
 
 #define DEVICE "/org/espat1/device/esp0"
@@ -137,7 +137,7 @@ static const char *text_of(struct input *in)
 		return words[kind % N_WORDS];
 	n = next(in);
 	if (kind >= 240) {
-		size_t many = kind >= 254 ? (size_t)n * n * 3 : (size_t)n * 8;
+		size_t many = kind == 255 ? 1024 + (size_t)n * n : (size_t)n * 8;
 
 		memset(text, 'a' + kind % 16, many);
 		len = many;

@@ -4,6 +4,7 @@
 
 long.py BUILD [NAME]...: the targets in that build, or those named. What an earlier run has found stays in
 BUILD/corpus and is gone on from; what a target has said is in BUILD/NAME.log, an input that breaks it in BUILD/NAME-*.
+A build without sanitizers is faster; what it has found is run once more by the build of --again, which has them.
 """
 
 import argparse
@@ -40,22 +41,27 @@ TIMES_MAX = 3
 class Target:
     """One target: its executions, and when it has last reached a place that no input had reached before."""
 
-    def __init__(self, build, name, scale):
-        self.build, self.name = build, name
+    def __init__(self, build, name, scale, again):
+        self.build, self.name, self.again = build, name, again
         runs, self.input_max = TARGETS[name]
         self.planned = max(1, int(runs * scale))
         self.runs = self.last_new = self.edges = 0
         self.began = time.monotonic()
 
+    def program(self, build):
+        return next(p for p in build.rglob(f"fuzz-{self.name}") if p.is_file())
+
+    def found(self):
+        return self.build / "corpus" / self.name
+
     def arguments(self, runs):
-        found = self.build / "corpus" / self.name
+        found = self.found()
         found.mkdir(parents=True, exist_ok=True)
         seeds = sorted(TESTS.rglob(f"corpus-{self.name}"))
         words = sorted(TESTS.rglob(f"{self.name}.dict"))
-        program = next(p for p in self.build.rglob(f"fuzz-{self.name}") if p.is_file())
         # Leaks are looked for at the end: where a library keeps memory it would be after each input.
-        return [program, f"-runs={runs}", f"-max_len={self.input_max or INPUT_MAX}", "-timeout=25", "-detect_leaks=0",
-                "-rss_limit_mb=4096", f"-artifact_prefix={self.build / self.name}-", *(f"-dict={w}" for w in words),
+        return [self.program(self.build), f"-runs={runs}", f"-max_len={self.input_max or INPUT_MAX}", "-timeout=25",
+                "-detect_leaks=0", "-rss_limit_mb=4096", f"-artifact_prefix={self.build / self.name}-", *(f"-dict={w}" for w in words),
                 found, *seeds]
 
     def fuzz(self, runs):
@@ -86,7 +92,22 @@ class Target:
             wanted = max(self.planned, self.last_new * 3 // 2 + 1)
             status = self.fuzz(min(wanted, most) - self.runs)
         self.tell(status)
-        return status == 0 and self.is_quiet()
+        return status == 0 and self.run_again() and self.is_quiet()
+
+    def run_again(self):
+        """Everything found, once, in the other build, leaks looked for at the end."""
+        if not self.again:
+            return True
+        log = self.again / f"{self.name}.again.log"
+        with open(log, "w", encoding="utf-8") as out:
+            ran = subprocess.run([self.program(self.again), "-runs=0", "-timeout=25", "-rss_limit_mb=4096",
+                                  f"-artifact_prefix={self.again / self.name}-", self.found()],
+                                 stdout=out, stderr=out, check=False,
+                                 env={"ASAN_OPTIONS": ASAN_OPTIONS} | os.environ)
+        count = sum(1 for _ in self.found().iterdir())
+        print(f"{self.name}: {count} inputs found, again with sanitizers: "
+              + (f"ended with {ran.returncode}: see {log}" if ran.returncode else "nothing is wrong"), flush=True)
+        return ran.returncode == 0
 
     def tell(self, status):
         seconds = time.monotonic() - self.began
@@ -100,12 +121,13 @@ def main():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("build", metavar="BUILD", type=pathlib.Path)
     parser.add_argument("names", metavar="NAME", nargs="*", default=[], help=", ".join(TARGETS))
+    parser.add_argument("--again", metavar="BUILD", type=pathlib.Path, help="another build, for what was found")
     parser.add_argument("--scale", type=float, default=1, help="so many times the planned executions")
     options = parser.parse_args()
     unknown = set(options.names) - set(TARGETS)
     if unknown:
         parser.error(f"no target {', '.join(sorted(unknown))}")
-    targets = [Target(options.build, name, options.scale) for name in options.names or TARGETS]
+    targets = [Target(options.build, name, options.scale, options.again) for name in options.names or TARGETS]
     return 0 if all([target.run() for target in targets]) else 1
 
 
