@@ -784,25 +784,31 @@ static int load_one(struct material_loading *loading, size_t i)
 	return 0;
 }
 
+/* Of the files all is told that is wrong; of those that are too old or too new the first one is enough. */
+static bool is_refused(const struct material_loading *loading)
+{
+	return loading->step >= LOADING_DATES && loading->load.problems->errors > loading->errors;
+}
+
+static void next_step(struct material_loading *loading)
+{
+	loading->step++;
+	loading->at = 0;
+	if (loading->step == LOADING_DATES && loading->load.just_a_look)
+		loading->step = LOADING_DONE;
+}
+
 int material_go_on(struct material_loading *loading)
 {
 	int r;
 
-	while (loading->step != LOADING_DONE && loading->at == loading_count(loading)) {
-		loading->step++;
-		loading->at = 0;
-		/* All is told that is wrong with the files, and then no more. */
-		if (loading->step >= LOADING_DATES &&
-		    loading->load.problems->errors > loading->errors)
-			return -EINVAL;
-		if (loading->step == LOADING_DATES && loading->load.just_a_look)
-			loading->step = LOADING_DONE;
-	}
+	while (!is_refused(loading) && loading->step != LOADING_DONE &&
+	       loading->at == loading_count(loading))
+		next_step(loading);
+	if (is_refused(loading))
+		return -EINVAL;
 	if (loading->step == LOADING_DONE)
 		return 0;
-	/* The first one that is to be refused is enough. */
-	if (loading->step == LOADING_DATES && loading->load.problems->errors > loading->errors)
-		return -EINVAL;
 	r = load_one(loading, loading->at++);
 	return r < 0 ? r : 1;
 }
