@@ -53,6 +53,9 @@
  */
 #define CHAN_TIMEOUT_PROMPT (2 * TIMERS_S)
 
+/* A length that lost a digit on its way: the chip reads what is behind that as commands, so it ends at once. */
+#define CHAN_SHORT "a block that was shorter for the chip"
+
 /*
  * A command that may take CHAN_ASK_WORTH or longer is asked about after each CHAN_ASK of silence. A chip that
  * works on it says "busy p..." to anything, and forgets the question (captures 41, 46; within 0.2 s); one that
@@ -662,6 +665,11 @@ static void chan_on_verdict(struct chan *chan, enum chan_result result)
 	}
 	if (cmd->phase != (cmd->kind == CHAN_SEND ? CHAN_PHASE_VERDICT : CHAN_PHASE_PAYLOAD))
 		cmd->doubt = true;
+	/* The last report has the whole length (capture 62). */
+	if (result == CHAN_OK && cmd->kind == CHAN_STREAM && cmd->taken < cmd->payload_len) {
+		chan_trouble(chan, CHAN_SHORT);
+		return;
+	}
 	chan_end(chan, result == CHAN_OK && cmd->doubt ? CHAN_E_DOUBT : result);
 }
 
@@ -700,6 +708,10 @@ static void chan_on_final(struct chan *chan, const struct at_report *report)
 	case AT_REPORT_RECV:
 		if (cmd->kind != CHAN_SEND || cmd->phase != CHAN_PHASE_PAYLOAD) {
 			chan_trouble(chan, "a receipt that was not asked for");
+			return;
+		}
+		if ((size_t)report->value < cmd->payload_len) {
+			chan_trouble(chan, CHAN_SHORT);
 			return;
 		}
 		if ((size_t)report->value != cmd->payload_len)

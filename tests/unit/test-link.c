@@ -1401,7 +1401,7 @@ static void test_doubtful_send_closes(void **state)
 {
 	static const char *const verdicts[] = {
 		"\r\nRecv 3 bytes\r\n\r\nSEND FAIL\r\n",
-		"\r\nRecv 2 bytes\r\n\r\nSEND OK\r\n",
+		"\r\nRecv 4 bytes\r\n\r\nSEND OK\r\n",
 		"\r\nSEND Canceled\r\n",
 		"\r\nERROR\r\n",
 		"\r\nbusy p...\r\n\r\nRecv 3 bytes\r\n\r\nSEND OK\r\n",
