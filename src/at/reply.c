@@ -221,6 +221,16 @@ bool at_reply_mfg_entry(const char *text, size_t len, char key[AT_NVS_NAME_MAX +
 	return true;
 }
 
+bool at_reply_sslconf(const char *text, size_t len, struct at_sslconf *ret)
+{
+	struct at_scan s = at_scan_at(text, len, 0);
+
+	return at_scan_literal(&s, "+CIPSSLCCONF:") && at_scan_number(&s, &ret->link) &&
+	       at_scan_char(&s, ',') && at_scan_number(&s, &ret->auth) && at_scan_char(&s, ',') &&
+	       at_scan_number(&s, &ret->pki) && at_scan_char(&s, ',') &&
+	       at_scan_number(&s, &ret->ca) && at_scan_end(&s);
+}
+
 bool at_reply_number(const char *text, size_t len, const char *prefix, long *ret)
 {
 	struct at_scan s = at_scan_at(text, len, 0);

@@ -55,6 +55,11 @@ bool at_reply_cipsta(const char *text, size_t len, const char *what, char addres
 bool at_reply_cipdns(const char *text, size_t len, bool *manual);
 /* `+SYSMFG:"ns","key",8`: an entry of a listing */
 bool at_reply_mfg_entry(const char *text, size_t len, char key[AT_NVS_NAME_MAX + 1], int *type);
+/* `+CIPSSLCCONF:0,2,0,5`: a link, its mode, and the numbers of its client certificate and its authority */
+struct at_sslconf {
+	long link, auth, pki, ca;
+};
+bool at_reply_sslconf(const char *text, size_t len, struct at_sslconf *ret);
 /* `<prefix><number>`, as "+CWMODE:2", "+CWJAP:3" or "+SYSTIMESTAMP:1700000000" */
 bool at_reply_number(const char *text, size_t len, const char *prefix, long *ret);
 /* `+CIPDOMAIN:"192.0.2.7"`: an address of either family */

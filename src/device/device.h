@@ -309,6 +309,8 @@ struct device {
 	bool clock_done; /* it was seen to in this bring-up, if only for joining */
 	bool clock_set;  /* it has been set as `time` wants it in this bring-up */
 	bool clock_stale; /* the host's clock has jumped since, or time servers have set the chip's */
+	int clock_pushes; /* it was not found as set so many times */
+	long chip_clock;  /* what the chip says, s since 1970; -1: nothing */
 	bool clock_told;  /* that the host's clock is of no use any more, in the log */
 	bool sntp_runs;   /* the chip asks time servers that we have not named */
 	bool clock_asked; /* somebody wants it set anew: where that fails, the time goes on */

@@ -242,6 +242,7 @@ enum link_step {
 	LINK_STEP_CLOSE, /* what may have been left open */
 	LINK_STEP_RESOLVE,
 	LINK_STEP_CONF,
+	LINK_STEP_CONF_IS, /* whether it is what was set */
 	LINK_STEP_ALPN,
 	LINK_STEP_PSK,
 	LINK_STEP_CIPHERS,
@@ -310,6 +311,80 @@ static void link_give_up(struct link *link, enum link_end end)
 	link_become_free(link);
 }
 
+/* Those that any mode but 0 has set, see link_conf_line(). */
+static bool link_conf_equals(const struct at_sslconf *conf, int auth, int pki, int ca)
+{
+	if (conf->auth != auth)
+		return false;
+	return auth == LINK_AUTH_NONE || ((auth == LINK_AUTH_SERVER || conf->pki == pki) &&
+					  (auth == LINK_AUTH_CLIENT || conf->ca == ca));
+}
+
+/* The settings of all links. */
+static void link_conf_told(struct chan_cmd *cmd, const char *text, size_t len)
+{
+	struct link *link = container_of(cmd, struct link, cmd), *other;
+	struct at_sslconf conf;
+
+	if (!at_reply_sslconf(text, len, &conf) || conf.link >= AT_LINKS)
+		return;
+	other = &link->dev->links[conf.link];
+	if (other == link) {
+		link->conf_seen = true;
+		link->conf_wrong = link->conf_wrong ||
+				   !link_conf_equals(&conf, (int)link->target.auth,
+						     link->target.pki, link->target.ca);
+	} else if (other->conf_auth != CONF_UNKNOWN &&
+		   !link_conf_equals(&conf, other->conf_auth, other->conf_pki, other->conf_ca)) {
+		link->conf_wrong = true;
+	}
+}
+
+/*
+ * A digit that the line has changed may have told the chip to verify nothing, or to do this for another link: OK is
+ * not believed, as what was set stays for all connections that follow.
+ */
+static bool link_conf_holds(struct link *link)
+{
+	if (!link->conf_seen || link->conf_wrong)
+		return false;
+	link->conf_auth = (int)link->target.auth;
+	link->conf_pki = link->target.pki;
+	link->conf_ca = link->target.ca;
+	return true;
+}
+
+/* What the step's command leaves on the chip, or clears. */
+static unsigned int link_step_left(const struct link *link)
+{
+	switch ((enum link_step)link->step) {
+	case LINK_STEP_ALPN:
+		return LINK_LEFT_ALPN;
+	case LINK_STEP_PSK:
+		return LINK_LEFT_PSK;
+	case LINK_STEP_CIPHERS:
+		return LINK_LEFT_CIPHERS;
+	default:
+		return 0;
+	}
+}
+
+static bool link_step_clears(const struct link *link)
+{
+	const struct link_target *t = &link->target;
+
+	switch ((enum link_step)link->step) {
+	case LINK_STEP_ALPN:
+		return !t->alpn || t->alpn->n == 0;
+	case LINK_STEP_PSK:
+		return !t->psk;
+	case LINK_STEP_CIPHERS:
+		return t->n_ciphers == 0;
+	default:
+		return false;
+	}
+}
+
 static void link_setting_done(struct chan_cmd *cmd, enum chan_result result)
 {
 	struct link *link = link_of_cmd(cmd);
@@ -332,11 +407,12 @@ static void link_setting_done(struct chan_cmd *cmd, enum chan_result result)
 								   : LINK_END_SETTINGS);
 		return;
 	}
-	if (link->step == LINK_STEP_CONF) {
-		link->conf_auth = link->target.auth;
-		link->conf_pki = link->target.pki;
-		link->conf_ca = link->target.ca;
+	if (link->step == LINK_STEP_CONF_IS && !link_conf_holds(link)) {
+		device_recover(link->dev, "TLS settings are not what they were set to");
+		return;
 	}
+	if (link_step_clears(link))
+		link->left &= ~link_step_left(link);
 	if (link->step == LINK_STEP_RESOLVE && link->address[0] == '\0') {
 		link_give_up(link, LINK_END_NO_HOST);
 		return;
@@ -474,36 +550,24 @@ static void link_errno_line(struct chan_cmd *cmd, const char *text, size_t len)
 /* A setting that is not made each time: one that is wanted, or that must go. */
 static bool link_step_is_due(const struct link *link)
 {
-	const struct link_target *t = &link->target;
-
 	switch ((enum link_step)link->step) {
 	case LINK_STEP_CLOSE:
 		return link->maybe_open;
 	case LINK_STEP_RESOLVE:
 		return link_host_is_long(link);
 	case LINK_STEP_CONF:
+	case LINK_STEP_CONF_IS:
 		return !link_conf_is_set(link);
 	case LINK_STEP_ALPN:
-		return (t->alpn && t->alpn->n > 0) || (link->left & LINK_LEFT_ALPN);
 	case LINK_STEP_PSK:
-		return t->psk || (link->left & LINK_LEFT_PSK);
 	case LINK_STEP_CIPHERS:
-		return t->n_ciphers > 0 || (link->left & LINK_LEFT_CIPHERS);
+		return !link_step_clears(link) || (link->left & link_step_left(link));
 	case LINK_STEP_SNI:
 	case LINK_STEP_CN:
 	case LINK_STEP_START:
 		return true;
 	}
 	return false;
-}
-
-/* What stands on the chip once the step's command has been sent. */
-static void link_note_left(struct link *link, enum link_left what, bool wanted)
-{
-	if (wanted)
-		link->left |= what;
-	else
-		link->left &= ~(unsigned int)what;
 }
 
 /* The line of a step that is due. Returns 0 or -errno (a PSK that cannot be read). */
@@ -521,6 +585,11 @@ static int link_step_line(struct link *link)
 		return 0;
 	case LINK_STEP_CONF:
 		link_conf_line(link);
+		return 0;
+	case LINK_STEP_CONF_IS:
+		link_begin(link, "AT+CIPSSLCCONF?");
+		link->cmd.on_line = link_conf_told;
+		link->conf_seen = link->conf_wrong = false;
 		return 0;
 	case LINK_STEP_ALPN:
 		link_alpn_line(link);
@@ -574,12 +643,7 @@ static void link_step(struct link *link)
 		link_give_up(link, LINK_END_NO_MATERIAL);
 		return;
 	}
-	if (link->step == LINK_STEP_ALPN)
-		link_note_left(link, LINK_LEFT_ALPN, link->target.alpn && link->target.alpn->n);
-	else if (link->step == LINK_STEP_PSK)
-		link_note_left(link, LINK_LEFT_PSK, link->target.psk);
-	else if (link->step == LINK_STEP_CIPHERS)
-		link_note_left(link, LINK_LEFT_CIPHERS, link->target.n_ciphers > 0);
+	link->left |= link_step_left(link);
 	if (start) {
 		link->started = link->dev->timers->now;
 		link_enter_state(link, LINK_CONNECTING);

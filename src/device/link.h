@@ -154,7 +154,8 @@ struct link {
 	struct timer timer; /* waits for more to send, for a late CLOSED, or for a quiet moment */
 	/* CIPSSLCCONF as this link has it since the last `ready`; -1: not known */
 	int conf_auth, conf_pki, conf_ca;
-	uint8_t *tx; /* tx_size bytes while the link is in use */
+	bool conf_seen, conf_wrong; /* by the answer to CIPSSLCCONF? */
+	uint8_t *tx;                /* tx_size bytes while the link is in use */
 	size_t tx_size;
 	size_t tx_len;
 	size_t tx_off;

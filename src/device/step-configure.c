@@ -63,8 +63,10 @@ static void configure_cleared(struct device *dev, enum chan_result result)
 		device_restart_chip(dev, "the chip refuses to forget earlier TLS settings");
 		return;
 	}
+	/* There is no command that clears a list of ciphers of all links. */
 	for (int i = 0; i < AT_LINKS; i++)
-		dev->links[i].left &= (unsigned int)LINK_LEFT_CIPHERS;
+		dev->links[i].left = dev->features & DEVICE_HAS_CIPSSLCCIPHER ? LINK_LEFT_CIPHERS
+									      : 0;
 	line_begin(dev);
 }
 

@@ -128,6 +128,13 @@ RULES = [
         "link",
     ),
     Change(
+        "CIPSSLCCONF is believed when the chip has said it",
+        "src/device/link.c",
+        "if (!link->conf_seen || link->conf_wrong)",
+        "if (!link->conf_seen && link->conf_wrong)",
+        "link",
+    ),
+    Change(
         "CIPSSLCCONF is made anew after a reset",
         "src/device/link.c",
         "link->passive = false;\n\tlink->conf_auth = CONF_UNKNOWN;",

@@ -38,7 +38,6 @@ static const char *const plain_commands[] = {
 	"AT+CIPDNS=",
 	"AT+CIPV6=",
 	"AT+CIPSNTPCFG=",
-	"AT+CIPSSLCCONF=",
 	"AT+CIPSSLCSNI=",
 	"AT+CIPSSLCCN=",
 	"AT+CIPSSLCALPN=",
@@ -204,6 +203,18 @@ static const char *chip_ssid(const struct chip *c)
 	return c->ssid[0] ? c->ssid : "lab";
 }
 
+static void chip_sslconf(struct chip *c, const char *line)
+{
+	int link, auth, pki = 0, ca = 0;
+
+	MUST(sscanf(line, "AT+CIPSSLCCONF=%d,%d,%d,%d", &link, &auth, &pki, &ca) >= 2);
+	MUST(link >= 0 && link < AT_LINKS);
+	c->sslconf[link][0] = auth;
+	c->sslconf[link][1] = pki;
+	c->sslconf[link][2] = ca;
+	out(c, "\r\nOK\r\n");
+}
+
 static void chip_reply(struct chip *c, const char *line)
 {
 	int link = strchr(line, '=') ? atoi(strchr(line, '=') + 1) : 0;
@@ -265,6 +276,13 @@ static void chip_reply(struct chip *c, const char *line)
 		out(c, "+CWLAP:(0,\"Espressif\",-27,\"10:01:00:c4:0a:51\",5,-1,-1,0,0,3,0)\r\n"
 		       "+CWLAP:(0,\"MasseyWifi\",-33,\"10:01:00:c4:0a:52\",10,-1,-1,0,0,3,0)"
 		       "\r\n\r\nOK\r\n");
+	} else if (begins(line, "AT+CIPSSLCCONF=")) {
+		chip_sslconf(c, line);
+	} else if (strcmp(line, "AT+CIPSSLCCONF?") == 0) {
+		for (int i = 0; i < AT_LINKS; i++)
+			out(c, "+CIPSSLCCONF:%d,%d,%d,%d\r\n", i, c->sslconf[i][0],
+			    c->sslconf[i][1], c->sslconf[i][2]);
+		out(c, "\r\nOK\r\n");
 	} else if (begins(line, "AT+SYSTIMESTAMP=")) {
 		c->clock = atoll(line + strlen("AT+SYSTIMESTAMP="));
 		out(c, "\r\nOK\r\n");
@@ -291,6 +309,7 @@ static void chip_reply(struct chip *c, const char *line)
 		out(c, "\r\nOK\r\n\r\nready\r\n");
 		c->echo = true;
 		memset(c->open, 0, sizeof(c->open));
+		memset(c->sslconf, 0, sizeof(c->sslconf));
 	} else if (begins(line, "AT+CIPSTART=") && !c->open[link]) {
 		c->open[link] = true;
 		out(c, "%d,CONNECT\r\n\r\nOK\r\n", link);

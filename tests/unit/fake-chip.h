@@ -40,6 +40,7 @@ struct chip {
 	int mode;                   /* CWMODE */
 	time_t clock;
 	bool open[AT_LINKS];
+	int sslconf[AT_LINKS][3];
 	const char *gmr;
 	const char *mac;
 	const char *without; /* a command that AT+CMD? does not list */

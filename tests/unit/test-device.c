@@ -72,7 +72,8 @@ static void test_factory_chip(void **state)
 		"AT+SYSMFG=1,\"client_cert\",\"client_cert.0\"|"
 		"AT+SYSMFG=2,\"client_key\",\"client_key.0\",8,8|[8]|"
 		"AT+SYSMFG=1,\"client_key\",\"client_key.0\"|"
-		"AT+CWSTATE?|AT+CWDHCP?|AT+CWJAP=\"lab\",\"hunter2\"|AT+SYSTIMESTAMP=1790000000|");
+		"AT+CWSTATE?|AT+CWDHCP?|AT+CWJAP=\"lab\",\"hunter2\"|AT+SYSTIMESTAMP=1790000000|AT+"
+		"SYSTIMESTAMP?|");
 	assert_string_equal(b->states, ">probing>identifying>configuring>provisioning>joining"
 				       ">setting-clock>ready");
 	assert_int_equal(device_authority_slot(b->dev, &b->authority), 0);

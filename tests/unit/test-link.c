@@ -156,10 +156,10 @@ static void test_commands_of_each_mode(void **state)
 		enum link_auth auth;
 		const char *told;
 	} rows[] = {
-		{ LINK_AUTH_NONE, "AT+CIPSSLCCONF=0,0|" NAMES START },
-		{ LINK_AUTH_CLIENT, "AT+CIPSSLCCONF=0,1,3,0|" NAMES START },
-		{ LINK_AUTH_SERVER, "AT+CIPSSLCCONF=0,2,0,5|" NAMES START },
-		{ LINK_AUTH_MUTUAL, "AT+CIPSSLCCONF=0,3,3,5|" NAMES START },
+		{ LINK_AUTH_NONE, "AT+CIPSSLCCONF=0,0|AT+CIPSSLCCONF?|" NAMES START },
+		{ LINK_AUTH_CLIENT, "AT+CIPSSLCCONF=0,1,3,0|AT+CIPSSLCCONF?|" NAMES START },
+		{ LINK_AUTH_SERVER, "AT+CIPSSLCCONF=0,2,0,5|AT+CIPSSLCCONF?|" NAMES START },
+		{ LINK_AUTH_MUTUAL, "AT+CIPSSLCCONF=0,3,3,5|AT+CIPSSLCCONF?|" NAMES START },
 	};
 	struct bench *b = *state;
 
@@ -198,9 +198,10 @@ static void test_names_are_fresh_each_time(void **state)
 	other.server_name = "other.example";
 	start(b, 0, &other);
 	bench_run(b);
-	assert_string_equal(b->chip.told,
-			    "AT+CIPSSLCCONF=0,3,3,6|AT+CIPSSLCSNI=0,\"other.example\"|"
-			    "AT+CIPSSLCCN=0,\"other.example\"|" START);
+	assert_string_equal(
+		b->chip.told,
+		"AT+CIPSSLCCONF=0,3,3,6|AT+CIPSSLCCONF?|AT+CIPSSLCSNI=0,\"other.example\"|"
+		"AT+CIPSSLCCN=0,\"other.example\"|" START);
 	/* After a reset of the chip nothing is known any more. */
 	chip_say(b, "\r\nready\r\n");
 	bench_run(b);
@@ -209,7 +210,7 @@ static void test_names_are_fresh_each_time(void **state)
 	memset(b->chip.open, 0, sizeof(b->chip.open));
 	start(b, 0, &other);
 	bench_run(b);
-	assert_int_equal(count_of(b->chip.told, "AT+CIPSSLCCONF=0,3,3,6|"), 1);
+	assert_int_equal(count_of(b->chip.told, "AT+CIPSSLCCONF=0,3,3,6|AT+CIPSSLCCONF?|"), 1);
 }
 
 /* Whoever leaves while it is set, or is turned away, has set it all the same: for nobody else. */
@@ -242,14 +243,66 @@ static void test_conf_of_one_who_left(void **state)
 		assert_int_equal(u->link->state, LINK_FREE);
 		chip_forget(b);
 		open_link(b, 0);
-		assert_string_equal(b->chip.told, "AT+CIPSSLCCONF=0,3,3,5|" NAMES START);
+		assert_string_equal(b->chip.told,
+				    "AT+CIPSSLCCONF=0,3,3,5|AT+CIPSSLCCONF?|" NAMES START);
+	}
+}
+
+/* A digit has changed on its way, and the chip has set something else: OK is not believed. */
+static void test_conf_is_not_as_set(void **state)
+{
+	static const char *const told[] = {
+		NULL, /* what the command has done: nothing */
+		"+CIPSSLCCONF:0,1,3,5\r\n\r\nOK\r\n",
+		"+CIPSSLCCONF:0,3,3,4\r\n\r\nOK\r\n",
+		"+CIPSSLCCONF:0,3,2,5\r\n\r\nOK\r\n",
+		"+CIPSSLCCONF:0,3,3,5\r\n+CIPSSLCCONF:1,1,3,5\r\n\r\nOK\r\n",
+		"+CIPSSLCCONF:0,3,3,5\r\n+CIPSSLCCONF:0,0,3,5\r\n\r\nOK\r\n",
+		"+CIPSSLCCONF:0,3,3\r\n\r\nOK\r\n",
+		"+CIPSSLCCONF:9,3,3,5\r\n\r\nOK\r\n",
+		"\r\nOK\r\n",
+	};
+	struct bench *b = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(told); i++) {
+		struct user *u, *other;
+
+		teardown(state);
+		setup(state);
+		u = open_link(b, 0);
+		other = open_link(b, 1);
+		link_close(u->link);
+		bench_run(b);
+		u->link->conf_auth = -1;
+		chip_forget(b);
+		if (told[i]) {
+			chip_answer(b, "AT+CIPSSLCCONF?", told[i], 1);
+		} else {
+			memset(b->chip.sslconf[0], 0, sizeof(b->chip.sslconf[0]));
+			chip_answer(b, "AT+CIPSSLCCONF=", "\r\nOK\r\n", 1);
+		}
+		u = start(b, 0, &mutual);
+		bench_run(b);
+		assert_ended(u, LINK_END_RESET);
+		assert_ended(other, LINK_END_RESET);
+		assert_null(strstr(b->chip.told, "CIPSTART"));
+		/* Of no link it is believed any more. */
+		assert_int_equal(b->dev->state, DEVICE_READY);
+		chip_forget(b);
+		open_link(b, 0);
+		open_link(b, 1);
+		assert_int_equal(count_of(b->chip.told, "AT+CIPSSLCCONF=0,3,3,5|AT+CIPSSLCCONF?|"),
+				 1);
+		assert_int_equal(count_of(b->chip.told, "AT+CIPSSLCCONF=1,3,3,5|AT+CIPSSLCCONF?|"),
+				 1);
 	}
 }
 
 static void test_refused_setting_aborts(void **state)
 {
 	static const char *const settings[] = {
-		"AT+CIPSSLCCONF",
+		"AT+CIPSSLCCONF=",
+		"AT+CIPSSLCCONF?",
 		"AT+CIPSSLCSNI",
 		"AT+CIPSSLCCN",
 	};
@@ -365,9 +418,10 @@ static void test_optional_settings(void **state)
 	some.n_ciphers = 2;
 	b->password = "s3cret";
 	b->dev->features |= DEVICE_HAS_CIPSSLCCIPHER;
-	expect_settings(b, &some,
-			"AT+CIPSSLCCONF=0,0|AT+CIPSSLCALPN=0,2,\"mqtt\",\"a\\,\\\"b\"|"
-			"AT+CIPSSLCPSK=0,\"s3cret\",\"gw\"|AT+CIPSSLCCIPHER=0,2,0xC02B,0x009E|");
+	expect_settings(
+		b, &some,
+		"AT+CIPSSLCCONF=0,0|AT+CIPSSLCCONF?|AT+CIPSSLCALPN=0,2,\"mqtt\",\"a\\,\\\"b\"|"
+		"AT+CIPSSLCPSK=0,\"s3cret\",\"gw\"|AT+CIPSSLCCIPHER=0,2,0xC02B,0x009E|");
 	some.psk = &psk_hex;
 	expect_settings(b, &some,
 			"AT+CIPSSLCALPN=0,2,\"mqtt\",\"a\\,\\\"b\"|"
@@ -405,10 +459,57 @@ static void test_leftovers_are_cleared(void **state)
 		assert_int_equal(b->dev->state, DEVICE_READY);
 		assert_int_equal(count_of(b->chip.told, "AT+CIPSSLCALPN=5,0|"), 1 - fresh);
 		expect_settings(b, &none,
-				fresh ? "AT+CIPSSLCCONF=0,0|AT+CIPSSLCALPN=0,0|"
+				fresh ? "AT+CIPSSLCCONF=0,0|AT+CIPSSLCCONF?|AT+CIPSSLCALPN=0,0|"
 					"AT+CIPSSLCPSK=0,\"\",\"\"|"
-				      : "AT+CIPSSLCCONF=0,0|");
+				      : "AT+CIPSSLCCONF=0,0|AT+CIPSSLCCONF?|");
 	}
+}
+
+/* What clears them may be refused, too, because the line has damaged it. */
+static void test_leftovers_that_stay(void **state)
+{
+	struct link_target none = mutual, some = mutual;
+	struct bench *b = *state;
+	struct user *u;
+
+	none.auth = some.auth = LINK_AUTH_NONE;
+	some.alpn = &alpn;
+	some.psk = &psk;
+	b->password = "s3cret";
+	chip_answer(b, "AT+CIPSTART", "\r\nERROR\r\n", 1);
+	start(b, 0, &some);
+	bench_run(b);
+	for (int i = 0; i < 2; i++) {
+		chip_answer(b, i == 0 ? "AT+CIPSSLCALPN=0,0" : "AT+CIPSSLCPSK=0,\"\"",
+			    "\r\nERROR\r\n", 1);
+		u = start(b, 0, &none);
+		bench_run(b);
+		assert_ended(u, LINK_END_SETTINGS);
+	}
+	/* ALPN was cleared the second time. */
+	expect_settings(b, &none, "AT+CIPCLOSE=0|AT+CIPSSLCPSK=0,\"\",\"\"|");
+	expect_settings(b, &none, "");
+}
+
+/* One espatd has set them, another one talks to the chip now, which was not reset. */
+static void test_ciphers_of_another_one(void **state)
+{
+	struct link_target none = mutual;
+	struct bench *b = *state;
+
+	none.auth = LINK_AUTH_NONE;
+	chip_answer(b, "AT+CMD?",
+		    "+CMD:0,\"AT+SYSMFG\",0,1,1,0\r\n+CMD:1,\"AT+SYSTIMESTAMP\",0,1,1,0\r\n"
+		    "+CMD:2,\"AT+CIPSSLCCONF\",0,1,1,0\r\n+CMD:3,\"AT+CIPSSLCSNI\",0,1,1,0\r\n"
+		    "+CMD:4,\"AT+CIPSSLCCN\",0,1,1,0\r\n+CMD:5,\"AT+CIPRECVTYPE\",0,1,1,0\r\n"
+		    "+CMD:6,\"AT+CIPSSLCCIPHER\",0,1,1,0\r\n\r\nOK\r\n",
+		    1);
+	chip_say(b, "\r\nOK\r\n"); /* of nobody's command */
+	bench_run(b);
+	assert_int_equal(b->dev->state, DEVICE_READY);
+	assert_false(b->dev->fresh);
+	expect_settings(b, &none, "AT+CIPSSLCCONF=0,0|AT+CIPSSLCCONF?|AT+CIPSSLCCIPHER=0,0|");
+	expect_settings(b, &none, "");
 }
 
 static void test_psk_that_is_not_there(void **state)
@@ -496,9 +597,9 @@ static void test_long_host(void **state)
 	u = start(b, 0, &target);
 	bench_run(b);
 	assert_int_equal(u->opened, 1);
-	assert_string_equal(b->chip.told,
-			    "AT+CIPDOMAIN=\"" LONG_HOST "\"|AT+CIPSSLCCONF=0,3,3,5|" NAMES
-			    "AT+CIPSTART=0,\"SSL\",\"192.0.2.7\",8883,0|");
+	assert_string_equal(b->chip.told, "AT+CIPDOMAIN=\"" LONG_HOST
+					  "\"|AT+CIPSSLCCONF=0,3,3,5|AT+CIPSSLCCONF?|" NAMES
+					  "AT+CIPSTART=0,\"SSL\",\"192.0.2.7\",8883,0|");
 	link_close(u->link);
 	bench_run(b);
 	/* Not found, and found without an address. */
@@ -565,8 +666,9 @@ static void test_diagnosis(void **state)
 		/* What was open is closed, and a wrong clock is set. */
 		assert_int_equal(count_of(b->chip.told, "AT+CIPCLOSE=0|"),
 				 rows[i].end == LINK_END_TLS);
-		assert_int_equal(count_of(b->chip.told, "AT+SYSTIMESTAMP=1790000000|"),
-				 rows[i].end == LINK_END_CLOCK);
+		assert_int_equal(
+			count_of(b->chip.told, "AT+SYSTIMESTAMP=1790000000|AT+SYSTIMESTAMP?|"),
+			rows[i].end == LINK_END_CLOCK);
 		open_link(b, 0);
 	}
 }
@@ -621,7 +723,7 @@ static void test_clock_is_lost_among_others(void **state)
 	bench_pass(b, 2500 * TIMERS_MS);
 	assert_ended(u, LINK_END_CLOCK);
 	bench_run(b);
-	assert_int_equal(count_of(b->chip.told, "AT+SYSTIMESTAMP=1790000000|"), 1);
+	assert_int_equal(count_of(b->chip.told, "AT+SYSTIMESTAMP=1790000000|AT+SYSTIMESTAMP?|"), 1);
 	open_link(b, 0);
 }
 
@@ -723,7 +825,7 @@ static void test_errno_is_looked_into(struct bench *b)
 	} rows[] = {
 		{ "+ERRNO:0x1\r\n\r\nERROR\r\n", FINE_TIME, "AT+SYSTIMESTAMP?|", LINK_END_TLS },
 		{ "+ERRNO:0x200\r\n\r\nERROR\r\n", "+SYSTIMESTAMP:12\r\nOK\r\n",
-		  "AT+SYSTIMESTAMP?|AT+SYSTIMESTAMP=1790000000|", LINK_END_CLOCK },
+		  "AT+SYSTIMESTAMP?|AT+SYSTIMESTAMP=1790000000|AT+SYSTIMESTAMP?|", LINK_END_CLOCK },
 		{ "+ERRNO:0x8\r\n\r\nERROR\r\n", "", "", LINK_END_TLS },
 		{ "+ERRNO:0x4\r\n\r\nERROR\r\n", "", "", LINK_END_TLS },
 	};
@@ -1936,12 +2038,15 @@ int main(void)
 		T(test_commands_of_each_mode),
 		T(test_names_are_fresh_each_time),
 		T(test_conf_of_one_who_left),
+		T(test_conf_is_not_as_set),
 		T(test_refused_setting_aborts),
 		T(test_closed_voids_the_attempt),
 		T(test_refused_connection),
 		T(test_name_that_no_command_carries),
 		T(test_optional_settings),
 		T(test_leftovers_are_cleared),
+		T(test_leftovers_that_stay),
+		T(test_ciphers_of_another_one),
 		T(test_psk_that_is_not_there),
 		T(test_ciphers_need_the_firmware),
 		T(test_start_arguments),
