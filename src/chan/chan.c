@@ -645,6 +645,7 @@ static void chan_on_prompt(struct chan *chan)
 	struct chan_cmd *cmd = chan->current;
 
 	if (!cmd || cmd->phase != CHAN_PHASE_PROMPT) {
+		chan->was_busy = true;
 		chan_trouble(chan, "a prompt that was not asked for");
 		return;
 	}
@@ -677,7 +678,9 @@ static void chan_on_final(struct chan *chan, const struct at_report *report)
 {
 	struct chan_cmd *cmd = chan->current;
 
-	chan->was_busy = chan->was_busy || report->type == AT_REPORT_BUSY;
+	/* OK to what is given up may stand for a "busy p..." that the line has damaged. */
+	if (report->type == AT_REPORT_BUSY || (report->type == AT_REPORT_OK && !cmd))
+		chan->was_busy = true;
 	if (!cmd) {
 		chan_trouble(chan, "a result without a command");
 		return;

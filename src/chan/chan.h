@@ -165,8 +165,8 @@ struct chan {
 	bool deaf;          /* after trouble, until chan_reset() */
 	bool syncing;       /* see chan_set_syncing() */
 	bool echo_off;      /* as was said last, by ATE */
-	bool was_busy;      /* it has said so; for who asks to clear */
-	bool tracing;       /* see chan_set_trace() */
+	bool was_busy; /* it has said so, or has ended what nobody awaits; for who asks to clear */
+	bool tracing;  /* see chan_set_trace() */
 	/*
 	 * What the chip says beside its messages may be a secret, or a client's: something of the kind
 	 * was asked for, or is not known to be over. And links that were open when last heard of.
