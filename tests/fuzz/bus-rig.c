@@ -330,10 +330,19 @@ static void connect_peer(int fd)
 
 /* ---- the loop ---- */
 
+/* Also what it need not answer keeps the daemon busy, some of it each turn. */
+static int on_heard(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
+{
+	*(bool *)userdata = true;
+	return 0;
+}
+
 static bool turn(void)
 {
-	bool busy = false;
+	bool busy = bus_rig.heard;
 	int r;
+
+	bus_rig.heard = false;
 
 	while ((r = sd_bus_process(bus_rig.peer, NULL)) > 0)
 		busy = true;
@@ -403,6 +412,7 @@ void bus_rig_init(void)
 	connect_peer(fd);
 	while (!bus_rig.bus->named)
 		turn();
+	MUST(sd_bus_add_filter(bus_rig.bus->sd, NULL, on_heard, &bus_rig.heard) >= 0);
 	bus_rig_run();
 }
 

@@ -45,6 +45,7 @@ struct bus_rig {
 	struct tunnel *tunnel, *made;
 	sd_bus *peer;
 	int lowest; /* descriptor that is free when a run begins */
+	bool heard; /* the daemon has taken a message from the bus in this turn */
 	/* how calls fare from now on */
 	enum bus_rig_caller caller;
 	enum bus_rig_polkit polkit;
