@@ -2,6 +2,7 @@
 /* Reply lines of commands -> typed values. */
 #include "at/reply.h"
 
+#include <ctype.h>
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -55,12 +56,24 @@ bool at_reply_cmd(const char *text, size_t len, char name[AT_NAME_MAX])
 	       at_scan_char(&s, ',') && at_scan_string(&s, name, AT_NAME_MAX);
 }
 
+static bool is_mac(const char *s)
+{
+	for (size_t i = 0; i < AT_MAC_MAX; i++)
+		if (i % 3 == 2 ? s[i] != ':' : !isxdigit((unsigned char)s[i]))
+			return false;
+	return s[AT_MAC_MAX] == '\0';
+}
+
 bool at_reply_mac(const char *text, size_t len, char mac[AT_MAC_MAX + 1])
 {
 	struct at_scan s = at_scan_at(text, len, 0);
+	char found[AT_MAC_MAX + 1];
 
-	return at_scan_literal(&s, "+CIPSTAMAC:") && at_scan_string(&s, mac, AT_MAC_MAX + 1) &&
-	       strlen(mac) == AT_MAC_MAX && at_scan_end(&s);
+	if (!at_scan_literal(&s, "+CIPSTAMAC:") || !at_scan_string(&s, found, sizeof(found)) ||
+	    !at_scan_end(&s) || !is_mac(found))
+		return false;
+	strcpy(mac, found);
+	return true;
 }
 
 bool at_reply_cwstate(const char *text, size_t len, int *state, char ssid[AT_SSID_MAX + 1])

@@ -254,6 +254,9 @@ struct device {
 	struct at_version version;
 	char firmware[AT_VERSION_MAX]; /* the "Bin version" */
 	char mac[AT_MAC_MAX + 1];
+	char mac_before[AT_MAC_MAX +
+			1]; /* as it was told when it was asked before, "" the first time */
+	int mac_asked;
 	unsigned int features; /* enum device_feature */
 	bool tells_errno;      /* AT+SYSLOG=1 was sent since the last reset */
 	bool booted;           /* it has just said `ready`: no block can be open */

@@ -140,6 +140,8 @@ void values_forget(struct device *dev, const char *key);
 void values_check_chip(struct device *dev);
 void values_free(struct device *dev);
 /* step-chip.c: goes on only with the chip that belongs here. */
+/* What dev->mac says has consequences that stay, and was not told twice: it is to be asked for again. */
+bool chip_is_doubtful(struct device *dev);
 void chip_check(struct device *dev);
 void unknown_chip_start(struct device *dev);
 /* Makes the settings that come before a join, then calls join_prepared(). */

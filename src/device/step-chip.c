@@ -53,6 +53,18 @@ static void chip_is_unknown(struct device *dev, const char *expected)
 	device_enter_state(dev, DEVICE_UNKNOWN_CHIP);
 }
 
+/* It would be remembered, or turned away, until somebody comes: not for one digit that the line has changed. */
+bool chip_is_doubtful(struct device *dev)
+{
+	char expected[AT_MAC_MAX + 1];
+
+	if (strcmp(dev->mac_before, dev->mac) == 0 || chip_expected(dev, expected) < 0)
+		return false;
+	if (expected[0] != '\0')
+		return strcasecmp(expected, dev->mac) != 0;
+	return dev->settings->adopt == CONFIG_ADOPT_FIRST;
+}
+
 void chip_check(struct device *dev)
 {
 	char expected[AT_MAC_MAX + 1];

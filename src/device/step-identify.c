@@ -28,6 +28,9 @@ static const struct {
 	{ "AT+CIPSENDL", DEVICE_HAS_CIPSENDL, false },
 };
 
+/* Where the line has damaged one answer, the next two are the same. */
+#define IDENTIFY_MAC_MAX 5
+
 #define N_FEATURES (sizeof(identify_features) / sizeof(*identify_features))
 
 static void identify_mac_line(struct chan_cmd *cmd, const char *text, size_t len)
@@ -35,10 +38,22 @@ static void identify_mac_line(struct chan_cmd *cmd, const char *text, size_t len
 	at_reply_mac(text, len, device_of_cmd(cmd)->mac);
 }
 
+static void identify_ask_mac(struct device *dev);
+
 static void identify_mac(struct device *dev, enum chan_result result)
 {
 	if (result != CHAN_OK || dev->mac[0] == '\0') {
 		device_fail(dev, "the chip does not tell its MAC address");
+		return;
+	}
+	if (chip_is_doubtful(dev)) {
+		if (++dev->mac_asked == IDENTIFY_MAC_MAX) {
+			device_note(dev, DEVICE_FACT_CHIP);
+			device_fail(dev, "the chip tells another MAC address each time");
+			return;
+		}
+		strcpy(dev->mac_before, dev->mac);
+		identify_ask_mac(dev);
 		return;
 	}
 	dev_notice(dev, "found %s %s, AT core %s, firmware %s",
@@ -46,6 +61,13 @@ static void identify_mac(struct device *dev, enum chan_result result)
 		   dev->firmware[0] ? dev->firmware : "unnamed");
 	device_note(dev, DEVICE_FACT_CHIP);
 	chip_check(dev);
+}
+
+static void identify_ask_mac(struct device *dev)
+{
+	dev->mac[0] = '\0';
+	device_note(dev, DEVICE_FACT_CHIP);
+	device_run_plain(dev, "AT+CIPSTAMAC?", DEVICE_TIMEOUT, identify_mac_line, identify_mac);
 }
 
 static void identify_cmd_line(struct chan_cmd *cmd, const char *text, size_t len)
@@ -82,9 +104,9 @@ static void identify_cmd(struct device *dev, enum chan_result result)
 				 "with it");
 		return;
 	}
-	dev->mac[0] = '\0';
-	device_note(dev, DEVICE_FACT_CHIP);
-	device_run_plain(dev, "AT+CIPSTAMAC?", DEVICE_TIMEOUT, identify_mac_line, identify_mac);
+	dev->mac_before[0] = '\0';
+	dev->mac_asked = 0;
+	identify_ask_mac(dev);
 }
 
 static void identify_gmr_line(struct chan_cmd *cmd, const char *text, size_t len)

@@ -23,7 +23,7 @@ void __wrap_log_msg(enum log_level level, const char *format, ...)
 #define OTHER "24:0a:c4:12:34:57"
 
 /* All that a chip is told before it is known. */
-#define LOOK "ATE1|ATESPATD0123456789ABCDEF|ATE0|AT+GMR|AT+CMD?|AT+CIPSTAMAC?|"
+#define LOOK "ATE1|ATESPATD0123456789ABCDEF|ATE0|AT+GMR|AT+CMD?|AT+CIPSTAMAC?|AT+CIPSTAMAC?|"
 
 static int setup(void **state)
 {
@@ -134,6 +134,60 @@ static void test_another_chip(void **state)
 	bench_pass(b, 60 * TIMERS_S);
 	assert_unknown(b, LOOK);
 	assert_int_equal(errors, 1);
+}
+
+/* A digit that the line has changed neither turns our chip away nor makes it another one for good. */
+static void test_damaged_address(void **state)
+{
+	static const char *const damaged[] = {
+		"+CIPSTAMAC:\"24:0a:c4:12:34:57\"\r\n\r\nOK\r\n",
+		"+CIPSTAMAC:\"24:0a:c4:12:34:5x\"\r\n\r\nOK\r\n",
+	};
+	struct bench *b = *state;
+
+	/* Known; then at the first contact. */
+	for (int first = 0; first < 2; first++) {
+		strcpy(b->known, first ? "" : OURS);
+		b->chip.joined = false;
+		bench_remake(b);
+		chip_answer(b, "AT+CIPSTAMAC?", damaged[0], 1);
+		bench_up(b);
+		assert_ready(b);
+		assert_string_equal(b->known, OURS);
+		assert_int_equal(count_of(b->chip.told, "AT+CIPSTAMAC?|"), first ? 3 : 2);
+		assert_string_equal(b->dev->mac, OURS);
+		chip_forget(b);
+	}
+	assert_int_equal(errors, 0);
+	/* What is no address is none. */
+	b->chip.joined = false;
+	bench_remake(b);
+	chip_answer(b, "AT+CIPSTAMAC?", damaged[1], 1);
+	bench_up(b);
+	assert_string_equal(b->dev->error, "the chip does not tell its MAC address");
+	bench_pass(b, 30 * TIMERS_S);
+	assert_ready(b);
+}
+
+/* Never the same twice: of no use, and not asked for ever. */
+static void test_address_that_changes(void **state)
+{
+	struct bench *b = *state;
+	char reply[4][48];
+
+	for (int i = 0; i < 4; i++) {
+		snprintf(reply[i], sizeof(reply[i]),
+			 "+CIPSTAMAC:\"24:0a:c4:12:34:6%d\"\r\n\r\nOK\r\n", i);
+		chip_answer(b, "AT+CIPSTAMAC?", reply[i], 1);
+	}
+	chip_answer(b, "AT+CIPSTAMAC?", "+CIPSTAMAC:\"24:0a:c4:12:34:70\"\r\n\r\nOK\r\n", 1);
+	bench_up(b);
+	assert_int_equal(b->dev->state, DEVICE_FAILED);
+	assert_string_equal(b->dev->error, "the chip tells another MAC address each time");
+	assert_string_equal(b->known, "");
+	bench_pass(b, 30 * TIMERS_S);
+	assert_ready(b);
+	assert_string_equal(b->known, OURS);
 }
 
 static void test_accepted_later(void **state)
@@ -347,6 +401,8 @@ int main(void)
 		T(test_first_is_remembered),
 		T(test_remembered_first),
 		T(test_another_chip),
+		T(test_damaged_address),
+		T(test_address_that_changes),
 		T(test_accepted_later),
 		T(test_forgotten),
 		T(test_told_once),

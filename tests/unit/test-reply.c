@@ -85,6 +85,8 @@ static void test_mac(void **state)
 	assert_true(at_reply_mac("+CIPSTAMAC:\"24:0a:c4:12:34:56\"", 30, mac));
 	assert_string_equal(mac, "24:0a:c4:12:34:56");
 	assert_false(at_reply_mac("+CIPSTAMAC:\"24:0a:c4:12:34:5\"", 29, mac));
+	assert_false(at_reply_mac("+CIPSTAMAC:\"24:0a:c4:12:34:5g\"", 30, mac));
+	assert_false(at_reply_mac("+CIPSTAMAC:\"24:0a:c4:12-34:56\"", 30, mac));
 	assert_false(at_reply_mac("+CIPSTAMAC:\"24:0a:c4:12:34:567\"", 31, mac));
 	assert_false(at_reply_mac("+CIPSTAMAC:\"24:0a:c4:12:34:56\",1", 32, mac));
 	assert_false(at_reply_mac("+CIPAPMAC:\"24:0a:c4:12:34:56\"", 29, mac));
