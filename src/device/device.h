@@ -312,6 +312,8 @@ struct device {
 	bool clock_done; /* it was seen to in this bring-up, if only for joining */
 	bool clock_set;  /* it has been set as `time` wants it in this bring-up */
 	bool clock_stale; /* the host's clock has jumped since, or time servers have set the chip's */
+	long clock_pushed; /* what it was set to, s since 1970 */
+	uint64_t clock_pushed_at;
 	int clock_pushes; /* it was not found as set so many times */
 	long chip_clock;  /* what the chip says, s since 1970; -1: nothing */
 	bool clock_told;  /* that the host's clock is of no use any more, in the log */

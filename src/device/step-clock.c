@@ -18,7 +18,7 @@
 #define CLOCK_RETRY (5 * TIMERS_S)
 /* The chip asks the next server every few seconds; three of them have had their turn by then. */
 #define CLOCK_SNTP_PATIENCE (30 * TIMERS_S)
-/* What the chip says of its clock comes that much later, at most, than it was set: s, and so many times. */
+/* Seconds by which the chip's clock may differ from what it was set to, a slow line ago; and how often it is set. */
 #define CLOCK_DIFFERENCE 5
 #define CLOCK_PUSHES 3
 
@@ -57,6 +57,11 @@ static void clock_end(struct device *dev)
 
 /* ---- the host's ---- */
 
+static bool clock_host_is_set(const struct device *dev)
+{
+	return dev->ops->wallclock(dev->userdata) >= CLOCK_EARLIEST;
+}
+
 static void clock_push(struct device *dev);
 
 static void clock_line(struct chan_cmd *cmd, const char *text, size_t len)
@@ -64,21 +69,37 @@ static void clock_line(struct chan_cmd *cmd, const char *text, size_t len)
 	at_reply_number(text, len, "+SYSTIMESTAMP:", &device_of_cmd(cmd)->chip_clock);
 }
 
+/* The host's clock may jump meanwhile: it counts how long ago the chip's was set. */
+static bool clock_holds(const struct device *dev)
+{
+	long late = (long)((dev->timers->now - dev->clock_pushed_at) / TIMERS_S);
+	long difference = dev->chip_clock - dev->clock_pushed - late;
+
+	return difference >= -CLOCK_DIFFERENCE && difference <= CLOCK_DIFFERENCE;
+}
+
+static void clock_push_again(struct device *dev)
+{
+	dev->clock_set = false;
+	if (++dev->clock_pushes >= CLOCK_PUSHES)
+		device_fail(dev, "the chip's clock is not what it was set to");
+	else if (dev->settings->time == CONFIG_TIME_HOST)
+		clock_host(dev);
+	else if (clock_host_is_set(dev))
+		clock_push(dev);
+	else
+		clock_end(dev);
+}
+
 /* A digit that the line has lost, and OK all the same, would make expired certificates good. */
 static void clock_looked(struct device *dev, enum chan_result result)
 {
-	long long late = (long long)dev->ops->wallclock(dev->userdata) - dev->chip_clock;
-
 	if (result == CHAN_E_TIMEOUT)
 		return; /* trouble follows */
-	if (result != CHAN_OK || late < -CLOCK_DIFFERENCE || late > CLOCK_DIFFERENCE) {
-		if (++dev->clock_pushes < CLOCK_PUSHES)
-			clock_push(dev);
-		else
-			device_fail(dev, "the chip's clock is not what it was set to");
+	if (result != CHAN_OK || !clock_holds(dev)) {
+		clock_push_again(dev);
 		return;
 	}
-	dev->clock_pushes = 0;
 	dev->clock_told = false;
 	clock_set_source(dev, DEVICE_CLOCK_HOST);
 	dev->clock_set = dev->settings->time == CONFIG_TIME_HOST;
@@ -104,8 +125,10 @@ static void clock_pushed(struct device *dev, enum chan_result result)
 static void clock_push(struct device *dev)
 {
 	dev->clock_stale = false;
+	dev->clock_pushed = (long)dev->ops->wallclock(dev->userdata);
+	dev->clock_pushed_at = dev->timers->now;
 	device_begin(dev, "AT+SYSTIMESTAMP");
-	at_line_int(&dev->cmd.line, (long)dev->ops->wallclock(dev->userdata));
+	at_line_int(&dev->cmd.line, dev->clock_pushed);
 	at_line_end(&dev->cmd.line);
 	device_run(dev, DEVICE_TIMEOUT, NULL, clock_pushed);
 }
@@ -138,11 +161,6 @@ static void clock_refused(struct device *dev, const char *why)
 		dev_warning(dev, "%s; waiting for that", why);
 	device_set_error(dev, "%s", why);
 	device_wait(dev, CLOCK_RETRY, clock_try_again);
-}
-
-static bool clock_host_is_set(const struct device *dev)
-{
-	return dev->ops->wallclock(dev->userdata) >= CLOCK_EARLIEST;
 }
 
 static void clock_host(struct device *dev)
@@ -289,6 +307,7 @@ void clock_start(struct device *dev)
 	bool joined = dev->cwstate == DEVICE_CWSTATE_CONNECTED;
 
 	dev->step_no = CLOCK_BEGIN;
+	dev->clock_pushes = 0;
 	if (dev->settings->time == CONFIG_TIME_HOST) {
 		/* Set before joining, a moment ago. */
 		if (dev->clock_set && !dev->refreshing && !dev->wifi_lost && !dev->sntp_runs &&
