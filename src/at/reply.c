@@ -234,6 +234,14 @@ bool at_reply_mfg_entry(const char *text, size_t len, char key[AT_NVS_NAME_MAX +
 	return true;
 }
 
+bool at_reply_cipstate(const char *text, size_t len, long *link)
+{
+	struct at_scan s = at_scan_at(text, len, 0);
+
+	return at_scan_literal(&s, "+CIPSTATE:") && at_scan_number(&s, link) &&
+	       at_scan_char(&s, ',');
+}
+
 bool at_reply_sslconf(const char *text, size_t len, struct at_sslconf *ret)
 {
 	struct at_scan s = at_scan_at(text, len, 0);

@@ -55,6 +55,8 @@ bool at_reply_cipsta(const char *text, size_t len, const char *what, char addres
 bool at_reply_cipdns(const char *text, size_t len, bool *manual);
 /* `+SYSMFG:"ns","key",8`: an entry of a listing */
 bool at_reply_mfg_entry(const char *text, size_t len, char key[AT_NVS_NAME_MAX + 1], int *type);
+/* `+CIPSTATE:0,"SSL","192.0.2.7",8883,53550,0`: a link that is open */
+bool at_reply_cipstate(const char *text, size_t len, long *link);
 /* `+CIPSSLCCONF:0,2,0,5`: a link, its mode, and the numbers of its client certificate and its authority */
 struct at_sslconf {
 	long link, auth, pki, ca;

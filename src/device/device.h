@@ -53,6 +53,7 @@ enum device_feature {
 	DEVICE_HAS_CIPCONNPERSIST = 1 << 9,
 	DEVICE_HAS_CWJEAP = 1 << 10,
 	DEVICE_HAS_CIPSENDL = 1 << 11,
+	DEVICE_HAS_CIPSTATE = 1 << 12,
 };
 
 /* Where the chip's present time comes from. */
@@ -292,9 +293,10 @@ struct device {
 	struct timer sample_timer;
 	struct chan_cmd sample_cmd;
 	int sample_step;
-	bool sample_joined;      /* the chip has named a network */
-	bool sample_urgent;      /* whoever is in the way */
-	uint64_t sample_doubted; /* when that was last so, µs */
+	bool sample_joined;                    /* the chip has named a network */
+	unsigned int sample_open, sample_seen; /* bits: open when it was asked, and what it named */
+	bool sample_urgent;                    /* whoever is in the way */
+	uint64_t sample_doubted;               /* when that was last so, µs */
 
 	/* joining */
 	struct device_network *network; /* owned; instead of the configured one; NULL: that */

@@ -696,6 +696,7 @@ int link_open(struct link *link, const struct link_target *target, const struct 
 	link->connected = false;
 	link->established = false;
 	link->closed = false;
+	link->missing = 0;
 	link->diagnosing = false;
 	link->error_number = 0;
 	link_receive_open(link);

@@ -150,6 +150,7 @@ struct link {
 	bool connected;                     /* the chip has said CONNECT */
 	bool established;                   /* and OK to CIPSTART */
 	bool closed;                        /* the chip has said CLOSED */
+	int missing;                        /* open here, and not for the chip, so many times */
 	bool maybe_open;                    /* for the chip; it is closed again before it is used */
 	struct timer timer; /* waits for more to send, for a late CLOSED, or for a quiet moment */
 	/* CIPSSLCCONF as this link has it since the last `ready`; -1: not known */

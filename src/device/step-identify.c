@@ -26,6 +26,7 @@ static const struct {
 	{ "AT+CIPCONNPERSIST", DEVICE_HAS_CIPCONNPERSIST, false },
 	{ "AT+CWJEAP", DEVICE_HAS_CWJEAP, false },
 	{ "AT+CIPSENDL", DEVICE_HAS_CIPSENDL, false },
+	{ "AT+CIPSTATE", DEVICE_HAS_CIPSTATE, false },
 };
 
 /* Where the line has damaged one answer, the next two are the same. */

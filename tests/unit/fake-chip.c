@@ -50,7 +50,7 @@ static const char *const plain_commands[] = {
 static const char *const listed_commands[] = {
 	"AT",           "AT+SYSMFG",      "AT+SYSTIMESTAMP", "AT+CIPSSLCCONF", "AT+CIPSSLCSNI",
 	"AT+CIPSSLCCN", "AT+CIPRECVTYPE", "AT+CIPRECVMODE",  "AT+CIPDOMAIN",   "AT+CWJEAP",
-	"AT+CIPSENDL",
+	"AT+CIPSENDL",  "AT+CIPSTATE",
 };
 
 int count_of(const char *text, const char *part)
@@ -258,6 +258,11 @@ static void chip_reply(struct chip *c, const char *line)
 	} else if (strcmp(line, "AT+CIPSTA?") == 0) {
 		out(c, "+CIPSTA:ip:\"10.0.2.15\"\r\n+CIPSTA:gateway:\"10.0.2.2\"\r\n"
 		       "+CIPSTA:netmask:\"255.255.255.0\"\r\n\r\nOK\r\n");
+	} else if (strcmp(line, "AT+CIPSTATE?") == 0) {
+		for (int i = 0; i < AT_LINKS; i++)
+			if (c->open[i])
+				out(c, "+CIPSTATE:%d,\"SSL\",\"10.0.2.2\",8883,53550,0\r\n", i);
+		out(c, "\r\nOK\r\n");
 	} else if (strcmp(line, "AT+SYSRAM?") == 0) {
 		out(c, "+SYSRAM:186132,179252\r\nOK\r\n");
 	} else if (strcmp(line, "AT+CWQAP") == 0) {

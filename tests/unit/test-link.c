@@ -1145,6 +1145,43 @@ static void test_wifi_loss_ends_links(void **state)
 	assert_int_equal(u->link->state, LINK_FREE);
 }
 
+/* Its CLOSED was lost: who only receives would hold the link for ever. */
+static void test_closed_that_was_lost(void **state)
+{
+	struct bench *b = *state;
+	struct user *u[AT_LINKS];
+
+	for (size_t i = 0; i < AT_LINKS; i++)
+		u[i] = open_link(b, i);
+	b->chip.open[1] = b->chip.open[3] = false;
+	bench_pass(b, 5 * TIMERS_S);
+	assert_int_equal(u[1]->link->missing, 1);
+	assert_int_equal(u[1]->ends, 0);
+	bench_pass(b, 10 * TIMERS_S);
+	for (size_t i = 0; i < AT_LINKS; i++) {
+		if (i % 2)
+			assert_ended(u[i], LINK_END_LOST);
+		else
+			assert_int_equal(u[i]->link->state, LINK_OPEN);
+	}
+	assert_ptr_equal(device_free_link(b->dev), u[1]->link);
+	/* One that is closed in time, or whose answer was damaged once, is not missing. */
+	u[1] = open_link(b, 1);
+	chip_answer(b, "AT+CIPSTATE?",
+		    "+CIPSTATE:0,\"SSL\",\"10.0.2.2\",8883,53550,0\r\n\r\nOK\r\n", 1);
+	bench_pass(b, 60 * TIMERS_S);
+	chip_answer(b, "AT+CIPSTATE?", "\r\nERROR\r\n", 1);
+	bench_pass(b, 600 * TIMERS_S);
+	for (size_t i = 0; i < 3; i++)
+		assert_int_equal(u[i]->link->state, LINK_OPEN);
+	b->chip.open[2] = false;
+	for (int i = 0; i < 61 && u[2]->link->missing == 0; i++)
+		bench_pass(b, 1 * TIMERS_S);
+	assert_int_equal(u[2]->link->missing, 1);
+	chip_say(b, "2,CLOSED\r\n");
+	assert_ended(u[2], LINK_END_PEER);
+}
+
 /* Without a network CIPSTART would only hold the chip up (capture 02). */
 static void test_wifi_loss_before_the_connect(void **state)
 {
@@ -2072,6 +2109,7 @@ int main(void)
 		T(test_lost_bytes_end_all),
 		T(test_wifi_loss_ends_links),
 		T(test_wifi_loss_before_the_connect),
+		T(test_closed_that_was_lost),
 		T(test_clock_refresh_loses_nothing),
 		T(test_data_of_nobody_is_trouble),
 		T(test_connection_of_nobody_is_trouble),

@@ -92,6 +92,28 @@ static void test_mac(void **state)
 	assert_false(at_reply_mac("+CIPAPMAC:\"24:0a:c4:12:34:56\"", 29, mac));
 }
 
+static void test_links(void **state)
+{
+	static const char *const none[] = { "+CIPSSLCCONF:0,2,0",     "+CIPSSLCCONF:0,2,0,",
+					    "+CIPSSLCCONF:0,2,0,5,1", "+CIPSSLCCONF:a,2,0,5",
+					    "+CIPSSLCCONF:0,-2,0,5",  "+CIPSSLCSNI:0,2,0,5" };
+	struct at_sslconf conf;
+	long link;
+
+	assert_true(at_reply_sslconf("+CIPSSLCCONF:4,3,9,5", 20, &conf));
+	assert_int_equal(conf.link, 4);
+	assert_int_equal(conf.auth, 3);
+	assert_int_equal(conf.pki, 9);
+	assert_int_equal(conf.ca, 5);
+	for (size_t i = 0; i < ARRAY_SIZE(none); i++)
+		assert_false(at_reply_sslconf(none[i], strlen(none[i]), &conf));
+	/* 40 and 62 */
+	assert_true(at_reply_cipstate("+CIPSTATE:4,\"TCP\",\"10.0.2.2\",7001,55321,0", 43, &link));
+	assert_int_equal(link, 4);
+	assert_false(at_reply_cipstate("+CIPSTATE:\"TCP\"", 15, &link));
+	assert_false(at_reply_cipstate("+CIPSTATE:4", 11, &link));
+}
+
 static const struct {
 	const char *text;
 	bool ok;
@@ -276,11 +298,17 @@ static void test_number_and_link(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_version),       cmocka_unit_test(test_bin_version),
-		cmocka_unit_test(test_cmd),           cmocka_unit_test(test_mac),
-		cmocka_unit_test(test_cwstate),       cmocka_unit_test(test_bssid),
-		cmocka_unit_test(test_access_points), cmocka_unit_test(test_wifi_settings),
-		cmocka_unit_test(test_mfg_entry),     cmocka_unit_test(test_number_and_link),
+		cmocka_unit_test(test_version),
+		cmocka_unit_test(test_bin_version),
+		cmocka_unit_test(test_cmd),
+		cmocka_unit_test(test_mac),
+		cmocka_unit_test(test_links),
+		cmocka_unit_test(test_cwstate),
+		cmocka_unit_test(test_bssid),
+		cmocka_unit_test(test_access_points),
+		cmocka_unit_test(test_wifi_settings),
+		cmocka_unit_test(test_mfg_entry),
+		cmocka_unit_test(test_number_and_link),
 	};
 
 	return cmocka_run_group_tests_name("reply", tests, NULL, NULL);
