@@ -530,7 +530,7 @@ static void test_doubt(void **state)
 		"\r\nSEND Canceled\r\n", /* 54 */
 		"\r\nSEND CANCELLED\r\n",
 		"\r\nRecv 6 bytes\r\n\r\nSEND OK\r\n", /* one came twice */
-		"\r\nSEND OK\r\n", /* without its receipt */
+		"\r\nSEND OK\r\n",                     /* without its receipt */
 		"\r\nERROR\r\n",
 		"\r\nRecv 5 bytes\r\n\r\nERROR\r\n",
 		/* more arrived than it asked for (30, 62) */
