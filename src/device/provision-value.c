@@ -104,13 +104,21 @@ static void value_compare(struct device *dev)
 	value_write_now(dev);
 }
 
+static void value_read_now(struct device *dev);
+
 static void value_read_done(struct device *dev, enum chan_result result)
 {
 	struct value_io *io = dev->io;
 	struct slot *value = io->value;
 
-	/* ERROR: the key, or its namespace, is not there (protocol fact 11). */
-	if (result == CHAN_E_ERROR && value->content == SLOT_UNKNOWN)
+	/* ERROR: the key, or its namespace, is not there (protocol fact 11), or the line has damaged its name. */
+	if (result == CHAN_E_ERROR && ++io->refusals < PROVISION_REFUSED_MAX) {
+		value_read_now(dev);
+		return;
+	}
+	io->refusals = 0;
+	if (result == CHAN_E_ERROR && io->writes == 0 &&
+	    (value->content == SLOT_UNKNOWN || value->content == SLOT_UNLISTED))
 		value->content = SLOT_FREE;
 	else
 		value->content = SLOT_UNUSABLE;
@@ -139,6 +147,7 @@ void value_read(struct device *dev, struct value_io *io)
 {
 	dev->io = io;
 	io->writes = 0;
+	io->refusals = 0;
 	value_read_now(dev);
 }
 
@@ -192,6 +201,7 @@ void value_write(struct device *dev, struct value_io *io)
 {
 	dev->io = io;
 	io->writes = 0;
+	io->refusals = 0;
 	if (io->value->content != SLOT_UNUSABLE) {
 		value_write_now(dev);
 		return;

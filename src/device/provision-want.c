@@ -411,7 +411,8 @@ int want_superseded_slot(const struct device *dev, const struct want *want, bool
 			in_use = in_use || slot_is_in_use(dev, want->blobs[i].kind, slot);
 			fits = !value->taken &&
 			       !slot_is_held(dev, want->blobs[i].kind, slot, want) &&
-			       (value->content == SLOT_FREE || (e && e->name == want->hash));
+			       (value->content == SLOT_FREE || value->content == SLOT_UNLISTED ||
+				(e && e->name == want->hash));
 		}
 		if (fits && !in_use)
 			return slot;

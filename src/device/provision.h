@@ -11,7 +11,7 @@
 #define MFG_BINARY 8
 /* A value that does not read back right is written this often before we give up. */
 #define PROVISION_WRITES_MAX 3
-/* ERROR to the line of a write or an erase: it means what it says the second time, when no byte of it
+/* ERROR to a line: it means what it says the second time, when no byte of it
  * can have been lost on the way. */
 #define PROVISION_REFUSED_MAX 2
 /* What the host could not read is tried again after a while: doubled from the first to the second. It
@@ -47,6 +47,7 @@ struct value_io {
 	const struct cert_blob *blob; /* weak: what it is to hold, by length and digest */
 	struct cert_blob *bytes;      /* owned, with bytes, while they are written */
 	unsigned int writes;          /* of this value */
+	unsigned int refusals;        /* of its reading, in a row */
 	/* Makes @bytes. Returns 0 or -errno. */
 	int (*load)(struct device *dev, struct value_io *io);
 	void (*done)(struct device *dev, enum value_end end);
@@ -87,6 +88,7 @@ struct provision {
 	bool waits;             /* there will be room when a link has gone */
 	bool full;              /* there was none for one of the wants */
 	bool listed[3];         /* namespaces, by enum cert_kind */
+	unsigned int refusals;  /* of the same listing, or of the record's reading */
 	bool names_read;        /* which namespaces there are */
 	uint64_t writes_before; /* dev->flash_writes, when it began */
 	/* the value that is read or written */

@@ -49,7 +49,12 @@ void slots_listed(struct slots *slots, enum cert_kind kind)
 {
 	for (int slot = 0; slot < SLOTS_COUNT; slot++)
 		if (slots->of[kind][slot].content == SLOT_UNKNOWN)
-			slots->of[kind][slot].content = SLOT_FREE;
+			slots->of[kind][slot].content = SLOT_UNLISTED;
+}
+
+static bool is_free(const struct slot *slot)
+{
+	return slot->content == SLOT_FREE || slot->content == SLOT_UNLISTED;
 }
 
 static bool all_free_or_held(const struct slots *slots, int slot, const struct cert_blob *blobs,
@@ -61,7 +66,7 @@ static bool all_free_or_held(const struct slots *slots, int slot, const struct c
 			return false;
 		if (slots_holds(slots, slot, &blobs[i]))
 			(*held)++;
-		else if (slots->of[blobs[i].kind][slot].content != SLOT_FREE)
+		else if (!is_free(&slots->of[blobs[i].kind][slot]))
 			return false;
 	}
 	return true;
@@ -79,9 +84,21 @@ static bool unread(const struct slots *slots, int slot, const struct cert_blob *
 			return true;
 		}
 		/* A slot whose first blob is another one cannot hold the set. */
-		if (slots->of[blobs[i].kind][slot].content != SLOT_FREE &&
+		if (!is_free(&slots->of[blobs[i].kind][slot]) &&
 		    !slots_holds(slots, slot, &blobs[i]))
 			return false;
+	}
+	return false;
+}
+
+bool slots_unsure(const struct slots *slots, int slot, const struct cert_blob *blobs, size_t n,
+		  enum cert_kind *kind)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (slots->of[blobs[i].kind][slot].content != SLOT_UNLISTED)
+			continue;
+		*kind = blobs[i].kind;
+		return true;
 	}
 	return false;
 }
@@ -96,6 +113,7 @@ struct slots_choice slots_choose(const struct slots *slots, const struct cert_bl
 		choice.slot = pinned;
 		for (size_t i = 0; i < n; i++)
 			if (slots->of[blobs[i].kind][pinned].content == SLOT_UNREAD ||
+			    slots->of[blobs[i].kind][pinned].content == SLOT_UNLISTED ||
 			    slots->of[blobs[i].kind][pinned].content == SLOT_UNKNOWN) {
 				choice.verdict = SLOTS_READ;
 				choice.kind = blobs[i].kind;

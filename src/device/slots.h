@@ -19,7 +19,8 @@
 
 /* What is known of one key of one namespace. */
 enum slot_content {
-	SLOT_UNKNOWN, /* nobody has looked yet */
+	SLOT_UNKNOWN,  /* nobody has looked yet */
+	SLOT_UNLISTED, /* free, unless the line has damaged the listing that does not name it */
 	SLOT_FREE,
 	SLOT_UNREAD,   /* a key is there */
 	SLOT_READ,     /* and this is its digest */
@@ -63,8 +64,11 @@ struct slots_choice {
  */
 struct slots_choice slots_choose(const struct slots *slots, const struct cert_blob *blobs, size_t n,
 				 int pinned);
+/* If one of the keys that the blobs would be written to is only thought to be free: that of @kind. */
+bool slots_unsure(const struct slots *slots, int slot, const struct cert_blob *blobs, size_t n,
+		  enum cert_kind *kind);
 /* If the slot is known to hold the blob. */
 bool slot_holds(const struct slot *slot, const struct cert_blob *blob);
 bool slots_holds(const struct slots *slots, int slot, const struct cert_blob *blob);
-/* What a listing has not named is free. */
+/* What a listing has not named. It is read before it is written to. */
 void slots_listed(struct slots *slots, enum cert_kind kind);

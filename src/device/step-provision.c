@@ -38,19 +38,36 @@ static void list_line(struct chan_cmd *cmd, const char *text, size_t len)
 		return;
 	value = &dev->slots.of[kind][slot];
 	/* Free until now: somebody else has been there since the chip was brought up. */
-	if (value->content == SLOT_UNKNOWN || value->content == SLOT_FREE)
+	if (value->content == SLOT_UNKNOWN || value->content == SLOT_UNLISTED ||
+	    value->content == SLOT_FREE)
 		value->content = type == MFG_BINARY ? SLOT_UNREAD : SLOT_UNUSABLE;
 }
+
+static void list_now(struct device *dev);
 
 static void list_done(struct device *dev, enum chan_result result)
 {
 	struct provision *p = dev->provision;
 	enum cert_kind kind = p->want->blobs[p->index].kind;
 
-	/* ERROR: the namespace is empty or does not exist (protocol fact 11). */
+	/* ERROR: the namespace is empty or does not exist (protocol fact 11), or the line has damaged its name. */
+	if (result == CHAN_E_ERROR && ++p->refusals < PROVISION_REFUSED_MAX) {
+		list_now(dev);
+		return;
+	}
 	p->listed[kind] = true;
 	slots_listed(&dev->slots, kind);
 	provision_next(dev);
+}
+
+static void list_now(struct device *dev)
+{
+	struct provision *p = dev->provision;
+
+	provision_begin_op(dev, MFG_READ);
+	at_line_string(&dev->mfg_cmd.line, slots_namespace(p->want->blobs[p->index].kind));
+	dev->mfg_cmd.on_line = list_line;
+	provision_run(dev, list_done);
 }
 
 /* Returns true if one of the namespaces that @want needs is being listed. */
@@ -63,10 +80,8 @@ static bool list_next(struct device *dev, struct want *want)
 			continue;
 		p->want = want;
 		p->index = i;
-		provision_begin_op(dev, MFG_READ);
-		at_line_string(&dev->mfg_cmd.line, slots_namespace(want->blobs[i].kind));
-		dev->mfg_cmd.on_line = list_line;
-		provision_run(dev, list_done);
+		p->refusals = 0;
+		list_now(dev);
 		return true;
 	}
 	return false;
@@ -114,7 +129,8 @@ static bool read_next(struct device *dev, struct want *want)
 	for (size_t i = 0; i < want->n_blobs; i++) {
 		struct slot *value = want_value(dev, want, i);
 
-		if (value->content != SLOT_UNKNOWN && value->content != SLOT_UNREAD)
+		if (value->content != SLOT_UNKNOWN && value->content != SLOT_UNLISTED &&
+		    value->content != SLOT_UNREAD)
 			continue;
 		provision_read(dev, value, want->keys[i], want->blobs[i].kind);
 		return true;
@@ -152,6 +168,12 @@ static bool place_by_content(struct device *dev, struct want *want)
 			return false;
 		}
 		break;
+	}
+	/* Not to be written to because a listing was damaged. */
+	if (slots_unsure(&dev->slots, choice.slot, want->blobs, want->n_blobs, &choice.kind)) {
+		slots_key(choice.kind, choice.slot, key, sizeof(key));
+		provision_read(dev, &dev->slots.of[choice.kind][choice.slot], key, choice.kind);
+		return true;
 	}
 	want_take_slot(dev, want, choice.slot);
 	want_settle(dev, want);

@@ -332,7 +332,7 @@ static void verify_listed(struct device *dev, enum chan_result result)
 			const struct value_entry *e = value_cache_find(v->found, v->namespace,
 								       slot);
 			struct slot seen = {
-				.content = !e             ? SLOT_FREE
+				.content = !e             ? SLOT_UNLISTED
 					   : e->is_binary ? SLOT_UNREAD
 							  : SLOT_UNUSABLE,
 			};
