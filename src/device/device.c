@@ -463,6 +463,8 @@ int device_new(struct device **ret, const struct config *config,
 		r = timer_init(&dev->noise_timer, timers, line_on_noise);
 	if (r == 0)
 		r = timer_init(&dev->unread_timer, timers, provision_unread_is_due);
+	if (r == 0)
+		r = timer_init(&dev->lost_timer, timers, lost_timer_is_due);
 	if (!dev->holdings)
 		r = -ENOMEM;
 	for (size_t i = 0; r == 0 && i <= material->n_items; i++)
@@ -503,6 +505,7 @@ struct device *device_free(struct device *dev)
 	timer_deinit(&dev->timer);
 	timer_deinit(&dev->noise_timer);
 	timer_deinit(&dev->unread_timer);
+	timer_deinit(&dev->lost_timer);
 	free(dev->holdings);
 	free(dev);
 	return NULL;

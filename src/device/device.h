@@ -166,6 +166,16 @@ struct holding {
 	char why[96];
 };
 
+/* A value whose writes have ended without an answer, one after the other. */
+struct lost_writes {
+	uint8_t digest[CERT_DIGEST_SIZE];
+	unsigned int times; /* 0: nothing */
+	uint64_t last;      /* µs */
+};
+
+/* So many of them are remembered; then the oldest is not. */
+#define LOST_WRITES_MAX 8
+
 /* A value that the chip is known to hold for us. */
 struct device_key {
 	char key[AT_NVS_NAME_MAX + 1];
@@ -341,8 +351,13 @@ struct device {
 	struct value_request *value_req; /* weak: the request for a value that is running */
 	struct value_cache *values;      /* owned: what was found on the chip; NULL: nothing */
 	bool provision_later;            /* asked for while a value was read or written */
-	struct timer unread_timer;       /* until what the host could not read is tried again */
-	unsigned int unread_times;       /* in a row, for the back-off */
+	/* across bring-ups, see provision-lost.c */
+	struct lost_writes lost_writes[LOST_WRITES_MAX];
+	bool write_runs; /* of the value with this digest: */
+	uint8_t write_digest[CERT_DIGEST_SIZE];
+	struct timer lost_timer;   /* until one that was given up is written again */
+	struct timer unread_timer; /* until what the host could not read is tried again */
+	unsigned int unread_times; /* in a row, for the back-off */
 	struct holding
 		*holdings; /* of each of the material's items, and one of names that are gone */
 	struct device_key keys[RECORD_MAX]; /* all of them, also for Wi-Fi and NVS entries */

@@ -121,6 +121,8 @@ void provision_start(struct device *dev);
 void provision_stop(struct device *dev);
 /* As device_provision(), but nothing has changed. */
 void provision_again(struct device *dev);
+/* dev->lost_timer */
+void lost_timer_is_due(struct timer *timer);
 /* dev->unread_timer */
 void provision_unread_is_due(struct timer *timer);
 /* Reads again what stands in these slots (-1: none), and repairs it; false if there is nothing to read, or

@@ -9,6 +9,9 @@ static const char *const record_keys[] = {
 	[RECORD_COPY] = RECORD_KEY_COPY,
 };
 
+/* It changes with each write, and is one value all the same for what provision-lost.c counts. */
+static const uint8_t record_digest[CERT_DIGEST_SIZE];
+
 /* ---- our record ---- */
 
 static void record_line(struct device *dev, int op, enum record_place place)
@@ -113,6 +116,7 @@ static void record_give_up(struct device *dev)
 {
 	struct provision *p = dev->provision;
 
+	lost_write_ends(dev, false);
 	p->record_tries = 0;
 	p->record_is_stuck = true;
 	dev->uncounted += (int64_t)(dev->record.writes - p->kept.writes);
@@ -135,6 +139,7 @@ static void record_compared(struct device *dev, enum chan_result result)
 		return;
 	if (record_take(dev, result, &there) && record_equal(&there, &dev->record)) {
 		p->record_tries = 0;
+		lost_write_ends(dev, true);
 		if (p->place == RECORD_COPY) {
 			dev->record_copy = dev->record;
 			p->place = RECORD_MAIN;
@@ -213,6 +218,7 @@ static void record_write_now(struct device *dev)
 		return;
 	}
 	p->record_tries++;
+	lost_write_begins(dev, record_digest);
 	/* Until it has been read back. */
 	if (p->place == RECORD_MAIN)
 		dev->record_is_whole = false;
@@ -236,7 +242,10 @@ void record_write(struct device *dev)
 	bool copied = !dev->record_is_whole || record_covers(&dev->record_copy, &dev->record);
 
 	dev->provision->place = copied ? RECORD_MAIN : RECORD_COPY;
-	record_write_now(dev);
+	if (lost_is_left_alone(dev, record_digest))
+		record_give_up(dev);
+	else
+		record_write_now(dev);
 }
 
 /* @want's keys are ours from now on, or still; what others have written of the same content is not. */

@@ -143,6 +143,13 @@ bool key_is_held(const struct device *dev, const char *key);
 int want_recorded_slot(const struct device *dev, const struct want *want);
 int want_superseded_slot(const struct device *dev, const struct want *want, bool *waits);
 
+/* provision-lost.c: @digest is the value's. */
+bool lost_is_left_alone(struct device *dev, const uint8_t digest[CERT_DIGEST_SIZE]);
+void lost_write_begins(struct device *dev, const uint8_t digest[CERT_DIGEST_SIZE]);
+void lost_write_ends(struct device *dev, bool good);
+/* Whoever begins anew: the write that was under way has had no answer. */
+void lost_note(struct device *dev);
+
 /* provision-record.c */
 void record_read_all(struct device *dev);
 void record_write(struct device *dev);

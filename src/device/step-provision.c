@@ -252,6 +252,7 @@ static void provision_give_up(struct device *dev, const char *why)
 
 static void provision_wrote(struct device *dev, enum value_end end)
 {
+	lost_write_ends(dev, end == VALUE_END_DONE);
 	values_forget(dev, dev->provision->io.key);
 	switch (end) {
 	case VALUE_END_DONE:
@@ -280,6 +281,14 @@ static void provision_write(struct device *dev, struct want *want, size_t i)
 	snprintf(io->key, sizeof(io->key), "%s", want->keys[i]);
 	io->load = provision_load;
 	io->done = provision_wrote;
+	if (lost_is_left_alone(dev, io->blob->digest)) {
+		provision_give_up(dev,
+				  "its writes get no answer (is the supply too weak, or the line "
+				  "bad?), it is tried again in a while");
+		provision_next(dev);
+		return;
+	}
+	lost_write_begins(dev, io->blob->digest);
 	value_write(dev, io);
 }
 
@@ -670,6 +679,7 @@ static void provision_begin_all(struct device *dev, bool up, uint64_t writes_bef
 
 void provision_start(struct device *dev)
 {
+	lost_note(dev);
 	memset(&dev->slots, 0, sizeof(dev->slots));
 	for (size_t i = 0; i <= dev->material->n_items; i++)
 		dev->holdings[i] = (struct holding){ .slot = -1 };

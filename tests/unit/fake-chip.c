@@ -533,7 +533,10 @@ static void on_write(void *userdata, const void *data, size_t len)
 		return;
 	}
 	/* The first byte of a payload. */
-	if (c->drop && c->wanted > 0 && len > 0) {
+	/* What fills up a block comes whole. */
+	if ((c->drop ||
+	     (c->drops_for && begins(c->wanted_for, c->drops_for) && *(const char *)data != ' ')) &&
+	    c->wanted > 0 && len > 0) {
 		c->drop = false;
 		data = (const uint8_t *)data + 1;
 		len--;

@@ -33,8 +33,9 @@ struct chip {
 	bool no_cts;               /* says nothing while it waits for CTS, and obeys */
 	bool no_rts;               /* loses what is too fast for it */
 	bool echo, mute;
-	bool working; /* see chip_works */
-	bool drop;    /* the first byte of the next payload is lost on its way */
+	bool working;          /* see chip_works */
+	const char *drops_for; /* and of each for a command that begins so */
+	bool drop;             /* the first byte of the next payload is lost on its way */
 	bool joined;
 	char ssid[AT_SSID_MAX + 1]; /* "": "lab" */
 	int mode;                   /* CWMODE */

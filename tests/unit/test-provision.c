@@ -1477,6 +1477,63 @@ static void test_writes_that_fail(void **state)
 	}
 }
 
+/*
+ * Its writes get no answer: each costs a recovery, and a write. After three of them the others go on without it, and it
+ * is written again after a while, which grows.
+ */
+static void test_writes_without_answer(void **state)
+{
+	static const char *const commands[] = { "AT+SYSMFG=2,\"client_ca\"",
+						"AT+SYSMFG=2,\"espatd\"" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+		teardown(state);
+		setup(state);
+		add_authority(corp, CONFIG_SLOT_AUTO, "0123456789", 1);
+		add_identity(gateway, CONFIG_SLOT_AUTO, "G", 1);
+		remake();
+		b->chip.drops_for = commands[i];
+		bench_up(b);
+		bench_pass(b, 60 * TIMERS_S);
+		assert_int_equal(b->dev->state, DEVICE_READY);
+		assert_string_equal(slots_text(),
+				    i == 0 ? "corp:-1 gateway:0" : "corp:-1 gateway:-1");
+		assert_int_equal(count_of(b->chip.told, commands[i]), 3);
+		/* An hour: after 5 min, 10, 20. A day: once an hour. */
+		chip_forget(b);
+		bench_pass(b, 60 * 60 * TIMERS_S);
+		assert_int_equal(count_of(b->chip.told, commands[i]), 3);
+		chip_forget(b);
+		for (int hour = 0; hour < 24; hour++) {
+			bench_pass(b, 60 * 60 * TIMERS_S);
+			b->chip.told_len = b->chip.told_len > 16384 ? 0 : b->chip.told_len;
+		}
+		assert_int_equal(b->dev->state, DEVICE_READY);
+		/* The fault is over. */
+		b->chip.drops_for = NULL;
+		bench_pass(b, 65 * 60 * TIMERS_S);
+		assert_int_equal(b->dev->state, DEVICE_READY);
+		assert_string_equal(slots_text(), "corp:0 gateway:0");
+	}
+}
+
+/* Other material is another matter. */
+static void test_newer_than_without_answer(void **state)
+{
+	add_authority(corp, CONFIG_SLOT_AUTO, "0123456789", 1);
+	remake();
+	b->chip.drops_for = "AT+SYSMFG=2,\"client_ca\"";
+	bench_up(b);
+	bench_pass(b, 60 * TIMERS_S);
+	assert_string_equal(slots_text(), "corp:-1");
+	b->chip.drops_for = NULL;
+	set_thing(MATERIAL_AUTHORITY, 0, CERT_KIND_CA, "newer", 2);
+	take_material();
+	device_provision(b->dev);
+	bench_pass(b, 5 * TIMERS_S);
+	assert_string_equal(slots_text(), "corp:1");
+}
+
 static void test_record_that_never_holds(void **state)
 {
 	want_both();
@@ -3295,6 +3352,8 @@ int main(void)
 		T(test_writes_in_doubt),
 		T(test_nothing_erased_without_record),
 		T(test_writes_that_fail),
+		T(test_writes_without_answer),
+		T(test_newer_than_without_answer),
 		T(test_record_that_never_holds),
 		T(test_cut_off),
 		T(test_rotation),
