@@ -321,6 +321,16 @@ static int run(const struct options *options)
 	return daemon_run(daemon) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
+/* Whoever asks for a reload while it starts is not to end it: that waits until the loop looks for it. */
+static void hold_reloads(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
 int main(int argc, char **argv)
 {
 	struct options options = { 0 };
@@ -335,5 +345,7 @@ int main(int argc, char **argv)
 	prctl(PR_SET_DUMPABLE, 0);
 	setrlimit(RLIMIT_CORE, &(struct rlimit){ 0 });
 	signal(SIGPIPE, SIG_IGN);
+	if (options.action == ACTION_RUN)
+		hold_reloads();
 	return run(&options);
 }

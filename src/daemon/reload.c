@@ -95,6 +95,9 @@ static const struct config_tunnel *tunnel_stays(struct daemon *daemon, const str
 
 	if (!config || !config_tunnel_equal(tunnel->config, config))
 		return NULL;
+	/* It was removed since: its socket has gone, and it is made anew. */
+	if (tunnel_state(tunnel) == TUNNEL_DRAINING && !daemon->draining)
+		return NULL;
 	/* One for any device goes on with those that stay. */
 	return !tunnel->dev || unit_stays(unit_of_device(daemon, tunnel->dev), fresh) ? config
 										      : NULL;

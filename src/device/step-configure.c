@@ -63,21 +63,13 @@ static void configure_cleared(struct device *dev, enum chan_result result)
 		device_restart_chip(dev, "the chip refuses to forget earlier TLS settings");
 		return;
 	}
-	/* There is no command that clears a list of ciphers of all links. */
-	for (int i = 0; i < AT_LINKS; i++)
-		dev->links[i].left = dev->features & DEVICE_HAS_CIPSSLCCIPHER ? LINK_LEFT_CIPHERS
-									      : 0;
-	line_begin(dev);
-}
-
-/* In both its forms: AT+CIPSSLCPSKHEX sets the same. */
-static void configure_clear_psk(struct device *dev, enum chan_result result)
-{
-	if (result != CHAN_OK) {
-		configure_cleared(dev, result);
-		return;
+	/* The others are cleared where a link is used: there is no command that clears the ciphers of all. */
+	for (int i = 0; i < AT_LINKS; i++) {
+		dev->links[i].left = LINK_LEFT_ALPN;
+		if (dev->features & DEVICE_HAS_CIPSSLCCIPHER)
+			dev->links[i].left |= LINK_LEFT_CIPHERS;
 	}
-	device_run_plain(dev, "AT+CIPSSLCPSK=5,\"\",\"\"", DEVICE_TIMEOUT, NULL, configure_cleared);
+	line_begin(dev);
 }
 
 /* ---- station mode ---- */
@@ -89,7 +81,8 @@ static void configure_finish(struct device *dev)
 		line_begin(dev);
 		return;
 	}
-	device_run_plain(dev, "AT+CIPSSLCALPN=5,0", DEVICE_TIMEOUT, NULL, configure_clear_psk);
+	/* In both its forms: AT+CIPSSLCPSKHEX sets the same. */
+	device_run_plain(dev, "AT+CIPSSLCPSK=5,\"\",\"\"", DEVICE_TIMEOUT, NULL, configure_cleared);
 }
 
 static void configure_mode_set(struct device *dev, enum chan_result result)

@@ -459,10 +459,32 @@ static void tunnel_tell_deaf(struct ratelimit *limit, unsigned int more)
 			 more);
 }
 
-/* No more can be accepted, but for those that have gone: which would be told of without end. */
+/* What has become of one client (accept(2)), or nobody was there. */
+static bool accept_goes_on(int error)
+{
+	switch (error) {
+	case EAGAIN:
+	case EINTR:
+	case ECONNABORTED:
+	case EPERM:
+	case EPROTO:
+	case ENETDOWN:
+	case ENOPROTOOPT:
+	case EHOSTDOWN:
+	case ENONET:
+	case EHOSTUNREACH:
+	case EOPNOTSUPP:
+	case ENETUNREACH:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* No more can be accepted, or the socket is of no use any more: which would be told of without end. */
 static void tunnel_accept_failed(struct tunnel *tunnel)
 {
-	if (errno != EMFILE && errno != ENFILE && errno != ENOMEM && errno != ENOBUFS)
+	if (accept_goes_on(errno))
 		return;
 	if (ratelimit_pass(&tunnel->deaf)) {
 		tunnel_log_error(tunnel, "cannot accept clients: %s; trying again every %llu s",

@@ -131,6 +131,24 @@ def test_unknown_names(bus, up, serve, method, error):
 
 # ---- tunnels ----
 
+def test_tunnel_moved_into_the_file(bench, bus, up, serve):
+    """Removed over D-Bus while the file has it already: its socket has gone, and the reload makes it anew."""
+    server = serve()
+    daemon = up(tunnel(server))
+    bus.manager("CreateTunnel", "sa{sv}", "more",
+                {"host": "broker.test", "port": dbus.UInt16(server.port), "authority": "corp"})
+    daemon.await_line("^more: listening on")
+    bench.rewrite(tunnel(server), tunnel(server, "more"))
+    with pytest.raises(BusError):
+        bus.manager("Reload")
+    bus.manager("RemoveTunnel", "s", "more")
+    seen = daemon.mark()
+    bus.manager("Reload")
+    daemon.await_line("^more: listening on", seen)
+    assert works(daemon, "more")
+    assert bus.tunnel("more")["Origin"] == "configuration"
+
+
 def test_tunnel_made_and_removed(bench, bus, up, serve):
     server = serve()
     daemon = up(tunnel(server))

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Another configuration while espatd runs: what has not changed does not notice."""
+import fcntl
+import signal
+
 import pytest
 
 from bench import tunnel
@@ -211,3 +214,24 @@ def test_drop_in(bench, serve):
     seen = bench.reload()
     daemon.await_line("^two: removed by the new configuration", seen)
     wait_for(lambda: not daemon.socket_path("two").exists(), "its socket is gone")
+
+
+def has_hangup(daemon, mask):
+    with open(f"/proc/{daemon.process.pid}/status", encoding="ascii") as f:
+        value = next(line.split()[1] for line in f if line.startswith(f"{mask}:"))
+    return bool(int(value, 16) & 1 << signal.SIGHUP - 1)
+
+
+def test_asked_for_while_it_starts(bench, serve):
+    """It is done when all else is up, and ends nothing."""
+    bench.sim()
+    (bench.dir / "state").mkdir(mode=0o700, exist_ok=True)
+    with open(bench.dir / "state/lock", "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        daemon = bench.espatd(tunnel(serve(), "one"))
+        wait_for(lambda: has_hangup(daemon, "SigBlk"), "the program's own first steps")
+        daemon.process.send_signal(signal.SIGHUP)
+        assert has_hangup(daemon, "ShdPnd")
+    daemon.await_line(RELOADED)
+    daemon.await_line("^esp0: ready")
+    assert works(daemon, "one")

@@ -61,7 +61,7 @@ static void test_factory_chip(void **state)
 		b->chip.told,
 		"+++|ATE1|ATESPATD0123456789ABCDEF|ATE0|AT+GMR|AT+CMD?|AT+CIPSTAMAC?|AT+CIPSTAMAC?|"
 		"AT+SYSSTORE=0|AT+CIPSERVER=0,1|AT+CIPMUX=1|AT+CIPCLOSE=5|AT+CIPDINFO=0|"
-		"AT+CIPRECVTYPE=5,0|AT+CWMODE?|AT+CWMODE=1|AT+CIPSSLCALPN=5,0|AT+CIPSSLCPSK=5,\"\","
+		"AT+CIPRECVTYPE=5,0|AT+CWMODE?|AT+CWMODE=1|AT+CIPSSLCPSK=5,\"\","
 		"\"\"|"
 		"AT+SYSMFG=1,\"espatd\",\"slots\"|AT+SYSMFG=1,\"espatd\",\"slots\"|"
 		"AT+SYSMFG=1,\"espatd\",\"slots.copy\"|AT+SYSMFG=1,\"espatd\",\"slots.copy\"|"
@@ -651,10 +651,10 @@ static void test_single_connection_is_ended(void **state)
 	assert_null(strstr(b->chip.told, "AT+RST|"));
 }
 
-/* ALPN and PSK of another program: forgotten by command, else by a reset. */
+/* The PSK of another program: forgotten by command, else by a reset. */
 static void test_settings_of_others_are_cleared(void **state)
 {
-	static const char *const commands[] = { "AT+CIPSSLCALPN=5,0", "AT+CIPSSLCPSK=5," };
+	static const char *const commands[] = { "AT+CIPSSLCPSK=5," };
 	struct bench *b = *state;
 
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
@@ -716,7 +716,7 @@ static void test_silence_at_any_command(void **state)
 		"AT+CIPSTAMAC?",
 		"AT+SYSSTORE=0",
 		"AT+CWMODE?",
-		"AT+CIPSSLCALPN=5,0",
+		"AT+CIPSSLCPSK=5,",
 		"AT+SYSMFG=1,\"client_ca\"",
 		"AT+SYSMFG=1,\"client_key\",\"client_key.0\"",
 		"AT+SYSMFG=2,\"client_ca\"",
