@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: MIT
 """
 No turn of the loop takes more than 10 ms of CPU time, whatever is asked of the service over D-Bus: who holds
-the loop up holds up everybody. The daemon measures it (-v); not what the library needs to read a message that is
+the loop up holds up everybody. On a processor that is slower, as one that is shared with others, it is so much longer
+as that is slower. The daemon measures it (-v); not what the library needs to read a message that is
 larger than any of ours, which nobody can refuse before.
 """
 import os
 import shutil
 import subprocess
 import threading
+import time
 
 import pytest
 
@@ -22,6 +24,8 @@ from privatebus import NAME, ROOT, fd  # noqa: E402
 pytestmark = pytest.mark.timeout(180)  # 200 callers share a machine with what they call
 
 LIMIT = 50000 if "ASAN_OPTIONS" in os.environ else 10000  # us; the sanitizer takes its part
+# s of CPU time that one round of slowness() takes where 10 ms are the limit: a fast processor that nobody else uses.
+LOOP_TAKES = 0.025
 CHIP = ROOT + "/device/esp0"
 CALLS = 200
 HUGE = 16 << 20
@@ -45,15 +49,16 @@ def watched(bench, bus, serve):
     def make(*tunnels):
         daemon = bench.up(*tunnels or [tunnel(serve())], options=("-v",))
         bus.await_name()
-        started.append((daemon, daemon.mark(), stolen()))
+        started.append((daemon, daemon.mark(), stolen(), slowness()))
         return daemon
     yield make
-    for daemon, seen, before in started:
+    for daemon, seen, before, slow in started:
         assert works(daemon)
         # What a virtual machine's host takes away counts as the turn's own: as much is allowed, for one of them.
         allowed = stolen() - before
-        found = long_turns(daemon, seen)
-        assert len(found) <= 1 and sum(us - LIMIT for us in found) <= allowed, (found, allowed)
+        limit = LIMIT * max(slow, slowness())
+        found = long_turns(daemon, seen, limit)
+        assert len(found) <= 1 and sum(us - limit for us in found) <= allowed, (found, limit, allowed)
 
 
 def stolen():
@@ -62,11 +67,22 @@ def stolen():
         return int(f.readline().split()[8]) * 10 ** 6 // os.sysconf("SC_CLK_TCK")
 
 
-def long_turns(daemon, seen):
-    """us of their own, of those that took too many."""
+def slowness():
+    """How much longer this processor takes for something, now; at least 1."""
+    taken = []
+    for _ in range(5):
+        begin, total = time.thread_time(), 0
+        for i in range(10 ** 6):
+            total += i
+        taken.append(time.thread_time() - begin)
+    return max(1, sorted(taken)[2] / LOOP_TAKES)
+
+
+def long_turns(daemon, seen, limit):
+    """us of their own, of those that took more than @limit."""
     turns = [line.split(" took ")[1].split() for line in daemon.matching("a turn of the loop took", seen)]
     own = [int(words[0]) - int(words[7]) for words in turns]
-    return sorted((us for us in own if us > LIMIT), reverse=True)[:6]
+    return sorted((us for us in own if us > limit), reverse=True)[:6]
 
 
 def call(connection, path, interface, method, signature="", *args):
