@@ -96,6 +96,7 @@ static void record_found(struct device *dev, enum chan_result result)
 	}
 	dev->record_known = true;
 	dev->record_stored = dev->record;
+	p->kept = dev->record;
 	dev->uncounted = 0;
 	device_note(dev, DEVICE_FACT_FLASH);
 	provision_next(dev);

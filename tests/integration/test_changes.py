@@ -64,7 +64,7 @@ def test_name_that_goes_while_it_is_written(bench, serve):
     """Nobody looks for its place any more."""
     server = serve()
     bus = bench.with_bus()
-    daemon = bench.up(tunnel(server), sim=["--flash-ms", "1500"])
+    daemon = bench.up(tunnel(server), sim=["--flash-ms", "600"])
     bus.await_name()
     bus.manager("SetAuthority", "ss", "made", pem(bench.pki, "ca2"))
     bus.manager("CreateTunnel", "sa{sv}", "more", {"host": "broker.test", "port": server.port, "authority": "made"})
