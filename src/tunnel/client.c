@@ -21,6 +21,9 @@
  * telling, without end, that there is something to read. */
 #define CLIENT_LOOK (250 * TIMERS_MS)
 
+/* Reads of 4 KiB: more than a socket holds. */
+#define CLIENT_DISCARDS 256
+
 /* How long a client whose connect has failed waits for the reason. */
 #define CLIENT_EXPLAIN (15 * TIMERS_S)
 
@@ -93,6 +96,19 @@ static void client_count_ring(struct client *client)
 	client->counted = client->ring.size;
 }
 
+/*
+ * What it has sent goes nowhere any more. Closed with that unread, its socket would tell it of a reset, in place of the
+ * end of what it got (unix(7)).
+ */
+static void client_discard_input(const struct client *client)
+{
+	char buf[4096];
+
+	for (int i = 0; i < CLIENT_DISCARDS; i++)
+		if (recv(client->fd, buf, sizeof(buf), MSG_DONTWAIT) <= 0)
+			return;
+}
+
 void client_end(struct client *client, const char *why)
 {
 	struct link *link = client->link;
@@ -118,6 +134,8 @@ void client_end(struct client *client, const char *why)
 	client->write_event = NULL;
 	ring_deinit(&client->ring);
 	client_count_ring(client);
+	if (!why)
+		client_discard_input(client);
 	close(client->fd);
 	client->fd = -1;
 	tunnel_changed(client->tunnel);

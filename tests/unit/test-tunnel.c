@@ -562,6 +562,9 @@ static void receive_much(void)
 	run();
 }
 
+/* How the last one of these ended: 0 or errno. */
+static int end_error;
+
 /* Up to the end of what it still gets: a beginning of all that was received. */
 static size_t read_to_the_end(size_t i)
 {
@@ -580,6 +583,7 @@ static size_t read_to_the_end(size_t i)
 		for (ssize_t k = 0; k < n; k++, at++)
 			assert_int_equal(got[k], 'a' + at % 23);
 	}
+	end_error = n == 0 ? 0 : errno;
 	assert_true(n == 0 || errno == ECONNRESET);
 	return at;
 }
@@ -664,6 +668,21 @@ static void test_aborted_or_closed(void **state)
 		assert_int_equal(count_of(logged, line), rows[i].why ? 1 : 0);
 		assert_int_equal(rig.tunnel->received, (size_t)BLOCKS * BLOCK);
 	}
+}
+
+/* What a client still sends when the server has closed does not make a reset of the end of what it gets. */
+static void test_end_with_something_unread(void **state)
+{
+	start();
+	connect_client(0);
+	receive_much();
+	end_by_server();
+	run();
+	assert_int_equal(send(rig.clients[0], "late", 4, 0), 4);
+	assert_int_equal(read_to_the_end(0), BLOCKS * BLOCK);
+	run();
+	assert_int_equal(tunnel_clients(rig.tunnel), 0);
+	assert_int_equal(end_error, 0);
 }
 
 static void test_why_it_ends(void **state)
@@ -1381,6 +1400,7 @@ int main(void)
 		T(test_disconnect_while_connecting),
 		T(test_drain),
 		T(test_aborted_or_closed),
+		T(test_end_with_something_unread),
 		T(test_why_it_ends),
 		T(test_half_a_block_is_nobodys),
 		T(test_half_close),
