@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <event2/event.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -481,6 +482,14 @@ static bool accept_goes_on(int error)
 	}
 }
 
+/* By another one who has it, too. An Internet socket says EINVAL then, one of this host EAGAIN. */
+static bool is_shut_down(int fd)
+{
+	struct pollfd p = { .fd = fd };
+
+	return poll(&p, 1, 0) == 1 && (p.revents & POLLHUP);
+}
+
 /* No more can be accepted, or the socket is of no use any more: which would be told of without end. */
 static void tunnel_accept_failed(struct tunnel *tunnel)
 {
@@ -507,6 +516,9 @@ static void tunnel_on_accept(evutil_socket_t fd, short what, void *userdata)
 		int client = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 		if (client < 0) {
+			/* It was told that there is somebody. */
+			if (i == 0 && errno == EAGAIN && is_shut_down(fd))
+				errno = ESHUTDOWN;
 			tunnel_accept_failed(tunnel);
 			return;
 		}

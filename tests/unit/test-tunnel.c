@@ -1337,6 +1337,19 @@ static void set_descriptors(rlim_t most)
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
 }
 
+/* Whoever has it as well has shut it down: accept(2) fails at once, each time that it is asked. */
+static void test_socket_that_was_shut_down(void **state)
+{
+	int fds[] = { listening(path_of("one")) };
+
+	bench_up(&rig.b);
+	assert_int_equal(make(fds, 1), 0);
+	assert_int_equal(shutdown(rig.tunnel->listeners[0].fd, SHUT_RDWR), 0);
+	run();
+	assert_int_equal(count_of(logged, "broker: cannot accept clients: "), 1);
+	assert_false(event_pending(rig.tunnel->listeners[0].event, EV_READ, NULL));
+}
+
 static void test_no_descriptors(void **state)
 {
 	struct rlimit limit;
@@ -1425,6 +1438,7 @@ int main(void)
 		T(test_memory_goes_back),
 		T(test_too_much_is_kept),
 		T(test_no_descriptors),
+		T(test_socket_that_was_shut_down),
 	};
 
 	return cmocka_run_group_tests_name("tunnel", tests, make_temp_dir, remove_temp_dir);
