@@ -2,7 +2,6 @@
 /* Reply lines of commands -> typed values. */
 #include "at/reply.h"
 
-#include <ctype.h>
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +9,7 @@
 
 #include "at/report.h"
 #include "at/scan.h"
+#include "util/mac.h"
 
 bool at_reply_version(const char *text, size_t len, struct at_version *ret)
 {
@@ -56,21 +56,13 @@ bool at_reply_cmd(const char *text, size_t len, char name[AT_NAME_MAX])
 	       at_scan_char(&s, ',') && at_scan_string(&s, name, AT_NAME_MAX);
 }
 
-static bool is_mac(const char *s)
-{
-	for (size_t i = 0; i < AT_MAC_MAX; i++)
-		if (i % 3 == 2 ? s[i] != ':' : !isxdigit((unsigned char)s[i]))
-			return false;
-	return s[AT_MAC_MAX] == '\0';
-}
-
 bool at_reply_mac(const char *text, size_t len, char mac[AT_MAC_MAX + 1])
 {
 	struct at_scan s = at_scan_at(text, len, 0);
 	char found[AT_MAC_MAX + 1];
 
 	if (!at_scan_literal(&s, "+CIPSTAMAC:") || !at_scan_string(&s, found, sizeof(found)) ||
-	    !at_scan_end(&s) || !is_mac(found))
+	    !at_scan_end(&s) || !mac_is_valid(found))
 		return false;
 	strcpy(mac, found);
 	return true;

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "config/config.h"
+#include "util/mac.h"
 
 #define LETTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 #define DIGITS "0123456789"
@@ -167,18 +168,8 @@ const char *syntax_path(const char *value)
 
 const char *syntax_mac(const char *value)
 {
-	static const char expected[] = "a MAC address, as 24:0a:c4:12:34:56";
-	const char *p = value;
-
-	for (int i = 0; i < 6; i++) {
-		if (strspn(p, HEX_DIGITS) != 2)
-			return expected;
-		p += 2;
-		if (i < 5 && *p++ != ':')
-			return expected;
-	}
-	if (*p != '\0')
-		return expected;
+	if (!mac_is_valid(value))
+		return "a MAC address, as 24:0a:c4:12:34:56";
 	/* The lowest bit of the first byte marks an address of many. */
 	if (strtoul(value, NULL, 16) & 1)
 		return "the MAC address of one station, and not of a group";

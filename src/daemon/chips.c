@@ -11,6 +11,7 @@
 #include "config/syntax.h"
 #include "util/cleanup.h"
 #include "util/file.h"
+#include "util/mac.h"
 
 static int path_of(char **ret, const char *state_dir, const char *device)
 {
@@ -25,14 +26,8 @@ static int path_of(char **ret, const char *state_dir, const char *device)
 
 const char *chips_check_mac(char *mac)
 {
-	static const char expected[] = "a MAC address, as in 24:0a:c4:12:34:56";
-	static const char form[] = "xx:xx:xx:xx:xx:xx";
-
-	if (strlen(mac) != strlen(form))
-		return expected;
-	for (size_t i = 0; form[i]; i++)
-		if (form[i] == 'x' ? !isxdigit((unsigned char)mac[i]) : mac[i] != ':')
-			return expected;
+	if (!mac_is_valid(mac))
+		return "a MAC address, as in 24:0a:c4:12:34:56";
 	for (char *c = mac; *c; c++)
 		*c = (char)tolower((unsigned char)*c);
 	return NULL;

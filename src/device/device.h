@@ -327,7 +327,6 @@ struct device {
 	long clock_pushed; /* what it was set to, s since 1970 */
 	uint64_t clock_pushed_at;
 	int clock_pushes; /* it was not found as set so many times */
-	long chip_clock;  /* what the chip says, s since 1970; -1: nothing */
 	bool clock_told;  /* that the host's clock is of no use any more, in the log */
 	bool sntp_runs;   /* the chip asks time servers that we have not named */
 	bool clock_asked; /* somebody wants it set anew: where that fails, the time goes on */
@@ -347,7 +346,8 @@ struct device {
 	struct provision *provision; /* owned; NULL when not provisioning */
 	struct chan_cmd mfg_cmd;
 	void (*mfg_step)(struct device *dev, enum chan_result result);
-	struct value_io *io;             /* weak: the value that is read or written */
+	unsigned int mfg_refusals; /* of the same listing or reading, see provision_asks_again() */
+	struct value_io *io;       /* weak: the value that is read or written */
 	struct value_request *value_req; /* weak: the request for a value that is running */
 	struct value_cache *values;      /* owned: what was found on the chip; NULL: nothing */
 	bool provision_later;            /* asked for while a value was read or written */

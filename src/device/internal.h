@@ -93,6 +93,8 @@ static inline struct device *device_of_timer(struct timer *timer)
 /* The step machines; each ends in device_enter_state() or device_fail(). */
 void probe_start(struct device *dev);
 void identify_start(struct device *dev);
+/* dev->mac has consequences that stay, and was not told twice: chip_check() is called again with the next answer. */
+void identify_mac_again(struct device *dev);
 void configure_start(struct device *dev);
 /* step-line.c: DEVICE_TUNING if there is anything to be done about the line, else what comes after. */
 void line_begin(struct device *dev);
@@ -142,8 +144,6 @@ void values_forget(struct device *dev, const char *key);
 void values_check_chip(struct device *dev);
 void values_free(struct device *dev);
 /* step-chip.c: goes on only with the chip that belongs here. */
-/* What dev->mac says has consequences that stay, and was not told twice: it is to be asked for again. */
-bool chip_is_doubtful(struct device *dev);
 void chip_check(struct device *dev);
 void unknown_chip_start(struct device *dev);
 /* Makes the settings that come before a join, then calls join_prepared(). */

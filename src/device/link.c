@@ -354,40 +354,31 @@ static bool link_conf_holds(struct link *link)
 	return true;
 }
 
-/* What the step's command leaves on the chip, or clears. */
-static unsigned int link_step_left(const struct link *link)
-{
-	switch ((enum link_step)link->step) {
-	case LINK_STEP_ALPN:
-		return LINK_LEFT_ALPN;
-	case LINK_STEP_PSK:
-		return LINK_LEFT_PSK;
-	case LINK_STEP_CIPHERS:
-		return LINK_LEFT_CIPHERS;
-	default:
-		return 0;
-	}
-}
-
-static bool link_step_clears(const struct link *link)
+/* Whether the step's setting is wanted, or else to be cleared. @left: what its command leaves on the chip, or clears. */
+static bool link_step_sets(const struct link *link, unsigned int *left)
 {
 	const struct link_target *t = &link->target;
 
 	switch ((enum link_step)link->step) {
 	case LINK_STEP_ALPN:
-		return !t->alpn || t->alpn->n == 0;
+		*left = LINK_LEFT_ALPN;
+		return t->alpn && t->alpn->n > 0;
 	case LINK_STEP_PSK:
-		return !t->psk;
+		*left = LINK_LEFT_PSK;
+		return t->psk;
 	case LINK_STEP_CIPHERS:
-		return t->n_ciphers == 0;
+		*left = LINK_LEFT_CIPHERS;
+		return t->n_ciphers > 0;
 	default:
-		return false;
+		*left = 0;
+		return true;
 	}
 }
 
 static void link_setting_done(struct chan_cmd *cmd, enum chan_result result)
 {
 	struct link *link = link_of_cmd(cmd);
+	unsigned int left;
 
 	if (result == CHAN_E_RESET || result == CHAN_E_TIMEOUT)
 		return; /* link_reset() follows */
@@ -411,8 +402,8 @@ static void link_setting_done(struct chan_cmd *cmd, enum chan_result result)
 		device_recover(link->dev, "TLS settings are not what they were set to");
 		return;
 	}
-	if (link_step_clears(link))
-		link->left &= ~link_step_left(link);
+	if (!link_step_sets(link, &left))
+		link->left &= ~left;
 	if (link->step == LINK_STEP_RESOLVE && link->address[0] == '\0') {
 		link_give_up(link, LINK_END_NO_HOST);
 		return;
@@ -550,6 +541,8 @@ static void link_errno_line(struct chan_cmd *cmd, const char *text, size_t len)
 /* A setting that is not made each time: one that is wanted, or that must go. */
 static bool link_step_is_due(const struct link *link)
 {
+	unsigned int left;
+
 	switch ((enum link_step)link->step) {
 	case LINK_STEP_CLOSE:
 		return link->maybe_open;
@@ -561,7 +554,7 @@ static bool link_step_is_due(const struct link *link)
 	case LINK_STEP_ALPN:
 	case LINK_STEP_PSK:
 	case LINK_STEP_CIPHERS:
-		return !link_step_clears(link) || (link->left & link_step_left(link));
+		return link_step_sets(link, &left) || (link->left & left);
 	case LINK_STEP_SNI:
 	case LINK_STEP_CN:
 	case LINK_STEP_START:
@@ -630,6 +623,7 @@ static uint64_t link_step_timeout(const struct link *link)
 
 static void link_step(struct link *link)
 {
+	unsigned int left;
 	bool start;
 	int r;
 
@@ -643,7 +637,8 @@ static void link_step(struct link *link)
 		link_give_up(link, LINK_END_NO_MATERIAL);
 		return;
 	}
-	link->left |= link_step_left(link);
+	link_step_sets(link, &left);
+	link->left |= left;
 	if (start) {
 		link->started = link->dev->timers->now;
 		link_enter_state(link, LINK_CONNECTING);

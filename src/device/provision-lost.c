@@ -87,11 +87,12 @@ void lost_write_ends(struct device *dev, bool good)
 
 void lost_note(struct device *dev)
 {
-	struct lost_writes *lost = lost_find(dev, dev->write_digest);
+	struct lost_writes *lost;
 
 	if (!dev->write_runs)
 		return;
 	dev->write_runs = false;
+	lost = lost_find(dev, dev->write_digest);
 	if (!lost) {
 		lost = lost_place(dev);
 		lost->times = 0;

@@ -60,26 +60,14 @@ static bool record_take(struct device *dev, enum chan_result result, struct reco
 	return result == CHAN_OK && p->complete && record_parse(ret, p->text, p->text_len) == 0;
 }
 
-/* ERROR may also mean that the line has damaged its name. Returns true if it is read again. */
-static bool record_is_read_again(struct device *dev, enum chan_result result,
-				 void (*step)(struct device *dev, enum chan_result result))
-{
-	struct provision *p = dev->provision;
-
-	if (result == CHAN_E_ERROR && ++p->refusals < PROVISION_REFUSED_MAX) {
-		record_read(dev, p->place, step);
-		return true;
-	}
-	p->refusals = 0;
-	return false;
-}
-
 static void record_found(struct device *dev, enum chan_result result)
 {
 	struct provision *p = dev->provision;
 
-	if (record_is_read_again(dev, result, record_found))
+	if (provision_asks_again(dev, result)) {
+		record_read(dev, p->place, record_found);
 		return;
+	}
 	if (record_take(dev, result, &dev->record)) {
 		dev->record_is_whole = p->place == RECORD_MAIN;
 	} else {
@@ -106,7 +94,6 @@ void record_read_all(struct device *dev)
 {
 	dev->record_is_whole = false;
 	memset(&dev->record_copy, 0, sizeof(dev->record_copy));
-	dev->provision->refusals = 0;
 	record_read(dev, RECORD_MAIN, record_found);
 }
 
@@ -136,8 +123,10 @@ static void record_compared(struct device *dev, enum chan_result result)
 	struct provision *p = dev->provision;
 	struct record there;
 
-	if (record_is_read_again(dev, result, record_compared))
+	if (provision_asks_again(dev, result)) {
+		record_read(dev, p->place, record_compared);
 		return;
+	}
 	if (record_take(dev, result, &there) && record_equal(&there, &dev->record)) {
 		p->record_tries = 0;
 		lost_write_ends(dev, true);

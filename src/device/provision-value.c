@@ -11,6 +11,8 @@ static void provision_cmd_done(struct chan_cmd *cmd, enum chan_result result)
 {
 	struct device *dev = container_of(cmd, struct device, mfg_cmd);
 
+	if (result == CHAN_E_TIMEOUT || result == CHAN_E_RESET)
+		dev->mfg_refusals = 0;
 	/* Whoever reset the channel has also ended this; after silence trouble follows. */
 	if (result == CHAN_E_TIMEOUT)
 		values_time_out(dev);
@@ -48,6 +50,14 @@ void provision_run(struct device *dev, void (*step)(struct device *dev, enum cha
 	dev->mfg_cmd.done = provision_cmd_done;
 	dev->mfg_step = step;
 	chan_submit(&dev->chan, CHAN_CONTROL, &dev->mfg_cmd);
+}
+
+bool provision_asks_again(struct device *dev, enum chan_result result)
+{
+	if (result == CHAN_E_ERROR && ++dev->mfg_refusals < PROVISION_REFUSED_MAX)
+		return true;
+	dev->mfg_refusals = 0;
+	return false;
 }
 
 void provision_count_write(struct device *dev, enum chan_result result)
@@ -111,12 +121,11 @@ static void value_read_done(struct device *dev, enum chan_result result)
 	struct value_io *io = dev->io;
 	struct slot *value = io->value;
 
-	/* ERROR: the key, or its namespace, is not there (protocol fact 11), or the line has damaged its name. */
-	if (result == CHAN_E_ERROR && ++io->refusals < PROVISION_REFUSED_MAX) {
+	if (provision_asks_again(dev, result)) {
 		value_read_now(dev);
 		return;
 	}
-	io->refusals = 0;
+	/* ERROR: the key, or its namespace, is not there (protocol fact 11). */
 	if (result == CHAN_E_ERROR && io->writes == 0 &&
 	    (value->content == SLOT_UNKNOWN || value->content == SLOT_UNLISTED))
 		value->content = SLOT_FREE;
@@ -147,7 +156,6 @@ void value_read(struct device *dev, struct value_io *io)
 {
 	dev->io = io;
 	io->writes = 0;
-	io->refusals = 0;
 	value_read_now(dev);
 }
 
@@ -201,7 +209,6 @@ void value_write(struct device *dev, struct value_io *io)
 {
 	dev->io = io;
 	io->writes = 0;
-	io->refusals = 0;
 	if (io->value->content != SLOT_UNUSABLE) {
 		value_write_now(dev);
 		return;

@@ -411,8 +411,7 @@ int want_superseded_slot(const struct device *dev, const struct want *want, bool
 			in_use = in_use || slot_is_in_use(dev, want->blobs[i].kind, slot);
 			fits = !value->taken &&
 			       !slot_is_held(dev, want->blobs[i].kind, slot, want) &&
-			       (value->content == SLOT_FREE || value->content == SLOT_UNLISTED ||
-				(e && e->name == want->hash));
+			       (slot_is_free(value) || (e && e->name == want->hash));
 		}
 		if (fits && !in_use)
 			return slot;

@@ -47,7 +47,6 @@ struct value_io {
 	const struct cert_blob *blob; /* weak: what it is to hold, by length and digest */
 	struct cert_blob *bytes;      /* owned, with bytes, while they are written */
 	unsigned int writes;          /* of this value */
-	unsigned int refusals;        /* of its reading, in a row */
 	/* Makes @bytes. Returns 0 or -errno. */
 	int (*load)(struct device *dev, struct value_io *io);
 	void (*done)(struct device *dev, enum value_end end);
@@ -88,7 +87,6 @@ struct provision {
 	bool waits;             /* there will be room when a link has gone */
 	bool full;              /* there was none for one of the wants */
 	bool listed[3];         /* namespaces, by enum cert_kind */
-	unsigned int refusals;  /* of the same listing, or of the record's reading */
 	bool names_read;        /* which namespaces there are */
 	uint64_t writes_before; /* dev->flash_writes, when it began */
 	/* the value that is read or written */
@@ -114,6 +112,11 @@ void provision_begin(struct device *dev, const char *name);
 void provision_begin_op(struct device *dev, int op);
 void provision_line(struct device *dev, int op, const char *key);
 void provision_run(struct device *dev, void (*step)(struct device *dev, enum chan_result result));
+/*
+ * ERROR to a listing or a reading: there is nothing, or the line has damaged the name. Returns true if it is to be asked
+ * again, and is believed then.
+ */
+bool provision_asks_again(struct device *dev, enum chan_result result);
 void provision_count_write(struct device *dev, enum chan_result result);
 /* @io->value, under @io->key: read, then @io->done(). */
 void value_read(struct device *dev, struct value_io *io);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What is told of a chip in service and changes by itself: its access point and the signal, its address,
- * its free memory, the links that it has. Asked after each join and then about once a minute, one question at a time, and only
- * when the channel is free and nobody waits for it: data is never held up by more than one short answer. A chip that
- * has left its network, or closed a link, although nobody has heard it say so is found out by it, and at once where a
- * connection fails.
+ * its free memory, the links that it has. Asked after each join and then about once a minute, one question at a time,
+ * and only when the channel is free and nobody waits for it: data is never held up by more than one short answer. A
+ * chip that has left its network, or closed a link, although nobody has heard it say so is found out by it, and at once
+ * where a connection fails.
  */
 #include <string.h>
 

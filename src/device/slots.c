@@ -40,6 +40,17 @@ bool slot_holds(const struct slot *slot, const struct cert_blob *blob)
 	       memcmp(slot->digest, blob->digest, CERT_DIGEST_SIZE) == 0;
 }
 
+bool slot_is_free(const struct slot *slot)
+{
+	return slot->content == SLOT_FREE || slot->content == SLOT_UNLISTED;
+}
+
+bool slot_is_to_be_read(const struct slot *slot)
+{
+	return slot->content == SLOT_UNKNOWN || slot->content == SLOT_UNLISTED ||
+	       slot->content == SLOT_UNREAD;
+}
+
 bool slots_holds(const struct slots *slots, int slot, const struct cert_blob *blob)
 {
 	return slot_holds(&slots->of[blob->kind][slot], blob);
@@ -52,11 +63,6 @@ void slots_listed(struct slots *slots, enum cert_kind kind)
 			slots->of[kind][slot].content = SLOT_UNLISTED;
 }
 
-static bool is_free(const struct slot *slot)
-{
-	return slot->content == SLOT_FREE || slot->content == SLOT_UNLISTED;
-}
-
 static bool all_free_or_held(const struct slots *slots, int slot, const struct cert_blob *blobs,
 			     size_t n, size_t *held)
 {
@@ -66,7 +72,7 @@ static bool all_free_or_held(const struct slots *slots, int slot, const struct c
 			return false;
 		if (slots_holds(slots, slot, &blobs[i]))
 			(*held)++;
-		else if (!is_free(&slots->of[blobs[i].kind][slot]))
+		else if (!slot_is_free(&slots->of[blobs[i].kind][slot]))
 			return false;
 	}
 	return true;
@@ -84,7 +90,7 @@ static bool unread(const struct slots *slots, int slot, const struct cert_blob *
 			return true;
 		}
 		/* A slot whose first blob is another one cannot hold the set. */
-		if (!is_free(&slots->of[blobs[i].kind][slot]) &&
+		if (!slot_is_free(&slots->of[blobs[i].kind][slot]) &&
 		    !slots_holds(slots, slot, &blobs[i]))
 			return false;
 	}
@@ -112,9 +118,7 @@ struct slots_choice slots_choose(const struct slots *slots, const struct cert_bl
 	if (pinned != CONFIG_SLOT_AUTO) {
 		choice.slot = pinned;
 		for (size_t i = 0; i < n; i++)
-			if (slots->of[blobs[i].kind][pinned].content == SLOT_UNREAD ||
-			    slots->of[blobs[i].kind][pinned].content == SLOT_UNLISTED ||
-			    slots->of[blobs[i].kind][pinned].content == SLOT_UNKNOWN) {
+			if (slot_is_to_be_read(&slots->of[blobs[i].kind][pinned])) {
 				choice.verdict = SLOTS_READ;
 				choice.kind = blobs[i].kind;
 				return choice;

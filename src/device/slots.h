@@ -67,6 +67,10 @@ struct slots_choice slots_choose(const struct slots *slots, const struct cert_bl
 /* If one of the keys that the blobs would be written to is only thought to be free: that of @kind. */
 bool slots_unsure(const struct slots *slots, int slot, const struct cert_blob *blobs, size_t n,
 		  enum cert_kind *kind);
+/* Also if only a listing says so. */
+bool slot_is_free(const struct slot *slot);
+/* What it holds, if anything, is not known for sure. */
+bool slot_is_to_be_read(const struct slot *slot);
 /* If the slot is known to hold the blob. */
 bool slot_holds(const struct slot *slot, const struct cert_blob *blob);
 bool slots_holds(const struct slots *slots, int slot, const struct cert_blob *blob);

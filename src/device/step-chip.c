@@ -54,15 +54,21 @@ static void chip_is_unknown(struct device *dev, const char *expected)
 }
 
 /* It would be remembered, or turned away, until somebody comes: not for one digit that the line has changed. */
-bool chip_is_doubtful(struct device *dev)
+static bool chip_is_doubtful(const struct device *dev, const char *expected)
 {
-	char expected[AT_MAC_MAX + 1];
-
-	if (strcmp(dev->mac_before, dev->mac) == 0 || chip_expected(dev, expected) < 0)
+	if (strcmp(dev->mac_before, dev->mac) == 0)
 		return false;
 	if (expected[0] != '\0')
 		return strcasecmp(expected, dev->mac) != 0;
 	return dev->settings->adopt == CONFIG_ADOPT_FIRST;
+}
+
+static void chip_tell(struct device *dev)
+{
+	dev_notice(dev, "found %s %s, AT core %s, firmware %s",
+		   dev->version.chip[0] ? dev->version.chip : "chip", dev->mac, dev->version.core,
+		   dev->firmware[0] ? dev->firmware : "unnamed");
+	device_note(dev, DEVICE_FACT_CHIP);
 }
 
 void chip_check(struct device *dev)
@@ -71,6 +77,11 @@ void chip_check(struct device *dev)
 	int r;
 
 	r = chip_expected(dev, expected);
+	if (r == 0 && chip_is_doubtful(dev, expected)) {
+		identify_mac_again(dev);
+		return;
+	}
+	chip_tell(dev);
 	if (r < 0) {
 		device_fail(dev, "cannot read which chip belongs to this device in %s: %s",
 			    dev->config->state_dir, strerror(-r));

@@ -66,14 +66,20 @@ static void clock_push(struct device *dev);
 
 static void clock_line(struct chan_cmd *cmd, const char *text, size_t len)
 {
-	at_reply_number(text, len, "+SYSTIMESTAMP:", &device_of_cmd(cmd)->chip_clock);
+	at_reply_number(text, len, "+SYSTIMESTAMP:", &device_of_cmd(cmd)->chip_time);
+}
+
+static void clock_ask(struct device *dev, void (*done)(struct device *dev, enum chan_result result))
+{
+	dev->chip_time = 0;
+	device_run_plain(dev, "AT+SYSTIMESTAMP?", DEVICE_TIMEOUT, clock_line, done);
 }
 
 /* The host's clock may jump meanwhile: it counts how long ago the chip's was set. */
 static bool clock_holds(const struct device *dev)
 {
 	long late = (long)((dev->timers->now - dev->clock_pushed_at) / TIMERS_S);
-	long difference = dev->chip_clock - dev->clock_pushed - late;
+	long difference = dev->chip_time - dev->clock_pushed - late;
 
 	return difference >= -CLOCK_DIFFERENCE && difference <= CLOCK_DIFFERENCE;
 }
@@ -118,8 +124,7 @@ static void clock_pushed(struct device *dev, enum chan_result result)
 		device_fail(dev, "the chip refuses to set its clock");
 		return;
 	}
-	dev->chip_clock = -1;
-	device_run_plain(dev, "AT+SYSTIMESTAMP?", DEVICE_TIMEOUT, clock_line, clock_looked);
+	clock_ask(dev, clock_looked);
 }
 
 static void clock_push(struct device *dev)
@@ -183,11 +188,6 @@ static void clock_host(struct device *dev)
 
 /* ---- time servers ---- */
 
-static void clock_sntp_line(struct chan_cmd *cmd, const char *text, size_t len)
-{
-	at_reply_number(text, len, "+SYSTIMESTAMP:", &device_of_cmd(cmd)->chip_time);
-}
-
 static void clock_sntp(struct device *dev);
 
 static void clock_sntp_read(struct device *dev, enum chan_result result)
@@ -211,9 +211,8 @@ static void clock_sntp_read(struct device *dev, enum chan_result result)
 
 static void clock_sntp_ask(struct device *dev)
 {
-	dev->chip_time = 0;
 	dev->clock_stale = false;
-	device_run_plain(dev, "AT+SYSTIMESTAMP?", DEVICE_TIMEOUT, clock_sntp_line, clock_sntp_read);
+	clock_ask(dev, clock_sntp_read);
 }
 
 /* Somebody has asked for it, of a chip that had the time: it goes on with that. */

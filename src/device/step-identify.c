@@ -39,28 +39,12 @@ static void identify_mac_line(struct chan_cmd *cmd, const char *text, size_t len
 	at_reply_mac(text, len, device_of_cmd(cmd)->mac);
 }
 
-static void identify_ask_mac(struct device *dev);
-
 static void identify_mac(struct device *dev, enum chan_result result)
 {
 	if (result != CHAN_OK || dev->mac[0] == '\0') {
 		device_fail(dev, "the chip does not tell its MAC address");
 		return;
 	}
-	if (chip_is_doubtful(dev)) {
-		if (++dev->mac_asked == IDENTIFY_MAC_MAX) {
-			device_note(dev, DEVICE_FACT_CHIP);
-			device_fail(dev, "the chip tells another MAC address each time");
-			return;
-		}
-		strcpy(dev->mac_before, dev->mac);
-		identify_ask_mac(dev);
-		return;
-	}
-	dev_notice(dev, "found %s %s, AT core %s, firmware %s",
-		   dev->version.chip[0] ? dev->version.chip : "chip", dev->mac, dev->version.core,
-		   dev->firmware[0] ? dev->firmware : "unnamed");
-	device_note(dev, DEVICE_FACT_CHIP);
 	chip_check(dev);
 }
 
@@ -69,6 +53,17 @@ static void identify_ask_mac(struct device *dev)
 	dev->mac[0] = '\0';
 	device_note(dev, DEVICE_FACT_CHIP);
 	device_run_plain(dev, "AT+CIPSTAMAC?", DEVICE_TIMEOUT, identify_mac_line, identify_mac);
+}
+
+void identify_mac_again(struct device *dev)
+{
+	if (++dev->mac_asked == IDENTIFY_MAC_MAX) {
+		device_note(dev, DEVICE_FACT_CHIP);
+		device_fail(dev, "the chip tells another MAC address each time");
+		return;
+	}
+	strcpy(dev->mac_before, dev->mac);
+	identify_ask_mac(dev);
 }
 
 static void identify_cmd_line(struct chan_cmd *cmd, const char *text, size_t len)

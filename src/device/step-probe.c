@@ -233,7 +233,8 @@ static unsigned int probe_plus_rate(const struct device *dev, size_t i)
 
 /*
  * A chip that is busy has heard it, or its OK and its prompt have come only then: that is its rate, and the next one is
- * awaited by the prompt. When it is busy no more, that is over; unless the host was so late that it was another rate which it was heard at.
+ * awaited by the prompt. When it is busy no more, that is over; unless the host was so late that it was another rate which
+ * it was heard at.
  */
 static unsigned int probe_plus_next(struct device *dev)
 {

@@ -38,8 +38,7 @@ static void list_line(struct chan_cmd *cmd, const char *text, size_t len)
 		return;
 	value = &dev->slots.of[kind][slot];
 	/* Free until now: somebody else has been there since the chip was brought up. */
-	if (value->content == SLOT_UNKNOWN || value->content == SLOT_UNLISTED ||
-	    value->content == SLOT_FREE)
+	if (value->content == SLOT_UNKNOWN || slot_is_free(value))
 		value->content = type == MFG_BINARY ? SLOT_UNREAD : SLOT_UNUSABLE;
 }
 
@@ -50,11 +49,11 @@ static void list_done(struct device *dev, enum chan_result result)
 	struct provision *p = dev->provision;
 	enum cert_kind kind = p->want->blobs[p->index].kind;
 
-	/* ERROR: the namespace is empty or does not exist (protocol fact 11), or the line has damaged its name. */
-	if (result == CHAN_E_ERROR && ++p->refusals < PROVISION_REFUSED_MAX) {
+	if (provision_asks_again(dev, result)) {
 		list_now(dev);
 		return;
 	}
+	/* ERROR: the namespace is empty or does not exist (protocol fact 11). */
 	p->listed[kind] = true;
 	slots_listed(&dev->slots, kind);
 	provision_next(dev);
@@ -80,7 +79,6 @@ static bool list_next(struct device *dev, struct want *want)
 			continue;
 		p->want = want;
 		p->index = i;
-		p->refusals = 0;
 		list_now(dev);
 		return true;
 	}
@@ -129,8 +127,7 @@ static bool read_next(struct device *dev, struct want *want)
 	for (size_t i = 0; i < want->n_blobs; i++) {
 		struct slot *value = want_value(dev, want, i);
 
-		if (value->content != SLOT_UNKNOWN && value->content != SLOT_UNLISTED &&
-		    value->content != SLOT_UNREAD)
+		if (!slot_is_to_be_read(value))
 			continue;
 		provision_read(dev, value, want->keys[i], want->blobs[i].kind);
 		return true;

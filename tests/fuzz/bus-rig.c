@@ -343,7 +343,6 @@ static bool turn(void)
 	int r;
 
 	bus_rig.heard = false;
-
 	while ((r = sd_bus_process(bus_rig.peer, NULL)) > 0)
 		busy = true;
 	MUST(r == 0);

@@ -61,8 +61,8 @@ class Target:
         words = sorted(TESTS.rglob(f"{self.name}.dict"))
         # Leaks are looked for at the end: where a library keeps memory it would be after each input.
         return [self.program(self.build), f"-runs={runs}", f"-max_len={self.input_max or INPUT_MAX}", "-timeout=25",
-                "-detect_leaks=0", "-rss_limit_mb=4096", f"-artifact_prefix={self.build / self.name}-", *(f"-dict={w}" for w in words),
-                found, *seeds]
+                "-detect_leaks=0", "-rss_limit_mb=4096", f"-artifact_prefix={self.build / self.name}-",
+                *(f"-dict={w}" for w in words), found, *seeds]
 
     def fuzz(self, runs):
         """Returns what the target has ended with. The first line is of the seeds, which are nothing new."""
