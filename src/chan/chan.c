@@ -717,7 +717,7 @@ static void chan_on_final(struct chan *chan, const struct at_report *report)
 			chan_trouble(chan, CHAN_SHORT);
 			return;
 		}
-		if ((size_t)report->value != cmd->payload_len)
+		if ((size_t)report->value > cmd->payload_len)
 			cmd->doubt = true;
 		cmd->phase = CHAN_PHASE_VERDICT;
 		chan_arm(chan, cmd->timeout);
