@@ -3,7 +3,8 @@
 No turn of the loop takes more than 10 ms of CPU time, whatever is asked of the service over D-Bus: who holds
 the loop up holds up everybody. On a processor that is slower, as one that is shared with others, it is so much longer
 as that is slower. The daemon measures it (-v); not what the library needs to read a message that is
-larger than any of ours, which nobody can refuse before.
+larger than any of ours, which nobody can refuse before. A virtual machine's host can make a turn long, too: all is
+done at least twice here, and what is long of itself is long both times.
 """
 import os
 import shutil
@@ -43,28 +44,20 @@ def bus(bench):
 
 @pytest.fixture
 def watched(bench, bus, serve):
-    """watched(): the daemon, up and on the bus; at the end none of its turns was a long one."""
+    """watched(): the daemon, up and on the bus; at the end no two of its turns were long ones."""
     started = []
 
     def make(*tunnels):
         daemon = bench.up(*tunnels or [tunnel(serve())], options=("-v",))
         bus.await_name()
-        started.append((daemon, daemon.mark(), stolen(), slowness()))
+        started.append((daemon, daemon.mark(), slowness()))
         return daemon
     yield make
-    for daemon, seen, before, slow in started:
+    for daemon, seen, slow in started:
         assert works(daemon)
-        # What a virtual machine's host takes away counts as the turn's own: as much is allowed, for one of them.
-        allowed = stolen() - before
         limit = LIMIT * max(slow, slowness())
         found = long_turns(daemon, seen, limit)
-        assert len(found) <= 1 and sum(us - limit for us in found) <= allowed, (found, limit, allowed)
-
-
-def stolen():
-    """us that this machine's host has given to others, of all processors."""
-    with open("/proc/stat", encoding="ascii") as f:
-        return int(f.readline().split()[8]) * 10 ** 6 // os.sysconf("SC_CLK_TCK")
+        assert len(found) <= 1, (found, limit)
 
 
 def slowness():
@@ -216,7 +209,7 @@ def test_huge_arguments(bus, watched, pattern):
     daemon = watched()
     large = pattern * (HUGE // len(pattern.encode()))
     connection = bus.connect()
-    for what in huge_calls(large):
+    for what in [*huge_calls(large)] * 2:
         assert call(connection, *what) not in (None, "org.freedesktop.DBus.Error.LimitsExceeded",
                                                "org.freedesktop.DBus.Error.NoReply"), what[:4]
     # Somebody is served meanwhile.
@@ -288,15 +281,16 @@ def test_reloads_of_a_large_configuration(bench, bus, large, watched, serve, pki
     own = tunnel(serve())
     daemon = watched(own)
     small = dict(bench.more)
-    large()
-    bench.rewrite(own)
-    assert call(bus.connect(), *manager("Reload")) is None
-    for i in range(MANY):
-        shutil.copy(pki / "ca2.pem", bench.dir / f"ca{i}")
-        shutil.copy(pki / "client2.pem", bench.dir / f"cert{i}")
-    assert call(bus.connect(), *manager("Reload")) is None
-    assert set(at_once(bus, lambda i: manager("Reload"), 20)) == {None}
-    bench.more = small
-    bench.rewrite(own)
-    seen = bench.reload()
-    daemon.await_line("^reloaded the configuration", seen)
+    for _ in range(2):
+        large()
+        bench.rewrite(own)
+        assert call(bus.connect(), *manager("Reload")) is None
+        for i in range(MANY):
+            shutil.copy(pki / "ca2.pem", bench.dir / f"ca{i}")
+            shutil.copy(pki / "client2.pem", bench.dir / f"cert{i}")
+        assert call(bus.connect(), *manager("Reload")) is None
+        assert set(at_once(bus, lambda i: manager("Reload"), 20)) == {None}
+        bench.more = dict(small)
+        bench.rewrite(own)
+        seen = bench.reload()
+        daemon.await_line("^reloaded the configuration", seen)
