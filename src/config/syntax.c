@@ -29,7 +29,7 @@ const char *syntax_name(const char *value)
 	return NULL;
 }
 
-static bool syntax_is_address(const char *value)
+static bool syntax_is_ip(const char *value)
 {
 	unsigned char address[sizeof(struct in6_addr)];
 
@@ -42,7 +42,7 @@ const char *syntax_host(const char *value)
 	size_t len = strlen(value), label;
 	const char *p = value;
 
-	if (syntax_is_address(value))
+	if (syntax_is_ip(value))
 		return NULL;
 	if (len > CONFIG_HOST_MAX)
 		return "a host name of at most 230 bytes, as AT commands take no longer one";
@@ -87,11 +87,28 @@ static bool syntax_is_usb(const char *p)
 	return p[0] == ':' && p[1] != '\0';
 }
 
+/* No names: to look one up takes an answer of the network, for which all chips would wait. */
+static bool syntax_is_tcp_host(const char *p, size_t len)
+{
+	char host[INET6_ADDRSTRLEN];
+	bool in_brackets = len >= 2 && p[0] == '[' && p[len - 1] == ']';
+
+	if (in_brackets) {
+		p++;
+		len -= 2;
+	}
+	if (len >= sizeof(host))
+		return false;
+	memcpy(host, p, len);
+	host[len] = '\0';
+	if (!in_brackets && strcmp(host, "localhost") == 0)
+		return true;
+	return syntax_is_ip(host) && in_brackets == !!strchr(host, ':');
+}
+
 static bool syntax_is_tcp(const char *p)
 {
-	char host[CONFIG_HOST_MAX + 1];
 	const char *colon = strrchr(p, ':');
-	size_t len;
 	char *end;
 	long port;
 
@@ -100,27 +117,13 @@ static bool syntax_is_tcp(const char *p)
 	port = strtol(colon + 1, &end, 10);
 	if (end == colon + 1 || port < 1 || port > 65535)
 		return false;
-	len = colon - p;
-	if (len >= 2 && p[0] == '[' && p[len - 1] == ']') {
-		unsigned char address[sizeof(struct in6_addr)];
-
-		if (len - 2 >= sizeof(host))
-			return false;
-		memcpy(host, p + 1, len - 2);
-		host[len - 2] = '\0';
-		return inet_pton(AF_INET6, host, address) == 1;
-	}
-	if (len >= sizeof(host))
-		return false;
-	memcpy(host, p, len);
-	host[len] = '\0';
-	return !strchr(host, ':') && !syntax_host(host);
+	return syntax_is_tcp_host(p, (size_t)(colon - p));
 }
 
 const char *syntax_port(const char *value)
 {
 	static const char expected[] =
-		"/dev/..., usb:VID:PID[:SERIAL], unix:/PATH or tcp:HOST:PORT";
+		"/dev/..., usb:VID:PID[:SERIAL], unix:/PATH or tcp:ADDRESS:PORT";
 
 	for (const char *c = value; *c; c++)
 		if ((unsigned char)*c < 0x20 || *c == 0x7f)
@@ -132,7 +135,9 @@ const char *syntax_port(const char *value)
 						: "usb:VID:PID[:SERIAL] with 4 hexadecimal digits "
 						  "each, as in usb:10c4:ea60";
 	if (strncmp(value, "tcp:", 4) == 0)
-		return syntax_is_tcp(value + 4) ? NULL : "tcp:HOST:PORT, as in tcp:127.0.0.1:3333";
+		return syntax_is_tcp(value + 4) ? NULL
+						: "tcp:ADDRESS:PORT, as in tcp:127.0.0.1:3333 or "
+						  "tcp:[::1]:3333";
 	if (strncmp(value, "unix:", 5) == 0) {
 		/* sun_path with its NUL */
 		if (value[5] != '/' || strlen(value + 5) > 107)

@@ -125,8 +125,7 @@ static const char *sandbox_advice(const char *port, const char *error)
 {
 	bool forbidden = has(error, "Operation not permitted");
 
-	if (strncmp(port, "tcp:", 4) == 0 &&
-	    (forbidden || has(error, "Address family") || has(error, "cannot look up")))
+	if (strncmp(port, "tcp:", 4) == 0 && (forbidden || has(error, "Address family")))
 		return "the service's sandbox has no network: copy " ESPATD_DOC "/espatd-tcp.conf "
 		       "to /etc/systemd/system/espatd.service.d/, and name the host in it, see "
 		       "espatd(8)";

@@ -232,15 +232,26 @@ static unsigned int probe_plus_rate(const struct device *dev, size_t i)
 }
 
 /*
- * A chip that is busy has heard it, or its OK and its prompt have come only then: that is its rate, and the next one is
- * awaited by the prompt. When it is busy no more, that is over; unless the host was so late that it was another rate which
- * it was heard at.
+ * Whether it is to be repeated at the same rate. A chip that is busy has heard it, or its OK and its prompt have come
+ * only then: that is its rate, and the next one is awaited by the prompt. Whatever else a chip says where it is believed
+ * to be may stand for that, on a line that makes something else of it; one that has nothing to cancel is silent.
  */
+static bool probe_plus_again(struct device *dev)
+{
+	if (dev->rate == 0 || dev->step_no >= PROBE_BUSY_MAX)
+		return false;
+	if (!dev->chan.was_busy)
+		return dev->attempt == PROBE_CANCEL && dev->baud == dev->chip_baud &&
+		       dev->chan.heard_bytes > dev->plus_bytes;
+	dev->plus_heard = true;
+	return true;
+}
+
+/* When the chip is busy no more, that is over; unless the host was so late that it was another rate which it was heard at. */
 static unsigned int probe_plus_next(struct device *dev)
 {
-	if (dev->rate > 0 && dev->chan.was_busy && dev->step_no < PROBE_BUSY_MAX) {
+	if (probe_plus_again(dev)) {
 		dev->step_no++;
-		dev->plus_heard = true;
 		return dev->baud;
 	}
 	if (dev->plus_heard && dev->baud == dev->chip_baud)
@@ -276,6 +287,7 @@ static void probe_plus(struct timer *timer)
 	}
 	probe_at(dev, rate);
 	dev->chan.was_busy = false;
+	dev->plus_bytes = dev->chan.heard_bytes;
 	chan_write(&dev->chan, "+++", 3);
 	last = dev->plus_heard || probe_plus_rate(dev, dev->rate) == 0;
 	device_wait(dev, probe_plus_pause(dev, last), probe_plus);

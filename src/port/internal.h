@@ -14,6 +14,7 @@ struct port_line {
 	/* as it is set; of sockets as it was wished */
 	unsigned int baud;
 	bool rtscts;
+	bool dialing; /* the other end has not answered: port_line_dialled() when it can be written to */
 };
 
 /*
@@ -22,6 +23,8 @@ struct port_line {
  */
 int port_line_open(struct port_line *line, const char *spec, unsigned int baud,
 		   unsigned int max_baud, char *why, size_t why_size);
+/* What the other end has answered, of a line that is dialing. 0, or -errno with the reason in words in @why. */
+int port_line_dialled(struct port_line *line, const char *spec, char *why, size_t why_size);
 void port_line_close(struct port_line *line);
 /* Another rate, and whether RTS and CTS hold up whoever is too fast. 0, or -errno with all as it was. */
 int port_line_set(struct port_line *line, unsigned int baud, bool rtscts);

@@ -370,48 +370,91 @@ static int open_unix(struct port_line *line, const char *path, unsigned int baud
 	return 0;
 }
 
-/*
- * Connects without waiting for the answer: a failure shows as an error of the first read or write.
- * The address must be numeric or in the hosts file; the daemon has one thread, which must not wait
- * for DNS.
- */
+/* A host that has vanished without a word is noticed by this, in seconds. */
+static void watch_connection(int fd)
+{
+	static const struct {
+		int level, option, value;
+	} options[] = {
+		{ IPPROTO_TCP, TCP_NODELAY, 1 },          { SOL_SOCKET, SO_KEEPALIVE, 1 },
+		{ IPPROTO_TCP, TCP_KEEPIDLE, 5 },         { IPPROTO_TCP, TCP_KEEPINTVL, 2 },
+		{ IPPROTO_TCP, TCP_USER_TIMEOUT, 10000 }, /* ms */
+	};
+
+	for (size_t i = 0; i < sizeof(options) / sizeof(*options); i++)
+		setsockopt(fd, options[i].level, options[i].option, &options[i].value,
+			   sizeof(options[i].value));
+}
+
+/* "ADDRESS:PORT", an IPv6 address in brackets -> the list of one address, for freeaddrinfo(), or NULL. */
+static struct addrinfo *parse_tcp(const char *spec)
+{
+	struct addrinfo hints = { .ai_socktype = SOCK_STREAM,
+				  .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV };
+	struct addrinfo *list = NULL;
+	_cleanup_free_ char *copy = strdup(spec);
+	const char *host = copy;
+	char *port = copy ? strrchr(copy, ':') : NULL;
+
+	if (!port || port == host)
+		return NULL;
+	*port++ = '\0';
+	if (*host == '[' && port[-2] == ']') {
+		host++;
+		port[-2] = '\0';
+	}
+	if (strcmp(host, "localhost") == 0)
+		host = "127.0.0.1";
+	return getaddrinfo(host, port, &hints, &list) == 0 ? list : NULL;
+}
+
+static void explain_tcp(char *why, size_t why_size, const char *spec, int r)
+{
+	explain(why, why_size, "cannot connect to %s: %s%s", spec, strerror(-r),
+		r == -EAFNOSUPPORT ? " (the service's sandbox has no network: "
+				     "espatd-tcp.conf, see espatd(8))"
+				   : "");
+}
+
+/* Connects without waiting for the answer, for which there is port_line_dialled(). */
 static int open_tcp(struct port_line *line, const char *spec, unsigned int baud, char *why,
 		    size_t why_size)
 {
-	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV };
-	struct addrinfo *list = NULL;
-	_cleanup_free_ char *host = strdup(spec);
+	struct addrinfo *address = parse_tcp(spec);
 	_cleanup_close_ int fd = -1;
-	char *port = host ? strrchr(host, ':') : NULL;
-	int one = 1;
-	int r;
+	int r = 0;
 
-	if (!host)
-		return -ENOMEM;
-	if (!port || port == host) {
-		explain(why, why_size, "tcp:%s is not tcp:HOST:PORT", spec);
+	if (!address) {
+		explain(why, why_size, "tcp:%s is not tcp:ADDRESS:PORT", spec);
 		return -EINVAL;
 	}
-	*port++ = '\0';
-	r = getaddrinfo(host, port, &hints, &list);
-	if (r != 0) {
-		explain(why, why_size, "cannot look up %s: %s", host, gai_strerror(r));
-		return -EHOSTUNREACH;
-	}
-	fd = socket(list->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0 || (connect(fd, list->ai_addr, list->ai_addrlen) < 0 && errno != EINPROGRESS))
+	fd = socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0 ||
+	    (connect(fd, address->ai_addr, address->ai_addrlen) < 0 && errno != EINPROGRESS))
 		r = -errno;
-	freeaddrinfo(list);
+	freeaddrinfo(address);
 	if (r < 0) {
-		explain(why, why_size, "cannot connect to %s: %s%s", spec, strerror(-r),
-			r == -EAFNOSUPPORT ? " (the service's sandbox has no network: "
-					     "espatd-tcp.conf, see espatd(8))"
-					   : "");
+		explain_tcp(why, why_size, spec, r);
 		return r;
 	}
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	*line = (struct port_line){ .fd = fd, .baud = baud };
+	watch_connection(fd);
+	*line = (struct port_line){ .fd = fd, .baud = baud, .dialing = true };
 	fd = -1;
+	return 0;
+}
+
+int port_line_dialled(struct port_line *line, const char *spec, char *why, size_t why_size)
+{
+	socklen_t size = sizeof(int);
+	int error = 0;
+
+	if (getsockopt(line->fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0)
+		error = errno;
+	if (error) {
+		explain_tcp(why, why_size, spec + strlen("tcp:"), -error);
+		return -error;
+	}
+	line->dialing = false;
 	return 0;
 }
 

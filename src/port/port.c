@@ -19,6 +19,8 @@
 
 /* How often a port that is not there is looked for. */
 #define PORT_RETRY (1 * TIMERS_S)
+/* How long the other end of a tcp: port has to answer. */
+#define PORT_DIAL (10 * TIMERS_S)
 /* When something has come where it is looked for: a node is there before udev has given it its group, by when a
  * look would complain; and what is ready then comes in several steps. */
 #define PORT_SETTLE_NEW (500 * TIMERS_MS)
@@ -190,12 +192,17 @@ static void port_flush(struct port *port)
 		ring_trim(&port->out);
 }
 
+static void port_dialled(struct port *port);
+
 static void port_on_write(evutil_socket_t fd, short what, void *userdata)
 {
 	struct port *port = userdata;
 
 	timers_touch(port->timers);
-	port_flush(port);
+	if (port->line.dialing)
+		port_dialled(port);
+	else
+		port_flush(port);
 }
 
 void port_write(struct port *port, const void *data, size_t len)
@@ -318,44 +325,80 @@ size_t port_queued(const struct port *port)
 
 /* ---- opening ---- */
 
+static void port_up(struct port *port)
+{
+	timer_cancel(&port->retry);
+	lookout_stop(&port->lookout);
+	port->counts = port_line_counts(&port->line, &port->counted) == 0;
+	port->why[0] = '\0';
+	port->ops->up(port->userdata);
+}
+
+/* Not open, for the reason @why: another try comes. */
+static void port_fail(struct port *port, const char *why)
+{
+	port_close(port);
+	timer_arm(&port->retry, PORT_RETRY);
+	if (strcmp(port->why, why) == 0)
+		return;
+	snprintf(port->why, sizeof(port->why), "%s", why);
+	port->ops->waiting(port->userdata, port->why);
+}
+
+/* From now on both events are there, of which one waits: for bytes, or for the answer. */
+static int port_watch_line(struct port *port)
+{
+	port->read_event = event_new(port->base, port->line.fd, EV_READ | EV_PERSIST, port_on_read,
+				     port);
+	port->write_event = event_new(port->base, port->line.fd, EV_WRITE, port_on_write, port);
+	if (!port->read_event || !port->write_event)
+		return -ENOMEM;
+	return event_add(port->line.dialing ? port->write_event : port->read_event, NULL);
+}
+
 static void port_try(struct port *port)
 {
 	char why[sizeof(port->why)] = "";
-	int r;
 
 	port_look_out(port);
-	r = port_line_open(&port->line, port->spec, port->baud, port->max_baud, why, sizeof(why));
-	if (r == 0) {
-		port->read_event = event_new(port->base, port->line.fd, EV_READ | EV_PERSIST,
-					     port_on_read, port);
-		port->write_event = event_new(port->base, port->line.fd, EV_WRITE, port_on_write,
-					      port);
-		if (!port->read_event || !port->write_event ||
-		    event_add(port->read_event, NULL) < 0) {
-			snprintf(why, sizeof(why), "cannot watch %s", port->spec);
-			port_close(port);
-			r = -ENOMEM;
-		}
-	}
-	if (r == 0) {
-		lookout_stop(&port->lookout);
-		port->counts = port_line_counts(&port->line, &port->counted) == 0;
-		port->why[0] = '\0';
-		port->ops->up(port->userdata);
+	if (port_line_open(&port->line, port->spec, port->baud, port->max_baud, why, sizeof(why)) <
+	    0) {
+		port_fail(port, why);
 		return;
 	}
-	timer_arm(&port->retry, PORT_RETRY);
-	if (strcmp(port->why, why) != 0) {
-		memcpy(port->why, why, sizeof(why));
-		port->ops->waiting(port->userdata, port->why);
+	if (port_watch_line(port) < 0) {
+		snprintf(why, sizeof(why), "cannot watch %s", port->spec);
+		port_fail(port, why);
+		return;
 	}
+	if (port->line.dialing)
+		timer_arm(&port->retry, PORT_DIAL);
+	else
+		port_up(port);
+}
+
+static void port_dialled(struct port *port)
+{
+	char why[sizeof(port->why)] = "";
+
+	if (port_line_dialled(&port->line, port->spec, why, sizeof(why)) < 0 ||
+	    event_add(port->read_event, NULL) < 0)
+		port_fail(port, why);
+	else
+		port_up(port);
 }
 
 static void port_on_retry(struct timer *timer)
 {
 	struct port *port = container_of(timer, struct port, retry);
+	char why[sizeof(port->why)];
 
-	port_try(port);
+	if (!port->line.dialing) {
+		port_try(port);
+		return;
+	}
+	snprintf(why, sizeof(why), "%s does not answer", port->spec);
+	port_fail(port, why);
 }
 
 int port_new(struct port **ret, struct event_base *base, struct timers *timers, const char *spec,

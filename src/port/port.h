@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The serial line, in four kinds: a port that libserialport knows (by path, or as
- * usb:VID:PID[:SERIAL]), a pseudo-terminal, unix:PATH and tcp:HOST:PORT (a raw serial server).
+ * usb:VID:PID[:SERIAL]), a pseudo-terminal, unix:PATH and tcp:ADDRESS:PORT (a raw serial server).
  */
 #pragma once
 

@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: MIT
 """Lines and chips that are not as they should be, that come late, or that there are two of."""
 import os
+import select
 import shutil
+import socket
 import subprocess
+import threading
+import tty
 
 import pytest
 
@@ -33,6 +37,74 @@ def test_line_is_pulled_out_and_comes_back(bench, serve):
     daemon.await_line("esp0: ready", seen)
     assert works(daemon)
     assert not bench.chip.commands("+SYSMFG=2,", at_chip)
+
+
+class SerialServer:
+    """A serial line on TCP, one caller at a time, as ser2net does it; who calls before listen() is refused."""
+
+    def __init__(self, dir, address):
+        self.tty = dir / "tty"
+        self.socket = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+        self.socket.bind((address, 0))
+        self.port = self.socket.getsockname()[1]
+        self.caller = None
+
+    def listen(self):
+        self.socket.listen()
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        while True:
+            try:
+                self.caller = self.socket.accept()[0]
+            except OSError:
+                return
+            line = os.open(self.tty, os.O_RDWR | os.O_NOCTTY)
+            tty.setraw(line)
+            with self.caller:
+                self.carry(line)
+            os.close(line)
+
+    def carry(self, line):
+        while True:
+            ready = select.select([line, self.caller], [], [])[0]
+            if line in ready:
+                self.caller.sendall(os.read(line, 4096))
+            if self.caller in ready:
+                data = self.caller.recv(4096)
+                if not data:
+                    return
+                os.write(line, data)
+
+    def hang_up(self):
+        self.caller.shutdown(socket.SHUT_RDWR)
+
+    def close(self):
+        self.socket.shutdown(socket.SHUT_RDWR)
+        self.socket.close()
+
+
+@pytest.mark.parametrize("name, address", [("127.0.0.1", "127.0.0.1"), ("localhost", "127.0.0.1"), ("[::1]", "::1")])
+def test_port_on_tcp(bench, serve, name, address):
+    bench.sim()
+    try:
+        server = SerialServer(bench.dir, address)
+    except OSError:
+        pytest.skip(f"no {address} here")
+    bench.parts.append(server)
+    bench.device["port"] = f"tcp:{name}:{server.port}"
+    daemon = bench.espatd(tunnel(serve()))
+    assert "refused" in daemon.await_line("esp0: .*waiting for it")
+    server.listen()
+    daemon.await_tunnels()
+    with daemon.connect() as s:
+        assert exchange(s, b"hello") == b"hello"
+        seen = daemon.mark()
+        server.hang_up()
+        assert read_all(s) == b""
+    daemon.await_line("esp0: ready", seen)
+    assert works(daemon)
+    assert len(daemon.matching("refused")) == 1
 
 
 class Unprivileged(Espatd):

@@ -520,7 +520,7 @@ static const struct {
 	  "first no . "
 	  "or -\n"
 	  "a.conf:1: `port` is \"\", expected /dev/..., usb:VID:PID[:SERIAL], unix:/PATH or "
-	  "tcp:HOST:PORT\n"
+	  "tcp:ADDRESS:PORT\n"
 	  "a.conf:1: `baud` is a string, expected an integer from 80 to 5000000\n"
 	  "a.conf:1: `wifi` is an integer, expected a group: { ... }\n"
 	  "a.conf:1: `time` is an integer, expected \"host\" or \"sntp\"\n" },
@@ -1182,6 +1182,10 @@ static void test_values(void **state)
 		{ PORT, "tcp:localhost:", false },
 		{ PORT, "tcp:localhost", false },
 		{ PORT, "tcp::1", false },
+		{ PORT, "tcp:192.0.2.7:4000", true },
+		{ PORT, "tcp:192.0.2.256:4000", false },
+		{ PORT, "tcp:host.test:4000", false },
+		{ PORT, "tcp:[192.0.2.7]:4000", false },
 		{ PORT, "tcp:::1:5", false },
 		{ PORT, "tcp:[::1]:5", true },
 		{ PORT, "tcp:[::g]:5", false },

@@ -271,20 +271,19 @@ static void test_device(void **state)
 static void test_port_on_network(void **state)
 {
 	static const char *const errors[] = {
-		"cannot connect to localhost:1: Address family not supported by protocol",
+		"cannot connect to 127.0.0.1:1: Address family not supported by protocol",
 		"cannot connect to 192.0.2.1:1: Operation not permitted",
-		"cannot look up chip.example: Temporary failure in name resolution",
 	};
 	struct bench b;
 
 	bench_init(&b);
 	b.device.state = S("absent");
-	b.device.port = S("tcp:host:1");
+	b.device.port = S("tcp:192.0.2.1:1");
 	for (size_t i = 0; i < ARRAY_SIZE(errors); i++) {
 		b.device.last_error = S(errors[i]);
 		expect(&b, DOCTOR_ERROR, "port", errors[i], "/espatd-tcp.conf to /etc/systemd");
 	}
-	b.device.last_error = S("cannot connect to host:1: Connection refused");
+	b.device.last_error = S("cannot connect to 192.0.2.1:1: Connection refused");
 	expect(&b, DOCTOR_ERROR, "port", "refused", "other end");
 	b.device.port = S("unix:/run/x");
 	b.device.last_error = S("cannot connect to /run/x: Operation not permitted");

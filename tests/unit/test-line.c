@@ -207,6 +207,18 @@ static void test_network(void **state)
 		  .socket = EMFILE,
 		  .r = -EMFILE,
 		  .why = "cannot connect to 127.0.0.1:7: Too many open files" },
+		{ .spec = "tcp:[::1]:7",
+		  .socket = EMFILE,
+		  .r = -EMFILE,
+		  .why = "cannot connect to [::1]:7: Too many open files" },
+		{ .spec = "tcp:localhost:7",
+		  .socket = EMFILE,
+		  .r = -EMFILE,
+		  .why = "cannot connect to localhost:7: Too many open files" },
+		/* Nobody is asked for the address of a name. */
+		{ .spec = "tcp:host.invalid:7",
+		  .r = -EINVAL,
+		  .why = "tcp:host.invalid:7 is not tcp:ADDRESS:PORT" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)

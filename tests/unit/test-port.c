@@ -24,12 +24,15 @@ static struct {
 	unsigned int looks; /* times that it was asked */
 	struct port_lost counts;
 	struct port_lost lost; /* what was told last */
-	unsigned int ups, downs, losses;
+	unsigned int ups, downs, losses, waits;
+	bool dials; /* the other end has to answer first */
+	int answer;
 	size_t got;
 } f;
 
 int __wrap_port_line_open(struct port_line *line, const char *spec, unsigned int baud,
 			  unsigned int max_baud, char *why, size_t why_size);
+int __wrap_port_line_dialled(struct port_line *line, const char *spec, char *why, size_t why_size);
 int __wrap_port_line_set(struct port_line *line, unsigned int baud, bool rtscts);
 int __wrap_port_line_counts(const struct port_line *line, struct port_lost *counts);
 
@@ -50,9 +53,23 @@ int __wrap_port_line_open(struct port_line *line, const char *spec, unsigned int
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds),
 			 0);
-	*line = (struct port_line){ .fd = fds[0] };
+	*line = (struct port_line){ .fd = fds[0], .dialing = f.dials };
+	/* A socket of this pair can be written to at once: not, while the answer is out. */
+	while (f.dials && write(fds[0], fds, 1) == 1)
+		;
+	if (f.dials && f.chip > 0)
+		close(f.chip);
 	f.chip = fds[1];
 	return 0;
+}
+
+int __wrap_port_line_dialled(struct port_line *line, const char *spec, char *why, size_t why_size)
+{
+	if (f.answer < 0)
+		snprintf(why, why_size, "refused");
+	else
+		line->dialing = false;
+	return f.answer;
 }
 
 int __wrap_port_line_set(struct port_line *line, unsigned int baud, bool rtscts)
@@ -90,7 +107,9 @@ static void on_down(void *userdata, const char *why)
 
 static void on_waiting(void *userdata, const char *why)
 {
-	fail_msg("%s", why);
+	assert_true(f.dials);
+	assert_string_equal(why, f.answer < 0 ? "refused" : "any does not answer");
+	f.waits++;
 }
 
 static const struct port_ops ops = {
@@ -276,6 +295,52 @@ static void test_too_much(void **state)
 	assert_int_equal(f.got, before + 3);
 }
 
+/* The other end's answer: what was written before it is read, which makes room. */
+static void answer(int r)
+{
+	char buf[4096];
+
+	f.answer = r;
+	while (recv(f.chip, buf, sizeof(buf), MSG_DONTWAIT) > 0)
+		;
+	turn();
+}
+
+/* A line whose other end has to answer is up when it has; each reason why not is told once. */
+static void test_dialing(void **state)
+{
+	f.dials = true;
+	pass(0);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(f.ups, 0);
+		answer(-ECONNREFUSED);
+		assert_int_equal(f.waits, 1);
+		pass(1 * TIMERS_S);
+	}
+	f.answer = 0;
+	pass(10 * TIMERS_S - 1);
+	assert_int_equal(f.waits, 1);
+	pass(1);
+	assert_int_equal(f.waits, 2);
+	pass(1 * TIMERS_S);
+	answer(0);
+	assert_int_equal(f.ups, 1);
+	say("abc");
+	assert_int_equal(f.got, 3);
+	pass(10 * TIMERS_S);
+	assert_int_equal(f.ups, 1);
+	assert_int_equal(f.downs, 0);
+	assert_int_equal(f.waits, 2);
+}
+
+/* Freed while it dials. */
+static void test_end_while_dialing(void **state)
+{
+	f.dials = true;
+	pass(0);
+	assert_int_equal(f.ups, 0);
+}
+
 #define T(name, start) cmocka_unit_test_setup_teardown(name, start, teardown)
 
 int main(void)
@@ -286,6 +351,8 @@ int main(void)
 		T(test_losses_of_before, setup),
 		T(test_kernel_does_not_count, setup),
 		T(test_too_much, up),
+		T(test_dialing, setup),
+		T(test_end_while_dialing, setup),
 	};
 
 	return cmocka_run_group_tests_name("port", tests, NULL, NULL);
