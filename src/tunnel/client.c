@@ -109,6 +109,18 @@ static void client_discard_input(const struct client *client)
 			return;
 }
 
+/* @delivered: all that it is to get has been written. Of one that has ended its side nothing more comes. */
+static void client_close(struct client *client, bool delivered)
+{
+	if (delivered)
+		client_discard_input(client);
+	if (delivered && !client->eof)
+		lingers_close(&client->tunnel->pool->lingers, client->fd);
+	else
+		close(client->fd);
+	client->fd = -1;
+}
+
 void client_end(struct client *client, const char *why)
 {
 	struct link *link = client->link;
@@ -134,10 +146,7 @@ void client_end(struct client *client, const char *why)
 	client->write_event = NULL;
 	ring_deinit(&client->ring);
 	client_count_ring(client);
-	if (!why)
-		client_discard_input(client);
-	close(client->fd);
-	client->fd = -1;
+	client_close(client, why == NULL);
 	tunnel_changed(client->tunnel);
 	/* The last step: it may open the link for the next one. */
 	if (link)

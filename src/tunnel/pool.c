@@ -356,6 +356,7 @@ void pool_init(struct pool *pool, struct event_base *base, struct timers *timers
 	list_init(&pool->dead);
 	list_init(&pool->flushing);
 	list_init(&pool->rings);
+	lingers_init(&pool->lingers, base, timers);
 }
 
 void pool_deinit(struct pool *pool)
@@ -365,4 +366,5 @@ void pool_deinit(struct pool *pool)
 	pool_reap(pool);
 	while ((node = list_first(&pool->devices)))
 		pool_free_device(container_of(node, struct pool_device, node));
+	lingers_deinit(&pool->lingers);
 }

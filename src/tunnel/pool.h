@@ -8,6 +8,7 @@
 #include <stddef.h>
 
 #include "device/device.h"
+#include "tunnel/linger.h"
 #include "util/list.h"
 #include "util/timers.h"
 
@@ -34,6 +35,7 @@ struct pool {
 	struct list devices;
 	struct list tunnels;  /* by their pool_node */
 	struct list dead;     /* clients that ended; freed by pool_reap() */
+	struct lingers lingers;
 	struct list flushing; /* clients that are to get something, by pool_flush() */
 	struct list rings;    /* clients for whom something is kept, or was a moment ago */
 	size_t buffered;      /* memory of their rings */

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -1140,6 +1141,136 @@ static void test_given_path_is_told_before_an_address(void **state)
 	close(fds[1]);
 }
 
+/* A client of a TCP socket that the tunnel was given, which takes little at a time. Returns the listening one. */
+static int start_on_tcp(void)
+{
+	int fd = socket(AF_INET, SOCK_STREAM, 0), little = 4096;
+	struct sockaddr_in in = { .sin_family = AF_INET };
+
+	in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	assert_int_equal(bind(fd, (struct sockaddr *)&in, sizeof(in)), 0);
+	assert_int_equal(listen(fd, 1), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&in, &(socklen_t){ sizeof(in) }), 0);
+	assert_int_equal(make(&fd, 1), 0);
+	bench_up(&rig.b);
+	rig.clients[0] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	setsockopt(rig.clients[0], SOL_SOCKET, SO_RCVBUF, &little, sizeof(little));
+	connect(rig.clients[0], (struct sockaddr *)&in, sizeof(in));
+	run();
+	assert_works(0, 0);
+	return fd;
+}
+
+/* What comes next, @at bytes having come; -1: nothing within 5 s. Returns 0 at the end. */
+static ssize_t receive_over_tcp(size_t at)
+{
+	struct pollfd p = { .fd = rig.clients[0], .events = POLLIN };
+	char got[4096];
+	ssize_t n;
+
+	for (int i = 0; i < 500 && poll(&p, 1, 10) == 0; i++)
+		run();
+	n = recv(rig.clients[0], got, sizeof(got), 0);
+	for (ssize_t k = 0; k < n; k++)
+		assert_int_equal(got[k], 'a' + (at + (size_t)k) % 23);
+	run();
+	return n;
+}
+
+/* TCP would answer what a client still sends by a reset, and drop what has not got there yet. */
+static void test_end_over_tcp_with_more_to_come(void **state)
+{
+	int fd = start_on_tcp();
+	size_t at = 0;
+	ssize_t n;
+
+	receive_much();
+	end_by_server();
+	run();
+	while (tunnel_clients(rig.tunnel) > 0) {
+		n = receive_over_tcp(at);
+		assert_true(n > 0);
+		at += (size_t)n;
+	}
+	assert_true(at < BLOCKS * BLOCK);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(send(rig.clients[0], "late", 4, MSG_NOSIGNAL), 4);
+		run();
+	}
+	while ((n = receive_over_tcp(at)) > 0)
+		at += (size_t)n;
+	assert_int_equal(n, 0);
+	assert_int_equal(at, BLOCKS * BLOCK);
+	assert_int_equal(rig.pool.lingers.n, 1);
+	/* It is over when the client's side is, too. */
+	shutdown(rig.clients[0], SHUT_WR);
+	for (int i = 0; i < 1000 && rig.pool.lingers.n > 0; i++)
+		run();
+	assert_int_equal(rig.pool.lingers.n, 0);
+	close(fd);
+}
+
+/* A client that neither reads nor ends has a minute; one that has got all, a moment. */
+static void test_end_over_tcp_without_the_clients(void **state)
+{
+	int fd = start_on_tcp(), passes = 0;
+	size_t at = 0;
+
+	rig.b.chip.open[0] = false;
+	chip_say(&rig.b, "0,CLOSED\r\n");
+	run();
+	assert_int_equal(tunnel_clients(rig.tunnel), 0);
+	assert_int_equal(rig.pool.lingers.n, 1);
+	/* The client's host acknowledges in its own time, 40 ms at most. */
+	while (rig.pool.lingers.n > 0) {
+		pass(2 * TIMERS_S);
+		poll(NULL, 0, 5);
+		passes++;
+	}
+	assert_in_range(passes, 2, 29);
+	assert_int_equal(receive_over_tcp(0), 0);
+	teardown(state);
+	close(fd);
+	setup(state);
+	fd = start_on_tcp();
+	receive_much();
+	end_by_server();
+	run();
+	while (tunnel_clients(rig.tunnel) > 0)
+		at += (size_t)receive_over_tcp(at);
+	pass(59 * TIMERS_S);
+	assert_int_equal(rig.pool.lingers.n, 1);
+	pass(2 * TIMERS_S);
+	assert_int_equal(rig.pool.lingers.n, 0);
+	close(fd);
+}
+
+/* They end with the pool, and there are never too many of them. */
+static void test_many_ends_over_tcp(void **state)
+{
+	int fd = start_on_tcp(), accepted, to[100];
+	struct sockaddr_in in;
+
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&in, &(socklen_t){ sizeof(in) }), 0);
+	rig.tunnel = tunnel_free(rig.tunnel, "espatd stops");
+	for (size_t i = 0; i < ARRAY_SIZE(to); i++) {
+		to[i] = socket(AF_INET, SOCK_STREAM, 0);
+		assert_int_equal(connect(to[i], (struct sockaddr *)&in, sizeof(in)), 0);
+		accepted = accept(fd, NULL, NULL);
+		assert_true(accepted >= 0);
+		lingers_close(&rig.pool.lingers, accepted);
+	}
+	assert_int_equal(rig.pool.lingers.n, 64);
+	/* The oldest ones are closed, which is told to what comes from there; the youngest are not. */
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(send(to[99], "x", 1, MSG_NOSIGNAL), 1);
+		assert_int_equal(send(to[0], "x", 1, MSG_NOSIGNAL), i == 0 ? 1 : -1);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(to); i++)
+		close(to[i]);
+	close(fd);
+}
+
 static void test_given_what_is_wrong(void **state)
 {
 	static unsigned int ids[] = { 0 };
@@ -1431,6 +1562,9 @@ int main(void)
 		T(test_given_before_the_chip),
 		T(test_given_to_the_next_one),
 		T(test_given_path_is_told_before_an_address),
+		T(test_end_over_tcp_with_more_to_come),
+		T(test_end_over_tcp_without_the_clients),
+		T(test_many_ends_over_tcp),
 		T(test_given_what_is_wrong),
 		T(test_allowed_user),
 		T(test_allowed_group),
