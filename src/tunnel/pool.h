@@ -33,8 +33,8 @@ struct pool {
 	struct event_base *base; /* weak */
 	struct timers *timers;   /* weak */
 	struct list devices;
-	struct list tunnels;  /* by their pool_node */
-	struct list dead;     /* clients that ended; freed by pool_reap() */
+	struct list tunnels; /* by their pool_node */
+	struct list dead;    /* clients that ended; freed by pool_reap() */
 	struct lingers lingers;
 	struct list flushing; /* clients that are to get something, by pool_flush() */
 	struct list rings;    /* clients for whom something is kept, or was a moment ago */
