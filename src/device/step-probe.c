@@ -35,6 +35,8 @@
  * many times `+++` is repeated while the chip is busy. One that is so for longer works on something else.
  */
 #define PROBE_BUSY_MAX 12
+/* Bytes of the echo of `+++`. */
+#define PROBE_ECHO 3
 /* Answers to what stood in front of our line in the chip's line buffer, or to the command of one before us. */
 #define PROBE_AGAIN_MAX 5
 /* By DTR and RTS: as long as flash tools take for it, and what a chip takes to say `ready` then. */
@@ -234,7 +236,8 @@ static unsigned int probe_plus_rate(const struct device *dev, size_t i)
 /*
  * Whether it is to be repeated at the same rate. A chip that is busy has heard it, or its OK and its prompt have come
  * only then: that is its rate, and the next one is awaited by the prompt. Whatever else a chip says where it is believed
- * to be may stand for that, on a line that makes something else of it; one that has nothing to cancel is silent.
+ * to be may stand for that, on a line that makes something else of it; one that has nothing to cancel says no more
+ * than an echo.
  */
 static bool probe_plus_again(struct device *dev)
 {
@@ -242,7 +245,7 @@ static bool probe_plus_again(struct device *dev)
 		return false;
 	if (!dev->chan.was_busy)
 		return dev->attempt == PROBE_CANCEL && dev->baud == dev->chip_baud &&
-		       dev->chan.heard_bytes > dev->plus_bytes;
+		       dev->chan.heard_bytes > dev->plus_bytes + PROBE_ECHO;
 	dev->plus_heard = true;
 	return true;
 }
