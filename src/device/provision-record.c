@@ -63,12 +63,14 @@ static bool record_take(struct device *dev, enum chan_result result, struct reco
 static void record_found(struct device *dev, enum chan_result result)
 {
 	struct provision *p = dev->provision;
+	bool whole = record_take(dev, result, &dev->record);
 
-	if (provision_asks_again(dev, result)) {
+	/* It may be the line that has damaged it: the copy is of some time ago, perhaps. */
+	if (provision_asks_again(dev, whole || result != CHAN_OK ? result : CHAN_E_ERROR)) {
 		record_read(dev, p->place, record_found);
 		return;
 	}
-	if (record_take(dev, result, &dev->record)) {
+	if (whole) {
 		dev->record_is_whole = p->place == RECORD_MAIN;
 	} else {
 		memset(&dev->record, 0, sizeof(dev->record));

@@ -329,6 +329,19 @@ static bool read_record(struct record *record)
 	return found;
 }
 
+/* What is read with "r KEY|": the line may have damaged it, and not the flash. */
+static bool is_damaged_record(const char *read)
+{
+	const char *key = strcmp(read, "r " RECORD_KEY "|") == 0        ? RECORD_KEY
+			  : strcmp(read, "r " RECORD_KEY_COPY "|") == 0 ? RECORD_KEY_COPY
+									: NULL;
+	const struct chip_key *there = key ? chip_nvs(b, key) : NULL;
+	struct record record;
+
+	return there && there->type &&
+	       (there->type != 8 || record_parse(&record, there->data, there->len) < 0);
+}
+
 static bool has_record(void)
 {
 	return chip_nvs(b, RECORD_KEY)->type || chip_nvs(b, RECORD_KEY_COPY)->type;
@@ -490,7 +503,7 @@ static void assert_second_is_quiet(bool found_by_content)
 		char one[32];
 
 		snprintf(one, sizeof(one), "%.*s", (int)(strchr(p, '|') - p + 1), p);
-		assert_int_equal(count_of(reads, one), 1);
+		assert_int_equal(count_of(reads, one), is_damaged_record(one) ? 2 : 1);
 	}
 }
 
@@ -1251,12 +1264,19 @@ static void test_damaged_listing(void **state)
 	}
 }
 
-/* Nor is our record gone. */
+/* Nor is our record gone, or what its copy was a while ago. */
 static void test_record_is_refused_once(void **state)
 {
-	static const char *const keys[] = { "slots", "client_ca.1" };
+	static const struct {
+		const char *key, *answer;
+	} rows[] = {
+		{ "slots", "\r\nERROR\r\n" },
+		{ "slots", "\r\n+SYSMFG:\"espatd\",\"slots\",8,8,espatd 2\r\n\r\nOK\r\n" },
+		{ "slots", "\r\nOK\r\n" },
+		{ "client_ca.1", "\r\nERROR\r\n" },
+	};
 
-	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		char command[64];
 
 		teardown(state);
@@ -1267,8 +1287,8 @@ static void test_record_is_refused_once(void **state)
 		up();
 		assert_ready();
 		snprintf(command, sizeof(command), "AT+SYSMFG=1,\"%s\",\"%s\"",
-			 i == 0 ? "espatd" : "client_ca", keys[i]);
-		chip_answer(b, command, "\r\nERROR\r\n", 1);
+			 rows[i].key[0] == 's' ? "espatd" : "client_ca", rows[i].key);
+		chip_answer(b, command, rows[i].answer, 1);
 		bench_remake(b);
 		chip_forget(b);
 		bench_up(b);
