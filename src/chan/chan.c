@@ -681,6 +681,8 @@ static void chan_on_final(struct chan *chan, const struct at_report *report)
 	/* OK to what is given up may stand for a "busy p..." that the line has damaged. */
 	if (report->type == AT_REPORT_BUSY || (report->type == AT_REPORT_OK && !cmd))
 		chan->was_busy = true;
+	if (report->type == AT_REPORT_SEND_CANCELED)
+		chan->was_canceled = true;
 	if (!cmd) {
 		chan_trouble(chan, "a result without a command");
 		return;

@@ -165,6 +165,7 @@ struct chan {
 	bool deaf;          /* after trouble, until chan_reset() */
 	bool syncing;       /* see chan_set_syncing() */
 	bool echo_off;      /* as was said last, by ATE */
+	bool was_canceled;  /* it has ended a send so; likewise */
 	bool was_busy; /* it has said so, or has ended what nobody awaits; for who asks to clear */
 	bool tracing;  /* see chan_set_trace() */
 	/*

@@ -250,9 +250,14 @@ static bool probe_plus_again(struct device *dev)
 	return true;
 }
 
-/* When the chip is busy no more, that is over; unless the host was so late that it was another rate which it was heard at. */
+/*
+ * When a send has been cancelled, or the chip is busy no more, that is over; unless the host was so late that it was another
+ * rate which it was heard at.
+ */
 static unsigned int probe_plus_next(struct device *dev)
 {
+	if (dev->rate > 0 && dev->chan.was_canceled && !dev->chan.was_busy)
+		return 0;
 	if (probe_plus_again(dev)) {
 		dev->step_no++;
 		return dev->baud;
@@ -290,6 +295,7 @@ static void probe_plus(struct timer *timer)
 	}
 	probe_at(dev, rate);
 	dev->chan.was_busy = false;
+	dev->chan.was_canceled = false;
 	dev->plus_bytes = dev->chan.heard_bytes;
 	chan_write(&dev->chan, "+++", 3);
 	last = dev->plus_heard || probe_plus_rate(dev, dev->rate) == 0;

@@ -184,6 +184,29 @@ static void test_prompt_that_is_late_at_a_raised_rate(void **state)
 	}
 }
 
+/* One is enough where it has cancelled something, however much others have to say. */
+static void test_send_is_cancelled_while_others_talk(void **state)
+{
+	struct bench *b = *state;
+
+	b->settings.max_baud = 921600;
+	start(b);
+	await_state(b, DEVICE_READY, 2500);
+	b->chip.mute = true;
+	device_port_down(b->dev, "the port is gone");
+	device_port_up(b->dev, 115200);
+	bench_pass(b, 151 * TIMERS_MS);
+	assert_int_equal(b->chip.in_len, 3);
+	assert_memory_equal(b->chip.in, "+++", 3);
+	chip_say(b, "\r\nSEND Canceled\r\n\r\n+IPD,0,11:from others\r\n");
+	bench_pass(b, 150 * TIMERS_MS);
+	/* Its line has been ended: not a second one. */
+	assert_int_equal(b->chip.in_len, 0);
+	b->chip.mute = false;
+	b->chip.in_len = 0;
+	await_state(b, DEVICE_READY, 1500);
+}
+
 /* It works on something else. */
 static void test_busy_for_long(void **state)
 {
@@ -344,6 +367,7 @@ int main(void)
 		T(test_send_of_somebody_else, setup),
 		T(test_prompt_that_is_late, setup),
 		T(test_prompt_that_is_late_at_a_raised_rate, setup),
+		T(test_send_is_cancelled_while_others_talk, setup),
 		T(test_busy_for_long, setup),
 		T(test_silent_chip, setup_ready),
 		T(test_reset_by_line, setup_ready),
