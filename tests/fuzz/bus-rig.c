@@ -515,7 +515,8 @@ void bus_rig_hang_up(unsigned int caller)
 
 void bus_rig_finish_change(bool good)
 {
-	static const struct bus_failure failure = { BUS_E_FAILED, "it failed \xff" };
+	static const struct bus_failure failure = { .error = BUS_E_FAILED,
+						    .text = "it failed \xff" };
 	bus_change_fn done = bus_rig.done;
 
 	bus_rig.done = NULL;
