@@ -645,7 +645,7 @@ static void chan_on_prompt(struct chan *chan)
 	struct chan_cmd *cmd = chan->current;
 
 	if (!cmd || cmd->phase != CHAN_PHASE_PROMPT) {
-		chan->was_busy = true;
+		chan->said |= CHAN_SAID_BUSY;
 		chan_trouble(chan, "a prompt that was not asked for");
 		return;
 	}
@@ -680,9 +680,9 @@ static void chan_on_final(struct chan *chan, const struct at_report *report)
 
 	/* OK to what is given up may stand for a "busy p..." that the line has damaged. */
 	if (report->type == AT_REPORT_BUSY || (report->type == AT_REPORT_OK && !cmd))
-		chan->was_busy = true;
+		chan->said |= CHAN_SAID_BUSY;
 	if (report->type == AT_REPORT_SEND_CANCELED)
-		chan->was_canceled = true;
+		chan->said |= CHAN_SAID_CANCELED;
 	if (!cmd) {
 		chan_trouble(chan, "a result without a command");
 		return;
@@ -851,6 +851,7 @@ static void chan_on_line(struct chan *chan, const struct at_token *token)
 	struct chan_cmd *cmd;
 
 	chan_log_line(chan, token, &report);
+	chan->said |= report.type == AT_REPORT_NONE ? CHAN_SAID_NOISE : CHAN_SAID_MESSAGE;
 	if (!chan_frame_is_right(chan, token->blanks > 0, report_needs_blank(chan, report.type)))
 		return;
 	chan_note_link(chan, &report);
@@ -893,6 +894,7 @@ static void chan_on_ipd(struct chan *chan, const struct at_token *token)
 		chan->ops->ipd(chan->userdata, link, token->data, token->len);
 	else
 		chan->ended = link;
+	chan->said |= CHAN_SAID_MESSAGE;
 }
 
 /* BLOCK, DATA and END of an answer */
@@ -936,6 +938,7 @@ static void chan_on_token(struct chan *chan, const struct at_token *token)
 			chan_on_block(chan, token);
 		return;
 	case AT_TOKEN_BAD:
+		chan->said |= CHAN_SAID_NOISE;
 		chan->ended = -1;
 		/* The rest of a block comes as anything. */
 		if (token->bad == AT_BAD_LENGTH || token->bad == AT_BAD_NO_CRLF)

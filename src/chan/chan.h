@@ -140,6 +140,14 @@ struct chan_ops {
 	void (*trace)(void *userdata, const struct chan_piece *piece);
 };
 
+/* What the chip has said, whoever it was for. */
+enum chan_said {
+	CHAN_SAID_BUSY = 1, /* or has ended what nobody awaits */
+	CHAN_SAID_CANCELED = 2,
+	CHAN_SAID_MESSAGE = 4, /* of any kind, or a block of a link's */
+	CHAN_SAID_NOISE = 8,   /* what is no message */
+};
+
 struct chan {
 	const char *name; /* weak; for the log */
 	const struct chan_ops *ops;
@@ -165,9 +173,8 @@ struct chan {
 	bool deaf;          /* after trouble, until chan_reset() */
 	bool syncing;       /* see chan_set_syncing() */
 	bool echo_off;      /* as was said last, by ATE */
-	bool was_canceled;  /* it has ended a send so; likewise */
-	bool was_busy; /* it has said so, or has ended what nobody awaits; for who asks to clear */
-	bool tracing;  /* see chan_set_trace() */
+	unsigned int said;  /* CHAN_SAID_*; for who asks to clear */
+	bool tracing;       /* see chan_set_trace() */
 	/*
 	 * What the chip says beside its messages may be a secret, or a client's: something of the kind
 	 * was asked for, or is not known to be over. And links that were open when last heard of.

@@ -208,7 +208,7 @@ static void probe_plus_over(struct device *dev)
 		probe_next(dev);
 		return;
 	}
-	if (dev->chan.was_busy)
+	if (dev->chan.said & CHAN_SAID_BUSY)
 		dev_notice(dev, "the chip is busy with what was begun before, waiting for it");
 	device_run_plain(dev, "", PROBE_SHORT, NULL, probe_flushed);
 }
@@ -233,19 +233,27 @@ static unsigned int probe_plus_rate(const struct device *dev, size_t i)
 	return i + 1 == n ? rates[0] : 0;
 }
 
+/* More than an echo, and nothing that would tell what it was. */
+static bool probe_hears_noise(const struct device *dev)
+{
+	unsigned int said = dev->chan.said;
+
+	return dev->chan.heard_bytes > dev->plus_bytes + PROBE_ECHO &&
+	       ((said & CHAN_SAID_NOISE) || !(said & CHAN_SAID_MESSAGE));
+}
+
 /*
  * Whether it is to be repeated at the same rate. A chip that is busy has heard it, or its OK and its prompt have come
- * only then: that is its rate, and the next one is awaited by the prompt. Whatever else a chip says where it is believed
- * to be may stand for that, on a line that makes something else of it; one that has nothing to cancel says no more
- * than an echo.
+ * only then: that is its rate, and the next one is awaited by the prompt. Noise may stand for that, where the chip is
+ * believed to be.
  */
 static bool probe_plus_again(struct device *dev)
 {
 	if (dev->rate == 0 || dev->step_no >= PROBE_BUSY_MAX)
 		return false;
-	if (!dev->chan.was_busy)
+	if (!(dev->chan.said & CHAN_SAID_BUSY))
 		return dev->attempt == PROBE_CANCEL && dev->baud == dev->chip_baud &&
-		       dev->chan.heard_bytes > dev->plus_bytes + PROBE_ECHO;
+		       probe_hears_noise(dev);
 	dev->plus_heard = true;
 	return true;
 }
@@ -256,7 +264,8 @@ static bool probe_plus_again(struct device *dev)
  */
 static unsigned int probe_plus_next(struct device *dev)
 {
-	if (dev->rate > 0 && dev->chan.was_canceled && !dev->chan.was_busy)
+	if (dev->rate > 0 &&
+	    (dev->chan.said & (CHAN_SAID_CANCELED | CHAN_SAID_BUSY)) == CHAN_SAID_CANCELED)
 		return 0;
 	if (probe_plus_again(dev)) {
 		dev->step_no++;
@@ -294,8 +303,7 @@ static void probe_plus(struct timer *timer)
 		return;
 	}
 	probe_at(dev, rate);
-	dev->chan.was_busy = false;
-	dev->chan.was_canceled = false;
+	dev->chan.said = 0;
 	dev->plus_bytes = dev->chan.heard_bytes;
 	chan_write(&dev->chan, "+++", 3);
 	last = dev->plus_heard || probe_plus_rate(dev, dev->rate) == 0;
