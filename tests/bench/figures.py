@@ -210,7 +210,7 @@ def connect(env, name):
         Row(f"{name}/beyond-handshake", mean - hand, "ms", judged="value", most=5.0,
             note="first-byte less the same by hand"),
         # The first one on a link: what stays is read back, and what another program may have left is cleared.
-        Row(f"{name}/commands", len(most), "", judged="value", most=6,
+        Row(f"{name}/commands", len(most), "", judged="value", most=7,
             note=f"{' '.join(names)}; from the second on {len(said[-1])}"),
     ]
 
