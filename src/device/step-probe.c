@@ -259,12 +259,12 @@ static bool probe_plus_again(struct device *dev)
 }
 
 /*
- * When a send has been cancelled, or the chip is busy no more, that is over; unless the host was so late that it was another
- * rate which it was heard at.
+ * When a send of ours has been cancelled, or the chip is busy no more, that is over; unless the host was so late that it
+ * was another rate which it was heard at.
  */
 static unsigned int probe_plus_next(struct device *dev)
 {
-	if (dev->rate > 0 &&
+	if (dev->rate > 0 && dev->attempt == PROBE_CANCEL &&
 	    (dev->chan.said & (CHAN_SAID_CANCELED | CHAN_SAID_BUSY)) == CHAN_SAID_CANCELED)
 		return 0;
 	if (probe_plus_again(dev)) {
