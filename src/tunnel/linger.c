@@ -98,11 +98,12 @@ static int linger_start(struct lingers *lingers, int fd)
 	return 0;
 }
 
-static struct linger_fd *lingers_oldest(struct lingers *lingers)
+static void lingers_end_oldest(struct lingers *lingers)
 {
 	struct list *node = list_first(&lingers->list);
 
-	return node ? container_of(node, struct linger_fd, node) : NULL;
+	if (node)
+		linger_free(container_of(node, struct linger_fd, node));
 }
 
 void lingers_close(struct lingers *lingers, int fd)
@@ -112,7 +113,7 @@ void lingers_close(struct lingers *lingers, int fd)
 		return;
 	}
 	if (lingers->n > LINGERS_MAX)
-		linger_free(lingers_oldest(lingers));
+		lingers_end_oldest(lingers);
 }
 
 void lingers_init(struct lingers *lingers, struct event_base *base, struct timers *timers)
@@ -123,8 +124,6 @@ void lingers_init(struct lingers *lingers, struct event_base *base, struct timer
 
 void lingers_deinit(struct lingers *lingers)
 {
-	struct linger_fd *linger;
-
-	while ((linger = lingers_oldest(lingers)))
-		linger_free(linger);
+	while (!list_empty(&lingers->list))
+		lingers_end_oldest(lingers);
 }
