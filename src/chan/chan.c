@@ -851,7 +851,11 @@ static void chan_on_line(struct chan *chan, const struct at_token *token)
 	struct chan_cmd *cmd;
 
 	chan_log_line(chan, token, &report);
-	chan->said |= report.type == AT_REPORT_NONE ? CHAN_SAID_NOISE : CHAN_SAID_MESSAGE;
+	if (report.type != AT_REPORT_NONE)
+		chan->said |= CHAN_SAID_MESSAGE;
+	else if (strspn(token->text, "+") !=
+		 token->text_len) /* the echo of `+++` has no line end of its own */
+		chan->said |= CHAN_SAID_NOISE;
 	if (!chan_frame_is_right(chan, token->blanks > 0, report_needs_blank(chan, report.type)))
 		return;
 	chan_note_link(chan, &report);

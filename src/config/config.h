@@ -141,7 +141,7 @@ struct config_wifi {
 struct config_device {
 	struct config_where where;
 	char *name;
-	char *port;            /* /dev/..., usb:VID:PID[:SERIAL], unix:PATH, tcp:HOST:PORT */
+	char *port;            /* /dev/..., usb:VID:PID[:SERIAL], unix:PATH, tcp:ADDRESS:PORT */
 	unsigned int baud;     /* 80..5000000: as the chip has it after a reset */
 	unsigned int max_baud; /* the highest one to be tried, at least baud; 0: that stays */
 	enum config_flow flow_control;

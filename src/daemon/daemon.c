@@ -457,7 +457,7 @@ static int daemon_turn(struct daemon *daemon)
 	if (daemon->status_due || daemon->draining)
 		daemon_tell_status(daemon);
 	daemon->status_due = false;
-	if (daemon->draining && daemon_clients(daemon) == 0)
+	if (daemon->draining && daemon_clients(daemon) == 0 && daemon->pool.lingers.n == 0)
 		daemon->stop = true;
 	if (daemon->stop)
 		return 0;

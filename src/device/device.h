@@ -336,6 +336,7 @@ struct device {
 	/* probing */
 	unsigned int rate;      /* which one of line_rates() is tried */
 	struct hearsay hearsay; /* of a port on which nothing has answered so far */
+	int plus_noises;        /* times that it was repeated for noise */
 	uint64_t plus_bytes;    /* what had been heard until the last `+++` */
 	uint64_t plus_at;       /* when `+++` was written; 0: not in this probing */
 	bool plus_heard;        /* and the chip was busy: it has heard it at this rate */

@@ -65,6 +65,7 @@ static void record_found(struct device *dev, enum chan_result result)
 	struct provision *p = dev->provision;
 	bool whole = record_take(dev, result, &dev->record);
 
+	p->damaged = p->damaged || (result == CHAN_OK && !whole); /* ERROR: there is none yet */
 	/* It may be the line that has damaged it: the copy is of some time ago, perhaps. */
 	if (provision_asks_again(dev, whole || result != CHAN_OK ? result : CHAN_E_ERROR)) {
 		record_read(dev, p->place, record_found);
@@ -74,7 +75,6 @@ static void record_found(struct device *dev, enum chan_result result)
 		dev->record_is_whole = p->place == RECORD_MAIN;
 	} else {
 		memset(&dev->record, 0, sizeof(dev->record));
-		p->damaged = p->damaged || result == CHAN_OK; /* ERROR: there is none yet */
 		if (p->place == RECORD_MAIN) {
 			record_read(dev, RECORD_COPY, record_found);
 			return;

@@ -249,11 +249,14 @@ static bool probe_hears_noise(const struct device *dev)
  */
 static bool probe_plus_again(struct device *dev)
 {
-	if (dev->rate == 0 || dev->step_no >= PROBE_BUSY_MAX)
+	if (dev->rate == 0)
 		return false;
 	if (!(dev->chan.said & CHAN_SAID_BUSY))
 		return dev->attempt == PROBE_CANCEL && dev->baud == dev->chip_baud &&
-		       probe_hears_noise(dev);
+		       probe_hears_noise(dev) && dev->plus_noises++ < PROBE_BUSY_MAX;
+	if (dev->step_no >= PROBE_BUSY_MAX)
+		return false;
+	dev->step_no++;
 	dev->plus_heard = true;
 	return true;
 }
@@ -267,10 +270,8 @@ static unsigned int probe_plus_next(struct device *dev)
 	if (dev->rate > 0 && dev->attempt == PROBE_CANCEL &&
 	    (dev->chan.said & (CHAN_SAID_CANCELED | CHAN_SAID_BUSY)) == CHAN_SAID_CANCELED)
 		return 0;
-	if (probe_plus_again(dev)) {
-		dev->step_no++;
+	if (probe_plus_again(dev))
 		return dev->baud;
-	}
 	if (dev->plus_heard && dev->baud == dev->chip_baud)
 		return 0;
 	if (dev->plus_heard)
@@ -388,6 +389,7 @@ static void probe_attempt(struct device *dev)
 	/* What is half read or still to come of an earlier attempt must not count for this one. */
 	chan_reset(&dev->chan);
 	dev->step_no = 0;
+	dev->plus_noises = 0;
 	dev->plus_heard = false;
 	if (probe_tries_rates(dev))
 		probe_at(dev, rate);

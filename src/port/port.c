@@ -379,7 +379,7 @@ static void port_try(struct port *port)
 
 static void port_dialled(struct port *port)
 {
-	char why[sizeof(port->why)] = "";
+	char why[sizeof(port->why)] = "out of memory";
 
 	if (port_line_dialled(&port->line, port->spec, why, sizeof(why)) < 0 ||
 	    event_add(port->read_event, NULL) < 0)
@@ -397,7 +397,7 @@ static void port_on_retry(struct timer *timer)
 		port_try(port);
 		return;
 	}
-	snprintf(why, sizeof(why), "%s does not answer", port->spec);
+	snprintf(why, sizeof(why), "cannot connect to %s: no answer", port->spec);
 	port_fail(port, why);
 }
 

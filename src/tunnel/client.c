@@ -109,12 +109,15 @@ static void client_discard_input(const struct client *client)
 			return;
 }
 
-/* @delivered: all that it is to get has been written. Of one that has ended its side nothing more comes. */
+/*
+ * @delivered: all that it is to get has been written. There is nothing to wait for where that was nothing; whoever sends to
+ * nobody is to be told so. Of one that has ended its side nothing more comes.
+ */
 static void client_close(struct client *client, bool delivered)
 {
 	if (delivered)
 		client_discard_input(client);
-	if (delivered && !client->eof)
+	if (delivered && client->given && !client->eof)
 		lingers_close(&client->tunnel->pool->lingers, client->fd);
 	else
 		close(client->fd);
@@ -385,6 +388,7 @@ void client_flush(struct client *client)
 		msg.msg_iovlen = (size_t)count;
 		n = sendmsg(client->fd, &msg, MSG_NOSIGNAL);
 		if (n > 0) {
+			client->given = true;
 			ring_drop(&client->ring, (size_t)n);
 			continue;
 		}

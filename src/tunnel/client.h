@@ -58,6 +58,7 @@ struct client {
 	struct list ring_node;  /* in the pool's rings, while it has one */
 	struct list flush_node; /* in the pool's list of those that are to get something */
 	bool more;              /* the last read found as much as it had room for */
+	bool given;             /* something was written to it */
 	bool eof;               /* the client has shut down its write side */
 	bool held;              /* the chip was asked to keep received data */
 	struct timer deadline;  /* of the state */

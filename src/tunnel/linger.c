@@ -18,6 +18,9 @@
 #define LINGER_LOOK (2 * TIMERS_S)
 #define LINGER_TIME (60 * TIMERS_S)
 
+/* Bytes; more than a socket holds, mostly. */
+#define LINGER_READ (1 << 20)
+
 struct linger_fd {
 	struct lingers *lingers; /* weak */
 	int fd;
@@ -45,11 +48,11 @@ static void linger_free(struct linger_fd *linger)
 static void linger_on_read(evutil_socket_t fd, short what, void *userdata)
 {
 	struct linger_fd *linger = userdata;
-	char buf[16384];
 	ssize_t n;
 
 	timers_touch(linger->lingers->timers);
-	n = recv(fd, buf, sizeof(buf), MSG_DONTWAIT);
+	/* tcp(7): not even copied. */
+	n = recv(fd, NULL, LINGER_READ, MSG_DONTWAIT | MSG_TRUNC);
 	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
 		linger_free(linger);
 }

@@ -21,7 +21,7 @@ void lingers_init(struct lingers *lingers, struct event_base *base, struct timer
 /* Closes all that are there. */
 void lingers_deinit(struct lingers *lingers);
 /*
- * Ends @fd, of any kind, which is theirs from now on. It is closed when the client has closed, too; at the latest 2 s
- * after the client's host has acknowledged all, 60 s from now, or when there are more than 64 of them.
+ * Ends @fd, of any kind, which is theirs from now on. It is closed when the client has closed, too; at the latest 2 to
+ * 4 s after the client's host has acknowledged all, 60 s from now, or, the oldest first, when there are more than 64.
  */
 void lingers_close(struct lingers *lingers, int fd);

@@ -108,7 +108,7 @@ static void on_down(void *userdata, const char *why)
 static void on_waiting(void *userdata, const char *why)
 {
 	assert_true(f.dials);
-	assert_string_equal(why, f.answer < 0 ? "refused" : "any does not answer");
+	assert_string_equal(why, f.answer < 0 ? "refused" : "cannot connect to any: no answer");
 	f.waits++;
 }
 

@@ -207,6 +207,27 @@ static void test_send_is_cancelled_while_others_talk(void **state)
 	await_state(b, DEVICE_READY, 1500);
 }
 
+/* What others say is no noise, nor is an echo in front of it. */
+static void test_others_talk_behind_an_echo(void **state)
+{
+	struct bench *b = *state;
+
+	b->settings.max_baud = 921600;
+	start(b);
+	await_state(b, DEVICE_READY, 2500);
+	b->chip.mute = true;
+	device_port_down(b->dev, "the port is gone");
+	device_port_up(b->dev, 115200);
+	bench_pass(b, 151 * TIMERS_MS);
+	assert_int_equal(b->baud, 921600);
+	chip_say(b, "+++\r\n+IPD,0,11:from others\r\n");
+	bench_pass(b, 150 * TIMERS_MS);
+	assert_int_not_equal(b->baud, 921600);
+	b->chip.mute = false;
+	b->chip.in_len = 0;
+	await_state(b, DEVICE_READY, 2500);
+}
+
 /* It works on something else. */
 static void test_busy_for_long(void **state)
 {
@@ -368,6 +389,7 @@ int main(void)
 		T(test_prompt_that_is_late, setup),
 		T(test_prompt_that_is_late_at_a_raised_rate, setup),
 		T(test_send_is_cancelled_while_others_talk, setup),
+		T(test_others_talk_behind_an_echo, setup),
 		T(test_busy_for_long, setup),
 		T(test_silent_chip, setup_ready),
 		T(test_reset_by_line, setup_ready),

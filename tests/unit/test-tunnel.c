@@ -1141,21 +1141,30 @@ static void test_given_path_is_told_before_an_address(void **state)
 	close(fds[1]);
 }
 
-/* A client of a TCP socket that the tunnel was given, which takes little at a time. Returns the listening one. */
-static int start_on_tcp(void)
+/* A tunnel on @fd, which is given to it, and a client that takes little at a time. */
+static void connect_over_tcp(int fd)
 {
-	int fd = socket(AF_INET, SOCK_STREAM, 0), little = 4096;
 	struct sockaddr_in in = { .sin_family = AF_INET };
+	int little = 4096;
 
 	in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	assert_int_equal(bind(fd, (struct sockaddr *)&in, sizeof(in)), 0);
 	assert_int_equal(listen(fd, 1), 0);
 	assert_int_equal(getsockname(fd, (struct sockaddr *)&in, &(socklen_t){ sizeof(in) }), 0);
 	assert_int_equal(make(&fd, 1), 0);
-	bench_up(&rig.b);
 	rig.clients[0] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
 	setsockopt(rig.clients[0], SOL_SOCKET, SO_RCVBUF, &little, sizeof(little));
 	connect(rig.clients[0], (struct sockaddr *)&in, sizeof(in));
+	run();
+}
+
+/* Returns the listening socket. */
+static int start_on_tcp(void)
+{
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	connect_over_tcp(fd);
+	bench_up(&rig.b);
 	run();
 	assert_works(0, 0);
 	return fd;
@@ -1242,6 +1251,21 @@ static void test_end_over_tcp_without_the_clients(void **state)
 	assert_int_equal(rig.pool.lingers.n, 1);
 	pass(2 * TIMERS_S);
 	assert_int_equal(rig.pool.lingers.n, 0);
+	close(fd);
+}
+
+/* Who has got nothing has nothing to lose, and is told at once that nobody listens. */
+static void test_refusal_over_tcp(void **state)
+{
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	connect_over_tcp(fd);
+	pass(31 * TIMERS_S);
+	assert_int_equal(tunnel_clients(rig.tunnel), 0);
+	assert_int_equal(rig.pool.lingers.n, 0);
+	assert_int_equal(receive_over_tcp(0), 0);
+	assert_int_equal(send(rig.clients[0], "x", 1, MSG_NOSIGNAL), 1);
+	assert_int_equal(send(rig.clients[0], "x", 1, MSG_NOSIGNAL), -1);
 	close(fd);
 }
 
@@ -1564,6 +1588,7 @@ int main(void)
 		T(test_given_path_is_told_before_an_address),
 		T(test_end_over_tcp_with_more_to_come),
 		T(test_end_over_tcp_without_the_clients),
+		T(test_refusal_over_tcp),
 		T(test_many_ends_over_tcp),
 		T(test_given_what_is_wrong),
 		T(test_allowed_user),
