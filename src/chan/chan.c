@@ -845,6 +845,12 @@ static bool chan_line_is_right(struct chan *chan, const struct at_token *token,
 	return false;
 }
 
+/* The echo of `+++` has no line end of its own: that of whatever follows ends it. */
+static bool line_is_plus(const struct at_token *token)
+{
+	return strspn(token->text, "+") == token->text_len;
+}
+
 static void chan_on_line(struct chan *chan, const struct at_token *token)
 {
 	struct at_report report = at_report_parse(token->text, token->text_len);
@@ -853,8 +859,7 @@ static void chan_on_line(struct chan *chan, const struct at_token *token)
 	chan_log_line(chan, token, &report);
 	if (report.type != AT_REPORT_NONE)
 		chan->said |= CHAN_SAID_MESSAGE;
-	else if (strspn(token->text, "+") !=
-		 token->text_len) /* the echo of `+++` has no line end of its own */
+	else if (!line_is_plus(token))
 		chan->said |= CHAN_SAID_NOISE;
 	if (!chan_frame_is_right(chan, token->blanks > 0, report_needs_blank(chan, report.type)))
 		return;
