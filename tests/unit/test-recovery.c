@@ -184,11 +184,9 @@ static void test_prompt_that_is_late_at_a_raised_rate(void **state)
 	}
 }
 
-/* One is enough where it has cancelled something, however much others have to say. */
-static void test_send_is_cancelled_while_others_talk(void **state)
+/* The port is gone and back, the first `+++` has been written at the rate that the chip was told, and it is silent. */
+static void return_at_a_raised_rate(struct bench *b)
 {
-	struct bench *b = *state;
-
 	b->settings.max_baud = 921600;
 	start(b);
 	await_state(b, DEVICE_READY, 2500);
@@ -196,6 +194,15 @@ static void test_send_is_cancelled_while_others_talk(void **state)
 	device_port_down(b->dev, "the port is gone");
 	device_port_up(b->dev, 115200);
 	bench_pass(b, 151 * TIMERS_MS);
+	assert_int_equal(b->baud, 921600);
+}
+
+/* One is enough where it has cancelled something, however much others have to say. */
+static void test_send_is_cancelled_while_others_talk(void **state)
+{
+	struct bench *b = *state;
+
+	return_at_a_raised_rate(b);
 	assert_int_equal(b->chip.in_len, 3);
 	assert_memory_equal(b->chip.in, "+++", 3);
 	chip_say(b, "\r\nSEND Canceled\r\n\r\n+IPD,0,11:from others\r\n");
@@ -212,14 +219,7 @@ static void test_others_talk_behind_an_echo(void **state)
 {
 	struct bench *b = *state;
 
-	b->settings.max_baud = 921600;
-	start(b);
-	await_state(b, DEVICE_READY, 2500);
-	b->chip.mute = true;
-	device_port_down(b->dev, "the port is gone");
-	device_port_up(b->dev, 115200);
-	bench_pass(b, 151 * TIMERS_MS);
-	assert_int_equal(b->baud, 921600);
+	return_at_a_raised_rate(b);
 	chip_say(b, "+++\r\n+IPD,0,11:from others\r\n");
 	bench_pass(b, 150 * TIMERS_MS);
 	assert_int_not_equal(b->baud, 921600);
