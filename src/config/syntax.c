@@ -29,7 +29,7 @@ const char *syntax_name(const char *value)
 	return NULL;
 }
 
-static bool syntax_is_ip(const char *value)
+static bool syntax_is_address(const char *value)
 {
 	unsigned char address[sizeof(struct in6_addr)];
 
@@ -42,7 +42,7 @@ const char *syntax_host(const char *value)
 	size_t len = strlen(value), label;
 	const char *p = value;
 
-	if (syntax_is_ip(value))
+	if (syntax_is_address(value))
 		return NULL;
 	if (len > CONFIG_HOST_MAX)
 		return "a host name of at most 230 bytes, as AT commands take no longer one";
@@ -103,7 +103,7 @@ static bool syntax_is_tcp_host(const char *p, size_t len)
 	host[len] = '\0';
 	if (!in_brackets && strcmp(host, "localhost") == 0)
 		return true;
-	return syntax_is_ip(host) && in_brackets == !!strchr(host, ':');
+	return syntax_is_address(host) && in_brackets == !!strchr(host, ':');
 }
 
 static bool syntax_is_tcp(const char *p)
